@@ -1,0 +1,213 @@
+"""The bodies that the broker never opens: bundles of tasks one way, outcomes of tasks the other.
+
+A body is one msgpack array. Commands, folders and paths travel as bytes, for not every one is UTF-8. Tuples, not classes with
+checks of their own: these are the only objects that exist once per task on the hot path.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgpack
+
+from hs_common import limits
+from hs_common.errors import WireError
+
+Tag = None | bool | int | float | str
+"""A tag's value."""
+
+
+class Detail(NamedTuple):
+    """What a task has that most have not."""
+
+    timeout: float
+    """Wall time limit, seconds; 0: none of its own."""
+    cores: int
+    memory: int
+    """Bytes."""
+    tags: tuple[tuple[str, Tag], ...]
+    template: bytes
+    """b"": the worker's own."""
+
+
+class Task(NamedTuple):
+    """One dispatch of a task, as the worker gets it."""
+
+    row: int
+    """Key in the store; never used again for another task."""
+    uid: bytes
+    """UUIDv7, 16 bytes: what users see as its id."""
+    dispatch: int
+    """The fence: counts the claims of this row."""
+    attempt: int
+    """What users see: 1, and one more for each retry (a row of its own)."""
+    args: bytes
+    detail: Detail | None
+
+
+class Bundle(NamedTuple):
+    """Tasks leased to one worker as a unit."""
+
+    cwd: bytes
+    """Working folder of every task in it."""
+    tasks: Sequence[Task]
+
+
+class OutcomeKind(IntEnum):
+    """How a dispatch ended."""
+
+    FINISHED = 0
+    """It ran: `status` is its wait status. Failed if that is not 0, or if `reason` is set (timeout, output, unkillable)."""
+    HANDED_BACK = 1
+    """It never started, or we stopped it, or the host was at fault (`reason`): NEW again, nothing counted."""
+    CRASHED = 2
+    """It was running when its worker died: NEW again, counted; QUARANTINED at `limits.CRASHES_MAX`."""
+    REJECTED = 3
+    """It can never run: `reason` says why."""
+    CANCELLED = 4
+    """Stopped because the user cancelled it."""
+
+
+class Outcome(NamedTuple):
+    """How one dispatch of a task ended."""
+
+    row: int
+    dispatch: int
+    kind: int
+    """An `OutcomeKind`."""
+    status: int
+    """Raw wait status as of wait4; 0 where nothing ran."""
+    reason: str
+    """"" or one word of the domain: timeout, output, unkillable, template, spawn:E2BIG ..."""
+    start: float
+    """Wall clock, seconds since the epoch; 0.0 where nothing ran."""
+    duration: float
+    """Seconds, by the monotonic clock."""
+    cpu_user: float
+    cpu_system: float
+    memory_max: int
+    """Bytes; 0: not known (not above the worker's own peak)."""
+    command: bytes
+    """What ran, if that is not the args themselves (a template); else b""."""
+    outpath: bytes
+    errpath: bytes
+
+
+class Started(NamedTuple):
+    """A task that has been running for over a second."""
+
+    row: int
+    dispatch: int
+    start: float
+    """Wall clock, seconds since the epoch."""
+
+
+def exit_status(wait_status: int) -> int:
+    """Return the exit status that users see: 0..255, or -signal."""
+    return wait_status >> 8 if not wait_status & 0x7F else -(wait_status & 0x7F)
+
+
+def pack_bundle(bundle: Bundle) -> bytes:
+    """Return the body of one bundle."""
+    return bytes(msgpack.packb(bundle))
+
+
+def unpack_bundle(body: bytes) -> Bundle:
+    """Return the bundle in a body.
+
+    Raises:
+        WireError: Not a bundle. The peer is at fault.
+
+    """
+    try:
+        cwd, items = _unpack(body)
+        tasks = [
+            Task(row, uid, dispatch, attempt, args, detail and _detail(*detail))
+            for row, uid, dispatch, attempt, args, detail in items
+        ]
+        for task in tasks:
+            if not (
+                type(task.row) is int
+                and type(task.dispatch) is int
+                and type(task.attempt) is int
+                and type(task.args) is bytes
+                and type(task.uid) is bytes
+                and len(task.uid) == 16  # noqa: PLR2004 - a UUID
+            ):
+                raise WireError(f"task {task.row!r} has a field of the wrong type")
+        if type(cwd) is not bytes:
+            raise WireError(f"cwd is {type(cwd).__name__}, expected bytes")
+    except (ValueError, TypeError) as exc:
+        raise WireError(f"not a bundle: {exc}") from exc
+    return Bundle(cwd, tasks)
+
+
+def pack_outcomes(outcomes: Sequence[Outcome]) -> bytes:
+    """Return the body of a Result."""
+    return bytes(msgpack.packb(outcomes))
+
+
+def unpack_outcomes(body: bytes) -> list[Outcome]:
+    """Return the outcomes in the body of a Result.
+
+    Raises:
+        WireError: Not outcomes, or a number out of bounds. The peer is at fault.
+
+    """
+    try:
+        outcomes = [Outcome(*item) for item in _unpack(body)]
+    except (ValueError, TypeError) as exc:
+        raise WireError(f"not outcomes: {exc}") from exc
+    for outcome in outcomes:
+        if tuple(map(type, outcome)) != _OUTCOME_TYPES:
+            raise WireError(f"outcome of row {outcome.row!r} has a field of the wrong type")
+        if not (
+            0 < outcome.row <= limits.ID_MAX
+            and 0 < outcome.dispatch <= limits.DISPATCH_MAX
+            and 0 <= outcome.kind <= OutcomeKind.CANCELLED
+            and 0 <= outcome.memory_max <= limits.ID_MAX
+            and 0 <= outcome.status <= 0xFFFF  # noqa: PLR2004 - a wait status
+        ):
+            raise WireError(f"outcome of row {outcome.row} has a number out of bounds")
+    return outcomes
+
+
+def pack_started(started: Sequence[Started]) -> bytes:
+    """Return the body of a Running."""
+    return bytes(msgpack.packb(started))
+
+
+def unpack_started(body: bytes) -> list[Started]:
+    """Return what is in the body of a Running.
+
+    Raises:
+        WireError: Not a list of started tasks. The peer is at fault.
+
+    """
+    try:
+        started = [Started(*item) for item in _unpack(body)]
+    except (ValueError, TypeError) as exc:
+        raise WireError(f"not started tasks: {exc}") from exc
+    if any(tuple(map(type, item)) != (int, int, float) for item in started):
+        raise WireError("a started task has a field of the wrong type")
+    return started
+
+
+_OUTCOME_TYPES = (int, int, int, int, str, float, float, float, float, int, bytes, bytes, bytes)
+
+
+def _detail(timeout: float, cores: int, memory: int, tags: Any, template: bytes) -> Detail:  # noqa: ANN401
+    return Detail(timeout, cores, memory, tuple((str(k), v) for k, v in tags), template)
+
+
+def _unpack(body: bytes) -> Any:  # noqa: ANN401 - what a peer sent; the callers give it a type
+    try:
+        return msgpack.unpackb(
+            body,
+            raw=False,
+            max_ext_len=0,
+            max_map_len=0,
+            max_array_len=limits.IDS_MAX,
+        )
+    except (ValueError, RecursionError, msgpack.UnpackException) as exc:
+        raise WireError(f"body is not msgpack: {exc!r}") from exc

@@ -1,0 +1,1 @@
+"""The one-shot cluster and the umbrella command."""

@@ -1,0 +1,191 @@
+"""What a store is: the only truth about tasks. SQLite (`sqlite.py`), memory (`memory.py`); later PostgreSQL.
+
+All writing happens inside `transaction()`: one commit carries many bundles, results and retries. Nothing may be sent before the
+commit of the step that caused it.
+
+    NEW ──assign──▶ ASSIGNED ──started──▶ RUNNING ──record──▶ DONE | CANCELLED | QUARANTINED | REJECTED
+     ▲                 └────── release ──────┘
+     └──────────────────────────┘
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple, Protocol
+
+from hs_common.tasks import Detail, Outcome, Started, Task
+
+
+class State(IntEnum):
+    """Of a row. The numbers are in databases: never change one."""
+
+    NEW = 0
+    ASSIGNED = 1
+    RUNNING = 2
+    DONE = 3
+    CANCELLED = 4
+    QUARANTINED = 5
+    REJECTED = 6
+
+
+class NewTask(NamedTuple):
+    """A line of input on its way into the store."""
+
+    args: bytes
+    detail: Detail | None
+    group: int
+    priority: int
+    rejected: str
+    """"" or the reason why it can never run: it is stored as REJECTED at once."""
+
+
+class Ready(NamedTuple):
+    """A NEW row that may be dispatched; `task.dispatch` is already the fence that `assign` will write."""
+
+    task: Task
+    cwd: bytes
+
+
+class Held(NamedTuple):
+    """A row that is ASSIGNED or RUNNING, as a starting scheduler finds it."""
+
+    bundle: int
+    row: int
+    dispatch: int
+    worker: bytes
+    """Incarnation that reported it as running, or b""."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """How many rows are in which state; `succeeded + failed` of the DONE, REJECTED and QUARANTINED rows without a successor."""
+
+    new: int = 0
+    assigned: int = 0
+    """ASSIGNED or RUNNING."""
+    succeeded: int = 0
+    failed: int = 0
+    """Finally: a failed row that has a retry is in `retried` instead."""
+    cancelled: int = 0
+    retried: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputState:
+    """How far an input has been read; committed together with the lines."""
+
+    path: str
+    device: int
+    inode: int
+    size: int
+    """Bytes when it was opened; a spool only grows."""
+    modified_ns: int
+    offset: int
+    """Bytes consumed: everything before it is in the store."""
+    line: int
+    """Lines consumed."""
+    tags: tuple[tuple[str, Any], ...]
+    """Global tags and fields in force at `offset`."""
+    ended: bool
+
+
+class Retry(NamedTuple):
+    """The policy for failures, as recorded with the run."""
+
+    retries_max: int
+    """More attempts after the first."""
+    eager: bool
+
+
+class Applied(NamedTuple):
+    """One outcome that changed a row (duplicates and stale ones are not among them)."""
+
+    row: int
+    outcome: Outcome
+    state: State
+    """The row's new state (NEW where it was handed back)."""
+    failed: bool
+    retried: bool
+    """A row with `attempt + 1` was inserted."""
+
+
+class Store(Protocol):
+    """Where tasks live. One scheduler, one thread."""
+
+    counts: Counts
+    """Kept up to date by every call below; true after `transaction()` ends, rolled back with it."""
+
+    def close(self) -> None:
+        """Close in order; may be called twice."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Begin now (BEGIN IMMEDIATE) and commit at the end; roll back everything, counts too, on an exception.
+
+        Raises:
+            StoreBusyError: Locked, or the disk is full: nothing changed, try again later.
+            StoppedError: The file is gone or another one.
+
+        """
+
+    def take_epoch(self) -> int:
+        """Commit and return the next epoch, 1 or more. A transaction of its own."""
+
+    def open_run(self, run_id: bytes, settings: dict[str, Any], now: float) -> dict[str, Any]:
+        """Record the run (once) and return the settings in force: the recorded ones where the run is known."""
+
+    def close_run(self, run_id: bytes, now: float, status: int) -> None:
+        """Note how the run ended."""
+
+    def input_state(self) -> InputState | None:
+        """Return how far the input of this run was read, or None."""
+
+    def save_input(self, state: InputState) -> None:
+        """Write it (inside the transaction that writes the lines)."""
+
+    def add(
+        self, tasks: Sequence[NewTask], bundles: Sequence[int], cwd: bytes, now: float
+    ) -> list[Task]:
+        """Insert tasks and return them as they are dispatched.
+
+        `bundles[i] == 0`: NEW (or REJECTED). Otherwise ASSIGNED to that bundle at once, with dispatch 1.
+        """
+
+    def ready(self, count: int) -> list[Ready]:
+        """Return up to `count` NEW rows in the order of dispatch; changes nothing."""
+
+    def assign(self, bundles: Iterable[tuple[int, Sequence[Task]]], now: float) -> None:
+        """NEW -> ASSIGNED with the fence in `task.dispatch`, as bundle (id, tasks)."""
+
+    def started(self, worker: bytes, host: str, started: Sequence[Started]) -> None:
+        """ASSIGNED -> RUNNING where row and dispatch match."""
+
+    def record(
+        self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float
+    ) -> list[Applied]:
+        """Apply outcomes, each at most once, by the fence of DESIGN section 3.4; insert retry rows; return what was applied."""
+
+    def release(self, rows: Sequence[tuple[int, int]]) -> int:
+        """ASSIGNED or RUNNING -> NEW for (row, dispatch) pairs that still match; return how many."""
+
+    def held(self) -> Iterator[Held]:
+        """Yield every ASSIGNED or RUNNING row."""
+
+    def workers(self) -> set[bytes]:
+        """Return the incarnations that were attached when the store was last written."""
+
+    def worker_attached(self, worker: bytes, replaces: bytes, host: str, now: float) -> None:
+        """Remember it, instead of `replaces`."""
+
+    def worker_gone(self, worker: bytes) -> None:
+        """Forget it."""
+
+    def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
+
+    def finished(self) -> Iterator[dict[str, Any]]:
+        """Yield the public fields of every ended attempt, in the order of completion (for --joblog after a restart)."""
+
+
+class StoreBusyError(Exception):
+    """The store cannot be written at this moment (locked, disk full); nothing was changed."""

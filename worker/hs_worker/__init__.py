@@ -1,0 +1,1 @@
+"""The worker: slots, processes, limits, output, resource use."""
