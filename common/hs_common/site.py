@@ -1,0 +1,111 @@
+"""Where things are kept.
+
+<site>                    ~/.hypershell, or HYPERSHELL_SITE
+  runs/<run-id>/tasks.db  one folder for each one-shot
+  main/tasks.db           the standing queue
+  latest                  link to the folder of the database used last
+  connect/<name>/<role>.json, keys/   of standing clusters
+<runtime>                 sockets of a local cluster: private, on a local disk, with a short path
+"""
+
+import os
+import stat
+
+from hs_common.errors import RefusedError
+from hs_common.filesystems import network_name
+
+_SOCKET_PATH_BYTES_MAX = 107
+"""Of sockaddr_un, without its NUL."""
+_SOCKET_NAME_BYTES_MAX = 16
+"""Of a socket inside the runtime folder, its slash included."""
+
+
+def site() -> str:
+    """Return the site folder; it is made (0700) if it is missing.
+
+    Raises:
+        RefusedError: It cannot be made, or others can write to it.
+
+    """
+    path = os.path.abspath(os.environ.get("HYPERSHELL_SITE") or os.path.expanduser("~/.hypershell"))
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        status = os.stat(path)
+    except OSError as exc:
+        raise RefusedError(f"site {path}: {exc.strerror}") from exc
+    if not stat.S_ISDIR(status.st_mode):
+        raise RefusedError(f"site {path}: not a folder")
+    if status.st_uid != os.geteuid():
+        raise RefusedError(f"site {path}: belongs to user {status.st_uid}, not to you: set HYPERSHELL_SITE")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise RefusedError(f"site {path}: others can write to it: chmod go-w it")
+    return path
+
+
+def runs() -> str:
+    """Return the folder of the one-shot runs, made if it is missing."""
+    return _folder("runs")
+
+
+def main() -> str:
+    """Return the folder of the standing queue, made if it is missing."""
+    return _folder("main")
+
+
+def latest() -> str:
+    """Return the path of the link to the folder of the database used last; it may not be there yet."""
+    return os.path.join(site(), "latest")
+
+
+def set_latest(folder: str) -> None:
+    """Let `latest` point to this folder, in one step."""
+    temporary = os.path.join(site(), f".latest.{os.getpid()}.{os.urandom(4).hex()}")
+    os.symlink(os.path.abspath(folder), temporary)
+    os.replace(temporary, latest())
+
+
+def connection_path(name: str, role: str) -> str:
+    """Return the path of a standing cluster's connection file for a role; its folder is made if it is missing.
+
+    Raises:
+        RefusedError: The name would lead out of the site.
+
+    """
+    if not name or "/" in name or name.startswith("."):
+        raise RefusedError(f"{name!r} is no name of a cluster")
+    return os.path.join(_folder("connect", name), f"{role}.json")
+
+
+def runtime_folder() -> str:
+    """Make and return a fresh private folder for the sockets of one local cluster; the caller removes it.
+
+    Raises:
+        RefusedError: No place for it: the reason of each that was tried.
+
+    """
+    reasons = []
+    for parent in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108
+        if not parent:
+            continue
+        path = os.path.join(os.path.abspath(parent), f"hs-{os.urandom(6).hex()}")
+        try:
+            if len(os.fsencode(path)) + _SOCKET_NAME_BYTES_MAX > _SOCKET_PATH_BYTES_MAX:
+                reasons.append(f"{parent}: path too long for a socket")
+            elif network := network_name(parent):
+                reasons.append(f"{parent}: on {network}")
+            else:
+                # Fails if the name is there already: nobody can have prepared it. 0700 from the start.
+                os.mkdir(path, 0o700)
+                return path
+        except OSError as exc:
+            reasons.append(f"{parent}: {exc.strerror}")
+    raise RefusedError(f"no place for sockets: {'; '.join(reasons)}: set TMPDIR")
+
+
+def _folder(*names: str) -> str:
+    path = os.path.join(site(), *names)
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}") from exc
+    return path

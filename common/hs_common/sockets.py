@@ -1,0 +1,290 @@
+"""Every ZeroMQ socket of this project and every option of it, each with its reason. Source: RELIABILITY section 4.
+
+    Router  the broker's: binds, authenticates, drains, sends without ever waiting
+    Link    everybody else's: one DEALER to one broker, with the monitor that says when a handshake succeeded
+
+One frame per message (each frame costs a box of its own under CURVE); a router sees [routing id, frame]. No call here blocks.
+"""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from errno import EADDRINUSE, EHOSTUNREACH
+from struct import Struct
+from typing import Any
+
+import zmq
+
+from hs_common import limits
+from hs_common.errors import StoppedError, WireError
+from hs_common.messages import Message
+from hs_common.security import Connection, Server, require_curve
+from hs_common.wire import decode, encode
+
+_HWM = 1000
+"""Messages per peer. Never the flow control: credit keeps it far lower; it bounds the memory of a peer that misbehaves."""
+_HANDSHAKE_MS = 10_000
+"""A silent TCP connection holds a descriptor for so long before it has said who it is (default 30 s)."""
+_PING_MS, _PING_LIFE_MS = 15_000, 60_000
+"""ZMTP heartbeats only find dead TCP: the I/O thread answers even for a hung daemon. Far above any stall of a reader (Z15)."""
+_BACKLOG = 4096
+"""Workers of a job array arrive in one burst."""
+_MONITOR_EVENT = Struct("=HI")
+
+
+class Router(zmq.Socket[bytes]):
+    """The broker's ROUTER."""
+
+    bound: tuple[str, ...] = ()
+    """The endpoints as they are, ports filled in."""
+    strange: int = 0
+    """Messages dropped because they were not exactly one frame."""
+
+
+def new_context() -> "zmq.Context[Any]":
+    """Return the one context of this process.
+
+    Raises:
+        StoppedError: This libzmq cannot encrypt, or is too old.
+
+    """
+    require_curve()
+    # libzmq takes routing ids from rand() and never seeds it: with known ids any peer can make the broker abort (Z7), and all
+    # processes would reconnect in step (Z8). Before the context: its constructor is what asks rand().
+    ctypes.CDLL(None).srand(int.from_bytes(os.urandom(4)))
+    context: zmq.Context[Any] = zmq.Context()
+    context.linger = 0  # the default waits for ever at the end for a peer that is gone (Z17)
+    return context
+
+
+def router(context: "zmq.Context[Any]", server: Server) -> Router:
+    """Return a ROUTER bound to all endpoints of the server. Make the Authenticator first.
+
+    `tcp://HOST:0` binds a port that the kernel chooses: see `Router.bound`.
+
+    Raises:
+        StoppedError: An endpoint cannot be bound (port taken, no such address).
+
+    """
+    socket: Router = context.socket(zmq.ROUTER, socket_class=Router)
+    try:
+        _set_common(socket)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # or what is sent to a peer that left vanishes without a word (Z1)
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 0)  # nobody takes over another's routing id (Z6)
+        socket.setsockopt(zmq.MAXMSGSIZE, limits.MESSAGE_BYTES_MAX)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 0)  # the peers ping, and their TTL arms our timer
+        socket.setsockopt(zmq.BACKLOG, _BACKLOG)
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, server.keys.secret)
+        socket.setsockopt(zmq.ZAP_DOMAIN, b"hs")
+        # Without this a missing ZAP handler means that everybody is welcome.
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        for endpoint in server.endpoints:
+            socket.bound += (_bind(socket, endpoint),)
+    except BaseException:
+        socket.close()
+        raise
+    return socket
+
+
+def receive_all(router: Router, limit: int = 256) -> Iterator[tuple[bytes, str, bytes]]:
+    """Yield (routing id, role, frame) of what has arrived, at most `limit`, so that timers are served in between."""
+    for _ in range(limit):
+        try:
+            # As a Frame: only that knows whose key it was. Asked for each message, since a routing id may change hands.
+            routing_id = router.recv(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return
+        frame = router.recv(zmq.NOBLOCK)
+        if router.rcvmore:
+            while router.rcvmore:
+                router.recv(zmq.NOBLOCK)
+            router.strange += 1
+            continue
+        yield routing_id.bytes, str(routing_id.get("User-Id")), frame
+
+
+def send_to(router: Router, routing_id: bytes, frame: bytes) -> bool:
+    """Send without waiting. False: the peer is gone, or does not read (its lease clock decides, not a loop here)."""
+    try:
+        router.send_multipart((routing_id, frame), zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    except zmq.ZMQError as exc:
+        if exc.errno == EHOSTUNREACH:
+            return False
+        raise
+    return True
+
+
+class Link:
+    """A DEALER to the broker. It speaks to one endpoint at a time and goes to the next when that one does not answer.
+
+    (Connected to several at once, a DEALER would share its messages out among them.)
+
+    The owner says Hello at each "connected". After "denied" and after `limits.SILENCE_S` without a message it calls `reopen()`:
+    a DEALER that was refused once, or that libzmq gave up on, never comes back by itself (Z9).
+    """
+
+    def __init__(self, context: "zmq.Context[Any]", connection: Connection) -> None:
+        """Start to connect; sends nothing."""
+        self._context = context
+        self._connection = connection
+        self._endpoints = _in_order(connection.endpoints)
+        self._at = 0
+        self.malformed = 0
+        """Frames from the broker that were no message."""
+        self._open()
+
+    @property
+    def sockets(self) -> "tuple[zmq.Socket[bytes], zmq.Socket[bytes]]":
+        """The DEALER and its monitor, for the poller; other ones after `reopen()`."""
+        return self._dealer, self._monitor
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is connected, or tries to be."""
+        return self._endpoints[self._at]
+
+    def receive(self, limit: int = 256) -> list[Message]:
+        """Return what has arrived, at most `limit` messages; what is none is counted and dropped."""
+        received: list[Message] = []
+        for _ in range(limit):
+            try:
+                frames = self._dealer.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            try:
+                if len(frames) != 1:
+                    raise WireError(f"a message of {len(frames)} frames")
+                received.append(decode(frames[0]))
+            except WireError:
+                self.malformed += 1
+        return received
+
+    def send(self, message: Message) -> bool:
+        """Send without waiting. False: not connected (IMMEDIATE), or the broker does not read."""
+        try:
+            self._dealer.send(encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def events(self) -> list[str]:
+        """Return what happened to the connection since the last call, in order.
+
+        "connected": a handshake succeeded, the broker knows nothing of us yet. "disconnected": what was sent may be lost; it
+        reconnects by itself. "denied": the handshake failed, here or there (our key, or its key, is not known).
+        """
+        happened: list[str] = []
+        # An undrained monitor would stop the I/O thread (Z16), so there is no limit: it ends, each event costs a handshake.
+        while True:
+            try:
+                head, _ = self._monitor.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return happened
+            event, _ = _MONITOR_EVENT.unpack(head)
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                happened.append("connected")
+            elif event == zmq.EVENT_DISCONNECTED:
+                happened.append("disconnected")
+            elif event == zmq.EVENT_CONNECT_RETRIED:
+                self._try_next()
+            else:
+                happened.append("denied")
+
+    def reopen(self) -> None:
+        """Start afresh with new sockets, at the next endpoint. The owner registers them in its poller."""
+        self.close()
+        self._at = (self._at + 1) % len(self._endpoints)
+        self._open()
+
+    def close(self) -> None:
+        """Close both sockets; what was not sent yet is dropped."""
+        self._dealer.disable_monitor()
+        self._monitor.close(0)
+        self._dealer.close(0)
+
+    def _open(self) -> None:
+        self._dealer: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        _set_common(self._dealer)
+        # Nothing is queued for a broker that is not there: its successor would get it before our Hello (Z11).
+        self._dealer.setsockopt(zmq.IMMEDIATE, 1)
+        # The broker is authenticated and splits its messages; a frame over the limit would end this socket for good (Z9).
+        self._dealer.setsockopt(zmq.MAXMSGSIZE, -1)
+        self._dealer.setsockopt(zmq.HEARTBEAT_IVL, _PING_MS)
+        self._dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, _PING_LIFE_MS)
+        self._dealer.setsockopt(zmq.HEARTBEAT_TTL, _PING_LIFE_MS)
+        self._dealer.setsockopt(zmq.CONNECT_TIMEOUT, 10_000)  # a host that swallows packets: then the next endpoint
+        self._dealer.setsockopt(zmq.CURVE_SERVERKEY, self._connection.server_public)
+        self._dealer.setsockopt(zmq.CURVE_PUBLICKEY, self._connection.keys.public)
+        self._dealer.setsockopt(zmq.CURVE_SECRETKEY, self._connection.keys.secret)
+        self._monitor: zmq.Socket[bytes] = self._dealer.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED
+            | zmq.EVENT_DISCONNECTED
+            | zmq.EVENT_CONNECT_RETRIED
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+        )
+        self._connect()
+
+    def _connect(self) -> None:
+        # With a maximum libzmq doubles the interval and adds no jitter (Z8): so both are random for each process.
+        if self.endpoint.startswith("ipc:"):
+            # Ours alone: no storm to fear, and the broker of a local cluster is starting at this very moment.
+            first_ms, last_ms = _between(4, 8), _between(100, 200)
+        else:
+            first_ms, last_ms = _between(200, 1000), _between(3000, 5000)
+        self._dealer.setsockopt(zmq.RECONNECT_IVL, first_ms)
+        self._dealer.setsockopt(zmq.RECONNECT_IVL_MAX, last_ms)
+        self._dealer.setsockopt(zmq.IPV6, 1)  # a name may have addresses of either family
+        self._dealer.connect(self.endpoint)
+
+    def _try_next(self) -> None:
+        if len(self._endpoints) == 1:
+            return  # libzmq goes on trying
+        self._dealer.disconnect(self.endpoint)
+        self._at = (self._at + 1) % len(self._endpoints)
+        self._connect()
+
+
+def _set_common(socket: "zmq.Socket[bytes]") -> None:
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, _HWM)
+    socket.setsockopt(zmq.RCVHWM, _HWM)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+    # A peer whose host lost its power is found by the kernel after 60 + 4 x 15 s, also when nothing is sent.
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 15)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 4)
+    socket.setsockopt(zmq.TCP_MAXRT, 120_000)
+
+
+def _bind(socket: Router, endpoint: str) -> str:
+    socket.setsockopt(zmq.IPV6, 1 if "[" in endpoint else 0)
+    if endpoint.startswith("tcp:") and endpoint.endswith(":0"):
+        endpoint = endpoint[:-1] + "*"  # libzmq's word for it
+    umask = os.umask(0o077)  # the mode of an ipc socket follows it (Z21)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as exc:
+        why = "taken" if exc.errno == EADDRINUSE else exc.strerror
+        raise StoppedError(f"cannot listen on {endpoint}: {why}") from exc
+    finally:
+        os.umask(umask)
+    return socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()  # type: ignore[union-attr]
+
+
+def _in_order(endpoints: tuple[str, ...]) -> tuple[str, ...]:
+    """Put ipc first; leave it out where there is no such socket, as on another host."""
+    local = [endpoint for endpoint in endpoints if endpoint.startswith("ipc:")]
+    remote = [endpoint for endpoint in endpoints if not endpoint.startswith("ipc:")]
+    if remote:
+        local = [endpoint for endpoint in local if os.path.exists(endpoint.removeprefix("ipc://"))]
+    return (*local, *remote)
+
+
+def _between(low: int, high: int) -> int:
+    return low + int.from_bytes(os.urandom(4)) % (high - low + 1)
