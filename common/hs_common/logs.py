@@ -66,10 +66,10 @@ def get_logger(daemon: str) -> Logger:
 def configure(
     *,
     level: str = "warning",
-    format: str = "console",
+    format: str = "console",  # noqa: A002 - what the option is called
     stream: int = 2,
     file: str = "",
-    instance: str = "",  # noqa: A002
+    instance: str = "",
 ) -> None:
     """Choose what is logged, how (console or json) and where to: a descriptor, or a file that is appended to.
 

@@ -5,7 +5,7 @@ import resource
 
 from hs_common.errors import StoppedError
 
-# Source: linux/prctl.h
+# Numbers of the kernel's own header for prctl.
 _SET_DUMPABLE = 4
 _SET_NAME = 15
 _SET_CHILD_SUBREAPER = 36
