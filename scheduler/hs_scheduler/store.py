@@ -183,8 +183,8 @@ class Store(Protocol):
     def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
         """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
 
-    def finished(self) -> Iterator[dict[str, Any]]:
-        """Yield the public fields of every ended attempt, in the order of completion (for --joblog after a restart)."""
+    def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
+        """Yield the public fields of ended attempts (for --joblog): these rows, or None: all, in the order of completion."""
 
 
 class StoreBusyError(Exception):

@@ -1,0 +1,599 @@
+"""What the scheduler decides: how much to hand out, what a peer's word means for the rows, when nothing is out any more.
+
+It knows bundles and rows by number, never their commands: those stay between the store and the wire.
+
+    Claimed ──▶ [SUBMITTED] ──Received──▶ [SUBMITTED, worker known] ──Outcomes closing it──▶ forgotten
+                  │    ▲                          │
+                  │    └─ new worker ─ [PARKED]   ├─ Lost ──▶ Release its rows
+     Refused: fits nobody ───────────────▶        │
+    Welcome: every bundle [UNCONFIRMED] ──Attached/Census name it──▶ [SUBMITTED]
+                  └─ its worker came without it · all workers came without it · grace over ──▶ Release its rows
+
+Rules, checked by `check`:
+1. A row is out in at most one bundle, and a bundle without rows is not kept.
+2. Tasks out never exceed what was claimed; parked ones are bundles that are out too.
+3. Only bundles that are out can be unconfirmed or parked.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from hs_common import limits
+from hs_common.errors import StoppedError
+from hs_common.messages import (
+    Attached,
+    BundleHeader,
+    Bye,
+    Cancel,
+    Census,
+    Committed,
+    Credit,
+    Demand,
+    Heartbeat,
+    Lost,
+    Message,
+    NewEpoch,
+    Received,
+    Refused,
+    SchedulerHello,
+    Submit,
+    Welcome,
+    WhoAreYou,
+)
+from hs_common.tasks import Outcome, Started
+from hs_scheduler.store import Applied, Held, State
+
+PARKED_TASKS_MAX = 10_000
+"""Tasks that fit no worker and wait for one; beyond it nothing more is claimed."""
+
+AWAY_S = 5.0
+"""`expire` called so late means that this process itself was stopped."""
+
+FITS_NOBODY = "fits nobody"
+"""The broker's reason for a bundle that no present worker could ever run."""
+
+NO_DEMAND = Demand(0, 0, 0.0)
+
+
+# --- Events: what happened -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The link to the broker stands: time for a Hello."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The link is gone; nothing is known to arrive until the next Welcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """A Result, its body opened."""
+
+    worker: bytes
+    sequence: int
+    closed: tuple[int, ...]
+    outcomes: Sequence[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A Running message, its body opened."""
+
+    worker: bytes
+    started: Sequence[Started]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The store committed outcomes; these changed a row."""
+
+    applied: Sequence[Applied]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The store committed these bundles as ASSIGNED."""
+
+    bundles: Sequence["ClaimedBundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedBundle:
+    """One bundle on its way out."""
+
+    bundle: int
+    rows: Sequence[tuple[int, int]]
+    """(row, dispatch) pairs."""
+    demand: Demand
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """Hand out nothing more."""
+
+
+Event = Message | Connected | Disconnected | Outcomes | Running | Recorded | Claimed | DrainAsked
+
+
+# --- Effects: what to do; those of the store come before those of the wire -------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Store: apply the outcomes of a Result, then acknowledge it."""
+
+    worker: bytes
+    host: str
+    sequence: int
+    outcomes: Sequence[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Store: these (row, dispatch) pairs are NEW again."""
+
+    rows: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkStarted:
+    """Store: these tasks are RUNNING."""
+
+    worker: bytes
+    host: str
+    started: Sequence[Started]
+
+
+@dataclass(frozen=True, slots=True)
+class RememberWorker:
+    """Store: this worker is attached, in place of `replaces`."""
+
+    worker: bytes
+    replaces: bytes
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetWorker:
+    """Store: this worker is gone for good."""
+
+    worker: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Wire: after the commit of everything above."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """Wire: the broker has been silent for too long: a new socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Log: something that an operator wants to know."""
+
+    event: str
+    reason: str
+    count: int
+
+
+StoreEffect = Record | Release | MarkStarted | RememberWorker | ForgetWorker
+Effect = StoreEffect | Send | Reopen | Tell
+
+
+@dataclass(slots=True)
+class _Open:
+    """A bundle that is out."""
+
+    rows: dict[int, int]
+    demand: Demand
+    size: int
+    body: bytes
+    """Kept only where the bundle may be refused for its demand."""
+    worker: bytes = b""
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker that the present broker knows."""
+
+    host: str
+    slots: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this scheduler is."""
+
+    scheduler: bytes
+    version: str
+    host: str
+    pid: int
+    epoch: int
+
+
+@dataclass(slots=True)
+class _Link:
+    """What is known of the connection."""
+
+    session: bytes = b""
+    heard_at: float = 0.0
+    said_at: float = 0.0
+    census: bool = False
+    """The broker told all that it knows since its Welcome."""
+    grace_until: float = 0.0
+    acks: dict[bytes, list[int]] = field(default_factory=dict)
+
+
+class SchedulerCore:
+    """Bundles that are out, and what becomes of them.
+
+    Args:
+        identity: Who speaks.
+        bundlesize: Most tasks in one bundle.
+        grace_s: How long, after the census of a new session, to wait for workers that are known but not yet back.
+        now: monotonic seconds.
+
+    """
+
+    def __init__(self, *, identity: Identity, bundlesize: int, grace_s: float, now: float) -> None:
+        """Start with nothing out and no link."""
+        self._identity = identity
+        self._bundlesize = bundlesize
+        self._grace_s = grace_s
+        self._link = _Link(heard_at=now, said_at=now)
+        self._credit = 0
+        self._counter = 0
+        self._out: dict[int, _Open] = {}
+        self._bundle_of: dict[int, int] = {}
+        self._bytes = 0
+        self._unconfirmed: set[int] = set()
+        self._parked: dict[int, None] = {}
+        self._parked_tasks = 0
+        self._workers: dict[bytes, _Worker] = {}
+        self._expected: set[bytes] = set()
+        self._due_at = now + limits.SILENCE_S
+        self.draining = False
+
+    def restore(self, held: Iterable[Held], workers: set[bytes]) -> None:
+        """Take over what an earlier scheduler had handed out: nobody has confirmed any of it yet."""
+        for item in held:
+            out = self._out.get(item.bundle)
+            if out is None:
+                out = self._out[item.bundle] = _Open({}, NO_DEMAND, 0, b"")
+                self._unconfirmed.add(item.bundle)
+            out.rows[item.row] = item.dispatch
+            out.worker = out.worker or item.worker
+            self._bundle_of[item.row] = item.bundle
+        self._expected = set(workers)
+
+    # --- What the shell asks ---
+
+    @property
+    def tasks_out(self) -> int:
+        """Tasks handed out and not yet reported."""
+        return len(self._bundle_of)
+
+    @property
+    def slots(self) -> int:
+        """Slots of all attached workers."""
+        return sum(worker.slots for worker in self._workers.values())
+
+    @property
+    def workers(self) -> int:
+        """Workers attached."""
+        return len(self._workers)
+
+    def room(self) -> int:
+        """Return how many tasks may be claimed now."""
+        if self.draining or not self._link.census or self._parked_tasks >= PARKED_TASKS_MAX:
+            return 0
+        if self._bytes >= limits.QUEUE_BYTES_MAX // 2:
+            return 0
+        return max(0, self._credit - (len(self._bundle_of) - self._parked_tasks))
+
+    def place(self, tasks: Sequence[tuple[bytes, Demand]]) -> list[int]:
+        """Return a bundle id for each task (its folder and demand): neighbours alike share one, up to the bundle size.
+
+        Never more than an average worker may hold, or no worker could take the bundle.
+        """
+        tasks_max = min(self._bundlesize, max(1, self._credit // (2 * max(1, len(self._workers)))))
+        ids: list[int] = []
+        filled, kind = 0, None
+        for task in tasks:
+            if filled == tasks_max or task != kind:
+                self._counter += 1
+                filled, kind = 0, task
+            filled += 1
+            ids.append(self._identity.epoch << 40 | self._counter)
+        return ids
+
+    def check(self) -> None:
+        """Assert the three rules; tests call this after every step."""
+        rows = {row: bundle for bundle, out in self._out.items() for row in out.rows}
+        assert rows == self._bundle_of, "a row is out in at most one bundle"
+        assert all(out.rows for out in self._out.values()), "no bundle without rows"
+        assert self._unconfirmed <= self._out.keys(), "only what is out can be unconfirmed"
+        assert self._parked.keys() <= self._out.keys(), "only what is out can be parked"
+        assert self._parked_tasks == sum(len(self._out[b].rows) for b in self._parked), "parked tasks add up"
+        assert self._bytes == sum(out.size for out in self._out.values()), "bytes add up"
+
+    # --- The face of every core ---
+
+    def handle(self, event: Event, now: float) -> list[Effect]:  # noqa: C901, PLR0911, PLR0912 - the table of all events
+        """Take one event at `now` (monotonic seconds); say what to do.
+
+        Raises:
+            StoppedError: The broker will never have us (another scheduler owns the store, another version).
+
+        """
+        match event:
+            case Outcomes():
+                self._link.heard_at = now
+                return self._on_outcomes(event)
+            case Recorded():
+                return self._on_recorded(event)
+            case Claimed():
+                return self._on_claimed(event, now)
+            case Received():
+                self._on_received(event)
+            case Running():
+                return [MarkStarted(event.worker, self._host(event.worker), event.started)]
+            case Credit():
+                self._credit = event.tasks
+            case Attached():
+                return self._on_attached(event, now)
+            case Census():
+                return self._on_census(event, now)
+            case Lost():
+                return self._on_lost(event, now)
+            case Refused():
+                return self._on_refused(event)
+            case Welcome():
+                return self._on_welcome(event, now)
+            case Connected() | WhoAreYou():
+                return self._hello(now)
+            case Disconnected():
+                self._link.session, self._link.census, self._credit = b"", False, 0
+                return []
+            case DrainAsked():
+                self.draining = True
+                return self._release(list(self._parked))
+            case Heartbeat() | NewEpoch() | _:
+                pass
+        if not isinstance(event, Connected):
+            self._link.heard_at = now
+        return []
+
+    def settle(self, now: float) -> list[Effect]:
+        """Return what to send at the end of a step: acknowledgements, one message per worker."""
+        if not self._link.acks or not self._link.session:
+            return []
+        effects: list[Effect] = [
+            Send(Committed(session=self._link.session, worker=worker, sequences=tuple(sequences)))
+            for worker, sequences in self._link.acks.items()
+        ]
+        self._link.acks.clear()
+        self._link.said_at = now
+        return effects
+
+    def expire(self, now: float) -> list[Effect]:
+        """Beat when there was nothing else to say; reopen a silent link; end the grace of workers that did not come."""
+        if now > self._due_at + AWAY_S:  # We were away ourselves (SIGSTOP): nobody else is to blame for the silence.
+            self._link.heard_at = now
+            self._link.grace_until = max(self._link.grace_until, now + self._grace_s)
+        effects: list[Effect] = []
+        if self._unconfirmed and self._link.census and now >= self._link.grace_until:
+            self._expected.intersection_update(self._workers)
+            effects += self._reconcile()
+        if now - self._link.heard_at >= limits.SILENCE_S:
+            self._link.heard_at = now
+            effects += [*self.handle(Disconnected(), now), Reopen()]
+        elif self._link.session and now - self._link.said_at >= limits.HEARTBEAT_S:
+            self._link.said_at = now
+            effects.append(Send(Heartbeat(session=self._link.session)))
+        self._due_at = self.deadline()
+        return effects
+
+    def deadline(self) -> float:
+        """Return when `expire` has to be called next (monotonic seconds)."""
+        due = self._link.heard_at + limits.SILENCE_S
+        if self._link.session:
+            due = min(due, self._link.said_at + limits.HEARTBEAT_S)
+        if self._unconfirmed and self._link.census:
+            due = min(due, self._link.grace_until)
+        return due
+
+    def farewell(self) -> list[Effect]:
+        """Return the last words: nothing is out any more, or nobody waits for it here."""
+        if not self._link.session:
+            return []
+        return [Send(Bye(session=self._link.session, reason="done"))]
+
+    # --- One handler for each kind of event ---
+
+    def _hello(self, now: float) -> list[Effect]:
+        who = self._identity
+        self._link.session, self._link.census, self._link.said_at = b"", False, now
+        hello = SchedulerHello(
+            scheduler=who.scheduler, version=who.version, host=who.host, pid=who.pid, epoch=who.epoch
+        )
+        return [Send(hello)]
+
+    def _on_welcome(self, welcome: Welcome, now: float) -> list[Effect]:
+        self._link = _Link(session=welcome.session, heard_at=now, said_at=now)
+        self._credit = 0
+        self._workers.clear()
+        # A new session: whatever was on the way may be lost. Workers send results again that were not acknowledged.
+        self._unconfirmed = self._out.keys() - self._parked.keys()
+        return []
+
+    def _on_attached(self, attached: Attached, now: float) -> list[Effect]:
+        self._link.heard_at = now
+        self._workers[attached.worker] = _Worker(attached.host, attached.slots)
+        self._expected.discard(attached.replaces)
+        self._expected.add(attached.worker)
+        self._workers.pop(attached.replaces, None)
+        effects: list[Effect] = [RememberWorker(attached.worker, attached.replaces, attached.host)]
+        owners = (attached.worker, attached.replaces) if attached.replaces else (attached.worker,)
+        has = set(attached.bundles)
+        disowned = [bundle for bundle, out in self._out.items() if out.worker in owners and bundle not in has]
+        effects += self._release(disowned)
+        for bundle in attached.bundles:
+            if out := self._out.get(bundle):
+                out.worker = attached.worker
+                self._unconfirmed.discard(bundle)
+        return [*effects, *self._unpark(now), *self._reconcile()]
+
+    def _on_census(self, census: Census, now: float) -> list[Effect]:
+        self._link.heard_at = now
+        for bundle in census.queued:
+            if out := self._out.get(bundle):
+                out.worker = b""
+                self._unconfirmed.discard(bundle)
+        if census.more:
+            return []
+        self._link.census = True
+        self._link.grace_until = now + self._grace_s
+        return self._reconcile()
+
+    def _on_lost(self, lost: Lost, now: float) -> list[Effect]:
+        self._link.heard_at = now
+        effects = self._release([bundle for bundle in lost.bundles if bundle in self._out])
+        if lost.bundles:
+            effects.append(Tell("bundles.lost", lost.reason, len(lost.bundles)))
+        if lost.gone:
+            self._workers.pop(lost.worker, None)
+            self._expected.discard(lost.worker)
+            effects = [ForgetWorker(lost.worker), *effects, *self._reconcile()]
+        return effects
+
+    def _on_received(self, received: Received) -> None:
+        for bundle in received.bundles:
+            if out := self._out.get(bundle):
+                out.worker = received.worker
+
+    def _on_refused(self, refused: Refused) -> list[Effect]:
+        if refused.fatal:
+            raise StoppedError(f"the broker refuses this scheduler: {refused.reason}")
+        known = [bundle for bundle in refused.bundles if bundle in self._out]
+        if refused.reason != FITS_NOBODY:
+            return self._release(known)
+        for bundle in known:
+            self._parked[bundle] = None
+            self._parked_tasks += len(self._out[bundle].rows)
+        return [Tell("tasks.waiting", "no worker has the cores, memory or time for them", len(known))] if known else []
+
+    def _on_outcomes(self, result: Outcomes) -> list[Effect]:
+        bundle_of, out_of = self._bundle_of, self._out
+        for outcome in result.outcomes:
+            bundle = bundle_of.get(outcome.row)
+            # An outcome of an older dispatch leaves the newer one out; `Recorded` tells if it settled the row.
+            if bundle is not None and out_of[bundle].rows[outcome.row] == outcome.dispatch:
+                self._forget_row(bundle, outcome.row)
+        effects: list[Effect] = [Record(result.worker, self._host(result.worker), result.sequence, result.outcomes)]
+        left = [bundle for bundle in result.closed if bundle in out_of]
+        return effects + self._release(left) if left else effects
+
+    def _on_recorded(self, recorded: Recorded) -> list[Effect]:
+        effects: list[Effect] = []
+        for applied in recorded.applied:
+            bundle = self._bundle_of.get(applied.row)
+            if bundle is None or applied.state is State.NEW:
+                continue
+            # First success wins: a newer dispatch of the row is out and no longer wanted.
+            out = self._out[bundle]
+            if out.worker and self._link.session:
+                task = (applied.row, out.rows[applied.row])
+                effects.append(Send(Cancel(session=self._link.session, worker=out.worker, tasks=(task,))))
+            self._forget_row(bundle, applied.row)
+        return effects
+
+    def acknowledge(self, worker: bytes, sequence: int) -> None:
+        """Note that the Result is committed; `settle` says so to its worker."""
+        self._link.acks.setdefault(worker, []).append(sequence)
+
+    def _on_claimed(self, claimed: Claimed, now: float) -> list[Effect]:
+        for item in claimed.bundles:
+            body = item.body if item.demand != NO_DEMAND else b""
+            self._out[item.bundle] = _Open(dict(item.rows), item.demand, len(item.body), body)
+            self._bytes += len(item.body)
+            for row, _ in item.rows:
+                self._bundle_of[row] = item.bundle
+        if not self._link.session:  # The link broke since the claim: the next Welcome finds them unconfirmed.
+            return []
+        return self._submit([(item.bundle, len(item.rows), item.demand, item.body) for item in claimed.bundles], now)
+
+    # --- Helpers ---
+
+    def _submit(self, bundles: Sequence[tuple[int, int, Demand, bytes]], now: float) -> list[Effect]:
+        """Return Submits that stay below the limits of a message."""
+        self._link.said_at = now
+        effects: list[Effect] = []
+        headers: list[BundleHeader] = []
+        bodies: list[bytes] = []
+        size = 0
+        for bundle, tasks, demand, body in bundles:
+            if headers and (size + len(body) > limits.BODY_BYTES_MAX or len(headers) == limits.IDS_MAX):
+                effects.append(self._submit_one(headers, bodies))
+                headers, bodies, size = [], [], 0
+            headers.append(BundleHeader(bundle, tasks, len(body), demand))
+            bodies.append(body)
+            size += len(body)
+        if headers:
+            effects.append(self._submit_one(headers, bodies))
+        return effects
+
+    def _submit_one(self, headers: list[BundleHeader], bodies: list[bytes]) -> Send:
+        return Send(Submit(session=self._link.session, bundles=tuple(headers), body=b"".join(bodies)))
+
+    def _unpark(self, now: float) -> list[Effect]:
+        if not self._parked or not self._link.session:
+            return []
+        again = [(b, len(self._out[b].rows), self._out[b].demand, self._out[b].body) for b in self._parked]
+        self._parked.clear()
+        self._parked_tasks = 0
+        return self._submit(again, now)
+
+    def _reconcile(self) -> list[Effect]:
+        """Release what nobody can have any more.
+
+        A bundle of a known worker waits for that worker; one of no known worker for all that are expected.
+        """
+        if not self._unconfirmed or not self._link.census:
+            return []
+        missing = self._expected - self._workers.keys()
+        nobody = [b for b in self._unconfirmed if (self._out[b].worker not in missing if self._out[b].worker else not missing)]
+        return self._release(sorted(nobody))
+
+    def _release(self, bundles: Sequence[int]) -> list[Effect]:
+        """Forget these bundles; their rows are NEW again."""
+        rows: list[tuple[int, int]] = []
+        for bundle in bundles:
+            out = self._out[bundle]
+            rows += out.rows.items()
+            for row in list(out.rows):
+                self._forget_row(bundle, row)
+        return [Release(tuple(rows))] if rows else []
+
+    def _forget_row(self, bundle: int, row: int) -> None:
+        out = self._out[bundle]
+        del out.rows[row], self._bundle_of[row]
+        self._parked_tasks -= bundle in self._parked
+        if not out.rows:
+            del self._out[bundle]
+            self._bytes -= out.size
+            self._unconfirmed.discard(bundle)
+            self._parked.pop(bundle, None)
+
+    def _host(self, worker: bytes) -> str:
+        known = self._workers.get(worker)
+        return known.host if known else ""

@@ -1,0 +1,322 @@
+"""IO shell of the scheduler: one link to the broker, one store, one input, one thread.
+
+A step: hear everything that arrived, let the core judge it, commit once, then send. A commit that fails for a moment (locked,
+disk full) is tried again whole; meanwhile nothing is sent, acknowledged or read.
+"""
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import zmq
+
+from hs_common import limits, messages
+from hs_common.clock import monotonic, wall
+from hs_common.crash import crash_point
+from hs_common.errors import StoppedError, WireError
+from hs_common.lifeline import Lifeline
+from hs_common.logs import get_logger
+from hs_common.signals import SignalPipe
+from hs_common.sockets import Link
+from hs_common.tasks import unpack_outcomes, unpack_started
+from hs_scheduler.control import Control
+from hs_scheduler.core import (
+    Claimed,
+    ClaimedBundle,
+    Connected,
+    Disconnected,
+    DrainAsked,
+    Effect,
+    ForgetWorker,
+    MarkStarted,
+    Outcomes,
+    Record,
+    Recorded,
+    Release,
+    RememberWorker,
+    Reopen,
+    Running,
+    SchedulerCore,
+    Send,
+    Tell,
+)
+from hs_scheduler.feed import Feed
+from hs_scheduler.report import End, JobLog, Report
+from hs_scheduler.store import Applied, Retry, Store, StoreBusyError
+
+log = get_logger("scheduler")
+
+ORPHAN_S = 1.5
+"""How long a scheduler whose hs-cluster is gone still takes results."""
+
+BUSY_POLL_S = 0.25
+"""Between two tries of a commit that the store refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a scheduler is made of; the caller closes it."""
+
+    store: Store
+    core: SchedulerCore
+    feed: Feed
+    link: Link
+    report: Report
+    joblog: JobLog | None
+    control: Control
+    signals: SignalPipe
+    lifeline: Lifeline | None
+    retry: Retry
+    forever: bool
+
+
+class SchedulerDaemon:
+    """Feed the core from the link, and do what it says."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._core = parts.core
+        self._feed = parts.feed
+        self._link = parts.link
+        self._poller = zmq.Poller()
+        self._registered: list[object] = []
+        self._input_fd: int | None = None
+        self._effects: list[Effect] = []
+        self._idle = False
+        self._end_by: float | None = None
+
+    def run(self) -> End:
+        """Work until nothing is left, or nothing can go on; return how it ended.
+
+        Raises:
+            StoppedError: The store is lost, or the broker will never have this scheduler.
+
+        """
+        self._register_link()
+        self._poller.register(self._parts.signals.fd, zmq.POLLIN)
+        if self._parts.lifeline is not None:
+            self._poller.register(self._parts.lifeline.fd, zmq.POLLIN)
+        while not self._over():
+            self.step()
+        self._perform(self._core.farewell())
+        counts = self._store.counts
+        left = counts.new + counts.assigned
+        failed = counts.failed + counts.cancelled
+        return End(status=int(bool(failed or left)), reason="", left=left, unread=not self._feed.ended)
+
+    def step(self) -> None:
+        """Wait for something to do, do all of it, commit once, send."""
+        self._wait()
+        now = monotonic()
+        self._hear_signals()
+        self._hear_lifeline(now)
+        self._effects += self._hear_link(now)
+        self._effects += self._core.expire(now)
+        self._commit()
+        now = monotonic()
+        if self._parts.report.due(now):
+            self._tell(now)
+
+    # --- Hearing ---
+
+    def _wait(self) -> None:
+        self._watch_input()
+        now = monotonic()
+        until = self._core.deadline()
+        if (held := self._feed.held_until()) is not None:
+            until = min(until, held)
+        if not self._parts.report.due(now):
+            until = min(until, self._parts.report.deadline())
+        if self._end_by is not None:
+            until = min(until, self._end_by)
+        # With lines left to read there is no waiting; but they are read ahead only in steps in which nothing else is to do.
+        wait_ms = 0 if self._feed.available() else max(0, int((until - now) * 1000) + 1)
+        self._idle = not self._poller.poll(wait_ms)
+
+    def _watch_input(self) -> None:
+        """Poll a piped input only while its lines are wanted; otherwise its producer has to wait."""
+        fd = self._parts.control.input_fd if self._feed.wants_lines() else None
+        if fd == self._input_fd:
+            return
+        if self._input_fd is not None:
+            self._poller.unregister(self._input_fd)
+        if fd is not None:
+            self._poller.register(fd, zmq.POLLIN)
+        self._input_fd = fd
+
+    def _hear_signals(self) -> None:
+        for number in self._parts.signals.drain():
+            if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+                self._effects += self._core.handle(DrainAsked(), monotonic())
+
+    def _hear_lifeline(self, now: float) -> None:
+        lifeline = self._parts.lifeline
+        if lifeline is None:
+            return
+        for line in lifeline.lines():
+            self._parts.control.hear(line)
+        if lifeline.ended and self._end_by is None:
+            self._end_by = now + ORPHAN_S
+            self._poller.unregister(lifeline.fd)
+            self._effects += self._core.handle(DrainAsked(), now)
+
+    def _hear_link(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for event in self._link.events():
+            if event == "connected":
+                effects += self._core.handle(Connected(), now)
+            elif event == "disconnected":
+                effects += self._core.handle(Disconnected(), now)
+        for message in self._link.receive():
+            effects += self._hear_message(message, now)
+        return effects
+
+    def _hear_message(self, message: messages.Message, now: float) -> list[Effect]:
+        try:
+            if isinstance(message, messages.Result):
+                outcomes = unpack_outcomes(message.body)
+                return self._core.handle(Outcomes(message.worker, message.sequence, message.closed, outcomes), now)
+            if isinstance(message, messages.Running):
+                return self._core.handle(Running(message.worker, unpack_started(message.body)), now)
+        except WireError as exc:
+            log.warning("message.malformed", error=str(exc))
+            return []
+        return self._core.handle(message, now)
+
+    # --- Committing ---
+
+    def _commit(self) -> None:
+        """Write what the core asked for and fill the room; then send."""
+        effects, self._effects = self._effects, []
+        writes = [effect for effect in effects if not isinstance(effect, Send | Reopen | Tell)]
+        room = self._core.room()
+        read = self._feed.take(room, ahead=self._idle)
+        now = monotonic()
+        if writes or read or self._wants_claim(room, now):
+            applied, claimed = self._write(writes, room, now)
+            self._feed.committed()
+            crash_point("scheduler.after_commit")
+            self._after_commit(writes, applied)
+            effects += self._core.handle(Recorded(applied), now)
+            if claimed:
+                effects += self._core.handle(Claimed(claimed), now)
+        crash_point("scheduler.before_send")
+        self._perform(effects)
+        self._perform(self._core.settle(monotonic()))
+        crash_point("scheduler.after_send")
+
+    def _wants_claim(self, room: int, now: float) -> bool:
+        held = self._feed.held_until()
+        return room > 0 and self._store.counts.new > 0 and (held is None or now >= held)
+
+    def _write(
+        self, writes: Sequence[Effect], room: int, now: float
+    ) -> tuple[list[Applied], list[ClaimedBundle]]:
+        """Commit one step; try again while the store is busy.
+
+        Raises:
+            StoppedError: It stayed busy for `limits.STORE_WAIT_S`.
+
+        """
+        since: float | None = None
+        while True:
+            try:
+                with self._store.transaction():
+                    applied = [item for effect in writes for item in self._write_one(effect)]
+                    claimed = self._feed.fill(room, now, wall())
+                    crash_point("scheduler.before_commit")
+                return applied, claimed
+            except StoreBusyError as exc:
+                since = since or now
+                if now == since:
+                    log.warning("store.busy", reason=str(exc), wait_max_s=limits.STORE_WAIT_S)
+                if monotonic() - since > limits.STORE_WAIT_S:
+                    raise StoppedError(f"the store could not be written for {limits.STORE_WAIT_S:.0f} s: {exc}") from exc
+                self._wait_for_store()
+
+    def _write_one(self, effect: Effect) -> list[Applied]:
+        match effect:
+            case Record(worker=worker, host=host, outcomes=outcomes):
+                return self._store.record(worker, host, outcomes, self._parts.retry, wall())
+            case Release(rows=rows):
+                self._store.release(rows)
+            case MarkStarted(worker=worker, host=host, started=started):
+                self._store.started(worker, host, started)
+            case RememberWorker(worker=worker, replaces=replaces, host=host):
+                self._store.worker_attached(worker, replaces, host, wall())
+            case ForgetWorker(worker=worker):
+                self._store.worker_gone(worker)
+        return []
+
+    def _wait_for_store(self) -> None:
+        """Let the store recover; keep the broker's patience, and let a signal or the end of hs-cluster end the wait."""
+        self._perform([e for e in self._core.expire(monotonic()) if isinstance(e, Send)])
+        self._poller_for_end().poll(BUSY_POLL_S * 1000)
+        lifeline = self._parts.lifeline
+        if lifeline is not None and not lifeline.ended:
+            for line in lifeline.lines():
+                self._parts.control.hear(line)
+        if lifeline is not None and lifeline.ended:
+            raise StoppedError("stopped while the store could not be written")
+
+    def _poller_for_end(self) -> zmq.Poller:
+        poller = zmq.Poller()
+        poller.register(self._parts.signals.fd, zmq.POLLIN)
+        return poller
+
+    def _after_commit(self, writes: Sequence[Effect], applied: Sequence[Applied]) -> None:
+        for effect in writes:
+            if isinstance(effect, Record):
+                self._core.acknowledge(effect.worker, effect.sequence)
+        if applied:
+            self._parts.report.count(applied)
+            if self._parts.joblog is not None:
+                self._parts.joblog.write(applied)
+
+    # --- Sending ---
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(message=message):
+                    self._link.send(message)
+                case Reopen():
+                    log.warning("broker.silent", silence_max_s=limits.SILENCE_S)
+                    self._reopen()
+                case Tell(event=event, reason=reason, count=count):
+                    log.warning(event, reason=reason, count=count)
+                case _:
+                    pass
+
+    def _register_link(self) -> None:
+        for socket in self._link.sockets:
+            self._poller.register(socket, zmq.POLLIN)
+        self._registered = list(self._link.sockets)
+
+    def _reopen(self) -> None:
+        for socket in self._registered:
+            self._poller.unregister(socket)
+        self._link.reopen()
+        self._register_link()
+
+    # --- The end ---
+
+    def _over(self) -> bool:
+        if self._end_by is not None and monotonic() >= self._end_by:
+            return True
+        if self._core.tasks_out:
+            return False
+        if self._core.draining:
+            return True
+        counts = self._store.counts
+        return not self._parts.forever and self._feed.ended and not counts.new and not counts.assigned
+
+    def _tell(self, now: float) -> None:
+        self._parts.report.progress(
+            self._store.counts,
+            total_known=self._feed.ended,
+            workers=self._core.workers,
+            slots=self._core.slots,
+            now=now,
+        )

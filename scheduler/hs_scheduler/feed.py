@@ -1,0 +1,202 @@
+"""From input lines and NEW rows to claimed bundles: what fills the room that the core has.
+
+    source ──lines──▶ [read, not yet in the store] ──┬─ nothing waits in the store: ASSIGNED at once (one write) ──▶ bundles
+                                                     └─ else: NEW ──ready/assign──▶ bundles
+
+Everything happens inside the transaction of the caller, who may run it again after a rollback.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hs_common.messages import Demand
+from hs_common.tasks import Bundle, Detail, Task, pack_bundle
+from hs_scheduler.core import NO_DEMAND, ClaimedBundle, SchedulerCore
+from hs_scheduler.store import InputState, NewTask, Store
+
+CLAIM_TASKS_MAX = 5_000
+"""Tasks claimed in one transaction: keeps a step, and so the answer to a result, short."""
+
+READ_LINES_MAX = 5_000
+READ_BYTES_MAX = 4 * 1024 * 1024
+
+AHEAD_LINES = 2_000
+"""Lines read ahead in one idle step."""
+
+
+class Input(Protocol):
+    """Where lines come from (`hs_scheduler.source`)."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether every line has been read."""
+
+    def available(self) -> bool:
+        """Whether `read` would find something without waiting for a descriptor to become readable."""
+
+    def read(self, lines_max: int, bytes_max: int) -> list[NewTask]:
+        """Return the next complete lines; [] when there is none yet."""
+
+    def state(self) -> InputState | None:
+        """Return how far it has read, to be committed with the lines; None where it cannot be read again."""
+
+
+class Feed:
+    """Takes tasks from the input and the store.
+
+    Args:
+        store: Where rows live.
+        source: Where lines come from, or None.
+        core: Gives bundle ids.
+        cwd: Working folder of the tasks of the input.
+        bundlesize: Tasks that make a full bundle.
+        bundlewait_s: How long a part-filled bundle may wait for more lines, seconds.
+        ahead_max: NEW rows up to which lines are read ahead; None: no limit.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        source: Input | None,
+        core: SchedulerCore,
+        cwd: bytes,
+        bundlesize: int,
+        bundlewait_s: float,
+        ahead_max: int | None,
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._core = core
+        self._cwd = cwd
+        self._bundlesize = bundlesize
+        self._bundlewait_s = bundlewait_s
+        self._ahead_max = ahead_max
+        self._lines: list[NewTask] = []
+        self._state: InputState | None = None
+        self._held_since: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether every line is in the store."""
+        return not self._lines and (self._source is None or self._source.ended)
+
+    def wants_lines(self) -> bool:
+        """Whether the source may be read further (else a producer has to wait)."""
+        if self._source is None or self._source.ended:
+            return False
+        return self._ahead_max is None or self._store.counts.new < self._ahead_max
+
+    def available(self) -> bool:
+        """Whether there are lines that may be read at once."""
+        return self.wants_lines() and self._source is not None and self._source.available()
+
+    def take(self, room: int, *, ahead: bool) -> bool:
+        """Read lines for the next `fill`; return whether there are any.
+
+        Args:
+            room: Tasks that may be handed out.
+            ahead: Nothing else to do: read on although nobody needs it yet.
+
+        """
+        if self._lines or self._source is None or not self.wants_lines():
+            return bool(self._lines)
+        if room > 0 and not self._store.counts.new:
+            count = min(room, READ_LINES_MAX)
+        elif ahead:
+            count = AHEAD_LINES
+        else:
+            return False
+        self._lines = self._source.read(count, READ_BYTES_MAX)
+        self._state = self._source.state()
+        return bool(self._lines)
+
+    def held_until(self) -> float | None:
+        """Return until when a part-filled bundle is held back, or None."""
+        return None if self._held_since is None else self._held_since + self._bundlewait_s
+
+    def fill(self, room: int, now: float, wall: float) -> list[ClaimedBundle]:
+        """Claim up to `room` tasks: NEW rows first, then lines; whatever was read is in the store afterwards."""
+        bundles: list[ClaimedBundle] = []
+        lines, counts = self._lines, self._store.counts
+        if lines and (counts.new or room < len(lines) or self._holds(counts.new + len(lines), now) or not _plain(lines)):
+            self._add(lines, [0] * len(lines), wall)
+            lines = []
+        if lines:
+            bundles = self._add_assigned(lines, wall)
+        elif counts.new and room > 0 and not self._holds(counts.new, now):
+            bundles = self._claim(min(room, CLAIM_TASKS_MAX), wall)
+        return bundles
+
+    def committed(self) -> None:
+        """Forget the lines that `fill` wrote: the transaction stands."""
+        self._lines = []
+
+    def _holds(self, waiting: int, now: float) -> bool:
+        """Whether to wait for more lines: the bundle is not full, no slot is idle, and the time is not over."""
+        hold = waiting < self._bundlesize and not self.ended_source and self._core.tasks_out >= max(1, self._core.slots)
+        if not hold:
+            self._held_since = None
+            return False
+        if self._held_since is None:
+            self._held_since = now
+        return now < self._held_since + self._bundlewait_s
+
+    @property
+    def ended_source(self) -> bool:
+        """Whether no line will follow those already read."""
+        return self._source is None or self._source.ended
+
+    def _add(self, lines: Sequence[NewTask], bundles: Sequence[int], wall: float) -> list[Task]:
+        tasks = self._store.add(lines, bundles, self._cwd, wall)
+        if self._state is not None:
+            self._store.save_input(self._state)
+        return tasks
+
+    def _add_assigned(self, lines: Sequence[NewTask], wall: float) -> list[ClaimedBundle]:
+        runnable = [line for line in lines if not line.rejected]
+        ids = iter(self._core.place([(self._cwd, _demand(line.detail)) for line in runnable]))
+        bundles = [0 if line.rejected else next(ids) for line in lines]
+        tasks = self._add(lines, bundles, wall)
+        pairs = [(bundle, task) for bundle, task in zip(bundles, tasks, strict=True) if bundle]
+        return _pack(pairs, [self._cwd] * len(pairs))
+
+    def _claim(self, count: int, wall: float) -> list[ClaimedBundle]:
+        ready = self._store.ready(count)
+        ids = self._core.place([(item.cwd, _demand(item.task.detail)) for item in ready])
+        pairs = [(bundle, item.task) for bundle, item in zip(ids, ready, strict=True)]
+        self._store.assign(_groups(pairs), wall)
+        return _pack(pairs, [item.cwd for item in ready])
+
+
+def _plain(lines: Sequence[NewTask]) -> bool:
+    """Whether these lines may go out in the order in which they stand."""
+    return not any(line.group or line.priority for line in lines)
+
+
+def _demand(detail: Detail | None) -> Demand:
+    return NO_DEMAND if detail is None else Demand(detail.cores, detail.memory, detail.timeout)
+
+
+def _groups(pairs: Sequence[tuple[int, Task]]) -> list[tuple[int, list[Task]]]:
+    """Return (bundle, its tasks); neighbours with one id belong together."""
+    groups: list[tuple[int, list[Task]]] = []
+    for bundle, task in pairs:
+        if groups and groups[-1][0] == bundle:
+            groups[-1][1].append(task)
+        else:
+            groups.append((bundle, [task]))
+    return groups
+
+
+def _pack(pairs: Sequence[tuple[int, Task]], folders: Sequence[bytes]) -> list[ClaimedBundle]:
+    """Return the bundles as they go out."""
+    claimed = []
+    at = 0
+    for bundle, tasks in _groups(pairs):
+        rows = [(task.row, task.dispatch) for task in tasks]
+        demand = _demand(tasks[0].detail)
+        claimed.append(ClaimedBundle(bundle, rows, demand, pack_bundle(Bundle(folders[at], tasks))))
+        at += len(tasks)
+    return claimed

@@ -1,0 +1,191 @@
+"""What the scheduler tells whoever started it: progress and the end on a pipe, failures and a job log in files.
+
+One JSON line each: {"progress": {...}} at most five times a second, {"end": {...}} once.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from heapq import heappush, heappushpop
+from typing import Any, TextIO
+
+from hs_common.errors import RefusedError
+from hs_common.tasks import OutcomeKind
+from hs_scheduler.store import Applied, Counts, Store
+from hs_scheduler.tags import format_line
+
+INTERVAL_S = 0.2
+"""Between two lines of progress."""
+
+SLOWEST_MAX = 5
+"""Tasks named in the summary."""
+
+JOBLOG_FIELDS = (
+    "id",
+    "attempt",
+    "worker_host",
+    "start_time",
+    "duration",
+    "exit_status",
+    "signal",
+    "reason",
+    "command",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How it ended."""
+
+    status: int
+    reason: str
+    left: int
+    """Tasks in the store without an end."""
+    unread: bool
+    """Some of the input is not in the store yet."""
+
+
+class Report:
+    """Progress line and end line on a descriptor.
+
+    Args:
+        descriptor: Of the pipe, or None: nobody asks.
+
+    """
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        self._last = ""
+        self._next_at = 0.0
+        self._busy_s = 0.0
+        self._slowest: list[tuple[float, int]] = []
+        if descriptor is not None:
+            os.set_blocking(descriptor, False)
+
+    def count(self, applied: Iterable[Applied]) -> None:
+        """Take note of what ended: for utilisation and the slowest."""
+        for item in applied:
+            outcome = item.outcome
+            if outcome.kind != OutcomeKind.FINISHED:
+                continue
+            self._busy_s += outcome.duration
+            entry = (outcome.duration, item.row)
+            if len(self._slowest) < SLOWEST_MAX:
+                heappush(self._slowest, entry)
+            elif entry > self._slowest[0]:
+                heappushpop(self._slowest, entry)
+
+    def due(self, now: float) -> bool:
+        """Whether progress may be told again."""
+        return self._descriptor is not None and now >= self._next_at
+
+    def deadline(self) -> float:
+        """Return when progress may be told again, monotonic seconds."""
+        return self._next_at
+
+    def progress(self, counts: Counts, *, total_known: bool, workers: int, slots: int, now: float) -> None:
+        """Tell how far it is, if that changed."""
+        line = json.dumps({"progress": _numbers(counts, total_known) | {"workers": workers, "slots": slots}})
+        self._next_at = now + INTERVAL_S
+        if line != self._last:
+            self._last = line
+            self._write(line)
+
+    def end(self, end: End, counts: Counts) -> None:
+        """Say how it ended; waits until the reader has room."""
+        numbers = _numbers(counts, total_known=not end.unread) | {
+            "status": end.status,
+            "reason": end.reason,
+            "left": end.left,
+            "unread": end.unread,
+            "busy_s": round(self._busy_s, 3),
+            "slowest": [{"row": row, "duration": duration} for duration, row in sorted(self._slowest, reverse=True)],
+        }
+        if self._descriptor is not None:
+            os.set_blocking(self._descriptor, True)
+        self._write(json.dumps({"end": numbers}))
+
+    def _write(self, line: str) -> None:
+        if self._descriptor is None:
+            return
+        try:
+            os.write(self._descriptor, line.encode() + b"\n")
+        except BlockingIOError:
+            self._last = ""  # The reader is behind: tell it next time.
+        except BrokenPipeError:
+            self._descriptor = None  # Nobody listens any more; the lifeline says the rest.
+
+
+class JobLog:
+    """A TSV row for each finished attempt.
+
+    After a restart of the scheduler it is written anew from the store, so that no row is missing or doubled.
+    """
+
+    def __init__(self, path: str, store: Store) -> None:
+        try:
+            self._file: TextIO = open(path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        except OSError as exc:
+            raise RefusedError(f"cannot write the job log {path}: {exc.strerror}") from exc
+        self._store = store
+        self._file.write("\t".join(JOBLOG_FIELDS) + "\n")
+        self._write(store.finished(None))
+
+    def write(self, applied: Iterable[Applied]) -> None:
+        """Add the attempts that just ended."""
+        rows = [item.row for item in applied if item.state]
+        if rows:
+            self._write(self._store.finished(rows))
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._file.close()
+
+    def _write(self, tasks: Iterable[dict[str, Any]]) -> None:
+        for task in tasks:
+            status = task["exit_status"]
+            task["signal"] = -status if status is not None and status < 0 else 0
+            self._file.write("\t".join(_cell(task[name]) for name in JOBLOG_FIELDS) + "\n")
+        self._file.flush()
+
+
+def write_failures(store: Store, path: str) -> None:
+    """Write the args of each finally failed task once, in a form that can be run again.
+
+    Into a file by way of a temporary one, so that it is whole or untouched; into anything else (a pipe, a terminal) directly.
+
+    Raises:
+        OSError: The file cannot be written.
+
+    """
+    text = (format_line(args, detail, group, priority) + b"\n" for args, detail, group, priority in store.failures())
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as file:
+            file.writelines(text)
+        return
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "wb") as file:
+        file.writelines(text)
+    os.replace(temporary, path)
+
+
+def _numbers(counts: Counts, total_known: bool) -> dict[str, Any]:  # noqa: FBT001
+    done = counts.succeeded + counts.failed + counts.cancelled
+    return {
+        "total": done + counts.new + counts.assigned if total_known else None,
+        "done": done,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+        "cancelled": counts.cancelled,
+        "retried": counts.retried,
+        "running": counts.assigned,
+        "new": counts.new,
+    }
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

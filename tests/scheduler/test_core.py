@@ -1,0 +1,318 @@
+"""The scheduler's core, without a store, a socket or time passing."""
+
+import pytest
+
+from hs_common.errors import StoppedError
+from hs_common.messages import (
+    Attached,
+    Bye,
+    Cancel,
+    Census,
+    Committed,
+    Credit,
+    Demand,
+    Heartbeat,
+    Lost,
+    Received,
+    Refused,
+    SchedulerHello,
+    Submit,
+    Welcome,
+    WhoAreYou,
+)
+from hs_common.tasks import Outcome, OutcomeKind
+from hs_scheduler.core import (
+    NO_DEMAND,
+    Claimed,
+    ClaimedBundle,
+    Connected,
+    Disconnected,
+    DrainAsked,
+    ForgetWorker,
+    Identity,
+    Outcomes,
+    Record,
+    Recorded,
+    Release,
+    RememberWorker,
+    Reopen,
+    SchedulerCore,
+    Send,
+    Tell,
+)
+from hs_scheduler.store import Applied, Held, State
+
+SESSION, BROKER, W1, W2 = b"s" * 16, b"b" * 16, b"1" * 16, b"2" * 16
+IDENTITY = Identity(scheduler=b"i" * 16, version="0", host="h", pid=7, epoch=3)
+FIRST = 3 << 40 | 1
+"""The first bundle id of epoch 3."""
+
+
+def a_core(bundlesize: int = 1) -> SchedulerCore:
+    return SchedulerCore(identity=IDENTITY, bundlesize=bundlesize, grace_s=5, now=0)
+
+
+def welcome(session: bytes = SESSION) -> Welcome:
+    return Welcome(session=session, broker=BROKER, epoch=3)
+
+
+def attached(worker: bytes = W1, *bundles: int, replaces: bytes = b"") -> Attached:
+    return Attached(
+        session=SESSION, worker=worker, replaces=replaces, host="n1", slots=2, cores=0, memory=0, seconds=0.0, bundles=bundles
+    )
+
+
+def census(*queued: int) -> Census:
+    return Census(session=SESSION, queued=queued, more=False)
+
+
+def lost(worker: bytes, *bundles: int, gone: bool = False) -> Lost:
+    return Lost(session=SESSION, worker=worker, gone=gone, reason="silent", bundles=bundles)
+
+
+def outcome(row: int, dispatch: int = 1, kind: OutcomeKind = OutcomeKind.FINISHED) -> Outcome:
+    return Outcome(row, dispatch, kind, 0, "", 1.0, 0.1, 0.0, 0.0, 0, b"", b"", b"")
+
+
+def a_bundle(bundle: int, *rows: int, demand: Demand = NO_DEMAND) -> ClaimedBundle:
+    return ClaimedBundle(bundle, [(row, 1) for row in rows], demand, b"body")
+
+
+def live(core: SchedulerCore, credit: int = 8) -> SchedulerCore:
+    """One worker with two slots is there."""
+    for event in (Connected(), welcome(), attached(), census(), Credit(session=SESSION, tasks=credit)):
+        core.handle(event, now=0)
+    return core
+
+
+def test_it_says_hello_when_the_link_stands_and_when_it_is_asked() -> None:
+    """Every connection begins with who owns the store since which epoch."""
+    core = a_core()
+    hello = Send(SchedulerHello(scheduler=IDENTITY.scheduler, version="0", host="h", pid=7, epoch=3))
+    assert [hello] == core.handle(Connected(), now=0)
+    assert [hello] == core.handle(WhoAreYou(), now=1)
+
+
+def test_nothing_may_be_claimed_before_the_census() -> None:
+    """Without knowing what is out there, a claim could not be told from a lost bundle."""
+    core = a_core()
+    core.handle(welcome(), now=0)
+    core.handle(Credit(session=SESSION, tasks=8), now=0)
+    assert core.room() == 0
+    core.handle(census(), now=0)
+    assert core.room() == 8
+
+
+def test_claimed_bundles_are_submitted_and_use_up_the_room() -> None:
+    """What is out counts against the credit until it is reported."""
+    core = live(a_core())
+
+    effects = core.handle(Claimed([a_bundle(FIRST, 1), a_bundle(FIRST + 1, 2)]), now=1)
+
+    headers = ((FIRST, 1, 4, NO_DEMAND), (FIRST + 1, 1, 4, NO_DEMAND))
+    assert [Send(Submit(session=SESSION, bundles=headers, body=b"bodybody"))] == effects  # type: ignore[arg-type]
+    assert (core.tasks_out, core.room()) == (2, 6)
+    core.check()
+
+
+def test_a_result_is_recorded_then_acknowledged_once_per_worker() -> None:
+    """Acknowledgement follows the commit, never the message."""
+    core = live(a_core())
+    core.handle(Claimed([a_bundle(FIRST, 1), a_bundle(FIRST + 1, 2)]), now=1)
+
+    effects = core.handle(Outcomes(W1, 1, (FIRST,), [outcome(1)]), now=2)
+
+    assert [Record(W1, "n1", 1, [outcome(1)])] == effects
+    assert core.settle(now=2) == []
+    core.acknowledge(W1, 1)
+    core.acknowledge(W1, 2)
+    assert [Send(Committed(session=SESSION, worker=W1, sequences=(1, 2)))] == core.settle(now=2)
+    assert core.settle(now=2) == []
+    assert core.tasks_out == 1
+    core.check()
+
+
+def test_rows_of_a_closed_bundle_that_nobody_mentions_are_new_again() -> None:
+    """A worker's successor knows what ran, not what waited: closing hands the rest back."""
+    core = live(a_core(bundlesize=3))
+    core.handle(Claimed([a_bundle(FIRST, 1, 2, 3)]), now=1)
+
+    effects = core.handle(Outcomes(W1, 1, (FIRST,), [outcome(2)]), now=2)
+
+    assert [Record(W1, "n1", 1, [outcome(2)]), Release(((1, 1), (3, 1)))] == effects
+    assert core.tasks_out == 0
+    core.check()
+
+
+def test_the_bundles_of_a_lost_worker_are_new_again() -> None:
+    """Losing a worker never loses its bundles."""
+    core = live(a_core())
+    core.handle(Claimed([a_bundle(FIRST, 1), a_bundle(FIRST + 1, 2)]), now=1)
+
+    effects = core.handle(lost(W1, FIRST, gone=True), now=2)
+
+    assert [ForgetWorker(W1), Release(((1, 1),)), Tell("bundles.lost", "silent", 1)] == effects
+    assert core.workers == 0
+    core.check()
+
+
+def test_an_older_success_cancels_the_newer_dispatch() -> None:
+    """First success wins; the dispatch that is out is no longer wanted."""
+    core = live(a_core())
+    core.handle(Claimed([ClaimedBundle(FIRST, [(1, 2)], NO_DEMAND, b"body")]), now=1)
+    core.handle(Received(session=SESSION, worker=W2, bundles=(FIRST,)), now=1)
+
+    assert [Record(W1, "n1", 1, [outcome(1)])] == core.handle(Outcomes(W1, 1, (), [outcome(1)]), now=2)
+    effects = core.handle(Recorded([Applied(1, outcome(1), State.DONE, failed=False, retried=False)]), now=2)
+
+    assert [Send(Cancel(session=SESSION, worker=W2, tasks=((1, 2),)))] == effects
+    assert core.tasks_out == 0
+    core.check()
+
+
+def test_after_a_broker_restart_a_bundle_that_no_worker_has_goes_back() -> None:
+    """What was queued in the broker died with it; what a worker has lives on."""
+    core = live(a_core())
+    core.handle(Claimed([a_bundle(FIRST, 1), a_bundle(FIRST + 1, 2)]), now=1)
+    core.handle(Disconnected(), now=2)
+    core.handle(welcome(b"t" * 16), now=3)
+
+    # The broker has no worker yet: nobody can say what became of the bundles
+    assert core.handle(census(), now=3) == []
+    # The worker comes back with one of the two
+    effects = core.handle(attached(W1, FIRST), now=4)
+
+    assert [RememberWorker(W1, b"", "n1"), Release(((2, 1),))] == effects
+    assert core.tasks_out == 1
+    core.check()
+
+
+def test_a_bundle_of_a_known_worker_waits_for_that_worker_only_for_the_grace() -> None:
+    """A worker that does not come back within the grace has lost its bundles."""
+    core = a_core()
+    core.restore([Held(FIRST, 1, 1, W1), Held(FIRST + 1, 2, 1, b"")], {W1, W2})
+    core.handle(welcome(), now=10)
+    assert core.handle(attached(W2), now=10) == [RememberWorker(W2, b"", "n1")]
+    assert core.handle(census(), now=10) == []
+
+    assert core.deadline() == 15
+    assert core.expire(now=14.9) == []
+    assert [Release(((1, 1), (2, 1)))] == core.expire(now=15)
+    core.check()
+
+
+def test_a_successor_answers_for_the_worker_it_replaces() -> None:
+    """The guardian's report settles at once what the dead worker had."""
+    core = a_core()
+    core.restore([Held(FIRST, 1, 1, W1), Held(FIRST + 1, 2, 1, W1)], {W1})
+    core.handle(welcome(), now=0)
+    core.handle(census(), now=0)
+
+    effects = core.handle(attached(W2, FIRST, replaces=W1), now=1)
+
+    assert [RememberWorker(W2, W1, "n1"), Release(((2, 1),))] == effects
+    core.check()
+
+
+def test_a_restored_bundle_in_the_census_of_the_queue_stays_out() -> None:
+    """A scheduler's death alone never makes a task run again."""
+    core = a_core()
+    core.restore([Held(FIRST, 1, 1, b"")], set())
+    core.handle(welcome(), now=0)
+    assert core.handle(census(FIRST), now=0) == []
+    assert core.tasks_out == 1
+    core.check()
+
+
+def test_a_task_that_fits_nobody_waits_and_does_not_hold_others_up() -> None:
+    """It is parked, takes no room, and is submitted again when a worker comes."""
+    core = live(a_core(), credit=1)
+    big = a_bundle(FIRST, 1, demand=Demand(64, 0, 0.0))
+    core.handle(Claimed([big]), now=1)
+    refused = Refused(session=SESSION, reason="fits nobody", fatal=False, bundles=(FIRST,))
+
+    effects = core.handle(refused, now=2)
+
+    assert [Tell("tasks.waiting", "no worker has the cores, memory or time for them", 1)] == effects
+    assert core.room() == 1
+    again = Send(Submit(session=SESSION, bundles=((FIRST, 1, 4, Demand(64, 0, 0.0)),), body=b"body"))  # type: ignore[arg-type]
+    assert [RememberWorker(W2, b"", "n1"), again] == core.handle(attached(W2), now=3)
+    core.check()
+
+
+def test_a_refused_bundle_goes_back_to_the_store() -> None:
+    """A full broker buffers nothing."""
+    core = live(a_core())
+    core.handle(Claimed([a_bundle(FIRST, 1)]), now=1)
+    refused = Refused(session=SESSION, reason="queue full", fatal=False, bundles=(FIRST,))
+    assert [Release(((1, 1),))] == core.handle(refused, now=2)
+
+
+def test_a_stale_epoch_ends_this_scheduler() -> None:
+    """Another scheduler owns the store: going on would be wrong."""
+    core = a_core()
+    with pytest.raises(StoppedError, match="stale epoch"):
+        core.handle(Refused(session=SESSION, reason="stale epoch", fatal=True, bundles=()), now=0)
+
+
+def test_draining_claims_nothing_and_gives_parked_tasks_back() -> None:
+    """What cannot start any more is NEW for whoever continues."""
+    core = live(a_core())
+    core.handle(Claimed([a_bundle(FIRST, 1, demand=Demand(64, 0, 0.0)), a_bundle(FIRST + 1, 2)]), now=1)
+    core.handle(Refused(session=SESSION, reason="fits nobody", fatal=False, bundles=(FIRST,)), now=1)
+
+    assert [Release(((1, 1),))] == core.handle(DrainAsked(), now=2)
+    assert core.room() == 0
+    assert core.tasks_out == 1
+    core.check()
+
+
+@pytest.mark.parametrize(
+    ("bundlesize", "credit", "expected"),
+    [
+        (1, 8, [1, 2, 3, 4]),  # each task its own
+        (3, 8, [1, 1, 1, 2]),  # up to the bundle size
+        (9, 4, [1, 1, 2, 2]),  # but no more than half the credit: what one worker may hold
+    ],
+)
+def test_place(bundlesize: int, credit: int, expected: list[int]) -> None:
+    """Neighbours alike share a bundle."""
+    core = live(a_core(bundlesize), credit)
+    assert [3 << 40 | n for n in expected] == core.place([(b"/", NO_DEMAND)] * 4)
+
+
+def test_place_keeps_folders_and_demands_apart() -> None:
+    """A bundle has one working folder and one demand."""
+    core = live(a_core(bundlesize=9))
+    big = Demand(4, 0, 0.0)
+    ids = core.place([(b"/a", NO_DEMAND), (b"/a", big), (b"/b", big), (b"/b", big)])
+    assert [n - FIRST for n in ids] == [0, 1, 2, 2]
+
+
+def test_it_beats_only_when_it_said_nothing_else() -> None:
+    """Ten seconds without a word, then a heartbeat."""
+    core = live(a_core())
+    assert core.deadline() == 10
+    assert core.expire(now=9) == []
+    assert [Send(Heartbeat(session=SESSION))] == core.expire(now=10)
+    assert core.deadline() == 20
+
+
+def test_a_silent_broker_gets_a_new_socket() -> None:
+    """Thirty seconds of silence mean that this connection is dead, whatever TCP thinks."""
+    core = live(a_core())
+    core.expire(now=10)
+    core.expire(now=20)
+    assert [Reopen()] == core.expire(now=30)
+    assert core.farewell() == []
+
+
+def test_being_stopped_oneself_is_nobody_elses_silence() -> None:
+    """After SIGSTOP and SIGCONT the broker's words still lie unread in the socket."""
+    core = live(a_core())
+    assert [Send(Heartbeat(session=SESSION))] == core.expire(now=500)
+
+
+def test_the_last_word() -> None:
+    """A scheduler that leaves in order says so."""
+    assert [Send(Bye(session=SESSION, reason="done"))] == live(a_core()).farewell()
