@@ -167,7 +167,12 @@ class FileSource:
         """Whether every line was returned and no more will come."""
         return not self._grows and self._lines.offset >= self._limit
 
-    def announce(self, bytes_: int, *, eof: bool) -> None:
+    def available(self) -> bool:
+        """Whether `read` would find something now."""
+        lines = self._lines
+        return not self.ended and (not self._grows or lines.whole or lines.offset + lines.buffered < self._limit)
+
+    def announce(self, bytes_: int, eof: bool) -> None:  # noqa: FBT001 - as it stands in the line that says so
         """Note that a spool now has so many bytes in all, and whether that is the end of it."""
         self._limit = max(self._limit, bytes_)
         self._grows = self._grows and not eof
@@ -257,6 +262,13 @@ class StreamSource:
     def ended(self) -> bool:
         """Whether every line was returned and no more will come."""
         return self._eof and not self._lines.buffered
+
+    def available(self) -> bool:
+        """Whether `read` would find something although `fd` is not readable."""
+        return self._lines.whole
+
+    def state(self) -> None:
+        """Return None: what was read from a stream cannot be read again."""
 
     def read(self, lines_max: int, bytes_max: int) -> list[NewTask]:
         """Return the tasks of the lines that are there; none: wait until `fd` is readable, unless `ended`.

@@ -1,0 +1,368 @@
+"""The store in memory (`--no-db`): the twin of `sqlite.py`, as fast as a dictionary.
+
+What has ended is forgotten, except for the args of failures and what the last transaction ended (for the job log): so memory
+holds what is under way. A transaction keeps what it replaced, and puts it back when it fails.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import fields, replace
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from hs_common.errors import InvalidTransitionError
+from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task, exit_status
+from hs_scheduler import verdict
+from hs_scheduler.fields import time_text, uuid_text
+from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, State
+from hs_scheduler.uids import Uids
+from hs_scheduler.waiting import Entry, Waiting
+
+
+class _Row(NamedTuple):
+    """A row that has not ended. Replaced, never changed: so a transaction can put the old one back."""
+
+    task: Task
+    """While NEW, `dispatch` is already the next one."""
+    state: State
+    bundle: int
+    cwd: bytes
+    group: int
+    priority: int
+    late: int
+    """-1 before, 0 among, 1 behind the new tasks of its group."""
+    crashes: int
+    worker: bytes
+    origin: int
+    """Row of the first attempt."""
+    submitted: float
+
+
+class _Failure(NamedTuple):
+    origin: int
+    args: bytes
+    detail: Detail | None
+    group: int
+    priority: int
+
+
+class _Ended(NamedTuple):
+    task: Task
+    submitted: float
+    outcome: Outcome
+    state: State
+    worker: bytes
+    host: str
+    now: float
+
+
+class MemoryStore:
+    """Keeps tasks as long as this process lives."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self._rows: dict[int, _Row] = {}
+        self._waiting = Waiting(self._waits)
+        self._failures: list[_Failure] = []
+        self._ended: dict[int, _Ended] = {}
+        self._last_row = 0
+        self._uids = Uids()
+        self._epoch = 0
+        self._workers: set[bytes] = set()
+        self._input: InputState | None = None
+        self._settings: dict[bytes, dict[str, Any]] = {}
+        self._undo: list[tuple[int, _Row | None]] | None = None
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Begin; everything is put back if the block fails."""
+        return _Transaction(self)
+
+    def take_epoch(self) -> int:
+        """Return the next epoch."""
+        self._epoch += 1
+        return self._epoch
+
+    def open_run(self, run_id: bytes, settings: dict[str, Any], now: float) -> dict[str, Any]:  # noqa: ARG002
+        """Return the settings in force."""
+        return self._settings.setdefault(run_id, settings)
+
+    def close_run(self, run_id: bytes, now: float, status: int) -> None:
+        """Do nothing: nobody can ask later."""
+
+    def renew_owner(self, now: float) -> None:
+        """Do nothing: nobody else can own it."""
+
+    def checkpoint(self) -> None:
+        """Do nothing: there is no file to tidy."""
+
+    def input_state(self) -> InputState | None:
+        """Return how far the input was read."""
+        return self._input
+
+    def save_input(self, state: InputState) -> None:
+        """Note how far the input was read."""
+        self._input = state
+
+    def add(self, tasks: Sequence[NewTask], bundles: Sequence[int], cwd: bytes, now: float) -> list[Task]:
+        """Insert tasks; those with a bundle are ASSIGNED to it at once, with dispatch 1."""
+        undo = self._writing()
+        rows, counts = self._rows, self.counts
+        added = []
+        row = self._last_row
+        for (args, detail, group, priority, rejected), bundle, uid in zip(
+            tasks, bundles, self._uids.take(len(tasks), now), strict=True
+        ):
+            row += 1
+            task = Task(row, uid, 1, 1, args, detail)
+            added.append(task)
+            if rejected:
+                counts.failed += 1
+                self._failures.append(_Failure(row, args, detail, group, priority))
+                continue
+            state = State.ASSIGNED if bundle else State.NEW
+            undo.append((row, None))
+            rows[row] = _Row(task, state, bundle, cwd, group, priority, 0, 0, b"", row, now)
+            if bundle:
+                counts.assigned += 1
+            else:
+                counts.new += 1
+                self._waiting.push((group, 0, -priority, row))
+        self._last_row = row
+        return added
+
+    def ready(self, count: int) -> list[Ready]:
+        """Return up to `count` NEW rows in the order of dispatch."""
+        rows = self._rows
+        return [Ready(rows[row].task, rows[row].cwd) for row in self._waiting.first(count)]
+
+    def assign(self, bundles: Iterable[tuple[int, Sequence[Task]]], now: float) -> None:  # noqa: ARG002
+        """NEW -> ASSIGNED."""
+        for bundle, tasks in bundles:
+            for task in tasks:
+                row = self._rows.get(task.row)
+                if row is None or row.state != State.NEW or row.task.dispatch != task.dispatch:
+                    raise InvalidTransitionError(f"row {task.row} is not NEW for dispatch {task.dispatch}")
+                self._replace(row._replace(state=State.ASSIGNED, bundle=bundle))
+            self.counts.new -= len(tasks)
+            self.counts.assigned += len(tasks)
+
+    def started(self, worker: bytes, host: str, started: Sequence[Started]) -> None:  # noqa: ARG002
+        """ASSIGNED -> RUNNING where row and dispatch match."""
+        for item in started:
+            row = self._rows.get(item.row)
+            if row is not None and row.state == State.ASSIGNED and row.task.dispatch == item.dispatch:
+                self._replace(row._replace(state=State.RUNNING, worker=worker))
+
+    def record(self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
+        """Apply outcomes, each at most once; insert retry rows; return what was applied."""
+        undo, rows, ended = self._writing(), self._rows, self._ended
+        applied = []
+        usual = 0
+        for outcome in outcomes:
+            number = outcome.row
+            row = rows.get(number)
+            if row is None:
+                continue
+            task = row.task
+            if (
+                row.state
+                and task.dispatch == outcome.dispatch
+                and not (outcome.status or outcome.reason or outcome.kind != OutcomeKind.FINISHED)
+            ):
+                # The usual case, spelled out: a success of the present dispatch.
+                undo.append((number, row))
+                del rows[number]
+                ended[number] = _Ended(task, row.submitted, outcome, State.DONE, worker, host, now)
+                usual += 1
+                applied.append(Applied(number, outcome, State.DONE, False, False))  # noqa: FBT003 - by name costs here
+            elif verdict.counts(outcome, row.state, _dispatch(row)):
+                applied.append(self._apply(worker, host, outcome, row, retry, now))
+        self.counts.assigned -= usual
+        self.counts.succeeded += usual
+        return applied
+
+    def release(self, rows: Sequence[tuple[int, int]]) -> int:
+        """ASSIGNED or RUNNING -> NEW where row and dispatch match."""
+        released = 0
+        for number, dispatch in rows:
+            row = self._rows.get(number)
+            if row is not None and row.state != State.NEW and row.task.dispatch == dispatch:
+                self._back_to_new(row)
+                released += 1
+        return released
+
+    def held(self) -> Iterator[Held]:
+        """Yield every ASSIGNED or RUNNING row."""
+        for row in self._rows.values():
+            if row.state != State.NEW:
+                yield Held(row.bundle, row.task.row, row.task.dispatch, row.worker)
+
+    def workers(self) -> set[bytes]:
+        """Return the incarnations that are attached."""
+        return set(self._workers)
+
+    def worker_attached(self, worker: bytes, replaces: bytes, host: str, now: float) -> None:  # noqa: ARG002
+        """Remember it, instead of `replaces`."""
+        self._workers.discard(replaces)
+        self._workers.add(worker)
+
+    def worker_gone(self, worker: bytes) -> None:
+        """Forget it."""
+        self._workers.discard(worker)
+
+    def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
+        for failure in sorted(self._failures, key=lambda failure: failure.origin):
+            yield failure[1:]
+
+    def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
+        """Yield the public fields of these rows, if the last transaction ended them; None: nothing, all is forgotten."""
+        for row in rows or ():
+            if row in self._ended:
+                yield _public(self._ended[row])
+
+    # --- What the transaction uses ---
+
+    def _begin(self) -> None:
+        if self._undo is not None:
+            raise InvalidTransitionError("a transaction is open already")
+        self._undo = []
+        self._ended = {}
+        self._before = (replace(self.counts), self._last_row, len(self._failures), set(self._workers), self._input)
+
+    def _end(self, *, undo: bool) -> None:
+        changes, self._undo = self._undo or [], None
+        if not undo:
+            return
+        counts, self._last_row, failures, self._workers, self._input = self._before
+        for field in fields(counts):
+            setattr(self.counts, field.name, getattr(counts, field.name))
+        del self._failures[failures:]
+        self._ended = {}
+        for number, row in reversed(changes):
+            if row is None:
+                self._rows.pop(number, None)
+            else:
+                self._rows[number] = row
+                if row.state == State.NEW:
+                    self._waiting.push(_entry(row))
+
+    # --- Private ---
+
+    def _writing(self) -> list[tuple[int, _Row | None]]:
+        if self._undo is None:
+            raise InvalidTransitionError("writing outside a transaction")
+        return self._undo
+
+    def _waits(self, entry: Entry) -> bool:
+        row = self._rows.get(entry[3])
+        # Numbers of rows are given again after a rollback: so the whole entry must be that row's.
+        return row is not None and row.state == State.NEW and _entry(row) == entry
+
+    def _replace(self, row: _Row) -> None:
+        number = row.task.row
+        self._writing().append((number, self._rows[number]))
+        self._rows[number] = row
+
+    def _apply(self, worker: bytes, host: str, outcome: Outcome, row: _Row, retry: Retry, now: float) -> Applied:
+        state = verdict.state_after(outcome, row.crashes)
+        if state == State.NEW:
+            self._back_to_new(row, crashed=outcome.kind == OutcomeKind.CRASHED)
+            return Applied(outcome.row, outcome, state, failed=False, retried=False)
+        self._forget(row)
+        self._ended[outcome.row] = _Ended(row.task, row.submitted, outcome, state, worker, host, now)
+        failed = verdict.failed(outcome, state)
+        retried = verdict.retries(outcome, row.task.attempt, retry.retries_max)
+        if retried:
+            self._retry(row, now, eager=retry.eager)
+        elif failed:
+            self.counts.failed += 1
+            self._failures.append(_Failure(row.origin, row.task.args, row.task.detail, row.group, row.priority))
+        elif state == State.CANCELLED:
+            self.counts.cancelled += 1
+        else:
+            self.counts.succeeded += 1
+        return Applied(outcome.row, outcome, state, failed, retried)
+
+    def _forget(self, row: _Row) -> None:
+        self._writing().append((row.task.row, row))
+        del self._rows[row.task.row]
+        if row.state == State.NEW:
+            self.counts.new -= 1
+        else:
+            self.counts.assigned -= 1
+
+    def _retry(self, row: _Row, now: float, *, eager: bool) -> None:
+        self._last_row += 1
+        uid = self._uids.take(1, now)[0]
+        task = row.task._replace(row=self._last_row, uid=uid, dispatch=1, attempt=row.task.attempt + 1)
+        again = row._replace(
+            task=task, state=State.NEW, bundle=0, late=-1 if eager else 1, crashes=0, worker=b"", submitted=now
+        )
+        self._writing().append((task.row, None))
+        self._rows[task.row] = again
+        self._waiting.push(_entry(again))
+        self.counts.retried += 1
+        self.counts.new += 1
+
+    def _back_to_new(self, row: _Row, *, crashed: bool = False) -> None:
+        task = row.task._replace(dispatch=row.task.dispatch + 1)
+        again = row._replace(task=task, state=State.NEW, bundle=0, crashes=row.crashes + crashed, worker=b"")
+        self._replace(again)
+        self._waiting.push(_entry(again))
+        self.counts.assigned -= 1
+        self.counts.new += 1
+
+
+class _Transaction:
+    """The block between begin and commit."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        self._store._begin()  # noqa: SLF001 - a part of the store
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._store._end(undo=kind is not None)  # noqa: SLF001
+
+
+def _dispatch(row: _Row) -> int:
+    """Return the last dispatch that was given out."""
+    return row.task.dispatch - (row.state == State.NEW)
+
+
+def _entry(row: _Row) -> Entry:
+    return (row.group, row.late, -row.priority, row.task.row)
+
+
+def _public(ended: _Ended) -> dict[str, Any]:
+    """Return the public fields that are known of a row that has just ended."""
+    task, outcome = ended.task, ended.outcome
+    ran = outcome.kind == OutcomeKind.FINISHED
+    return {
+        "id": uuid_text(task.uid),
+        "args": task.args,
+        "command": (outcome.command or task.args) if ran else None,
+        "state": ended.state.name,
+        "reason": outcome.reason or None,
+        "attempt": task.attempt,
+        "dispatch": outcome.dispatch,
+        "exit_status": exit_status(outcome.status) if ran else None,
+        "submit_time": time_text(ended.submitted),
+        "start_time": time_text(outcome.start) if ran else None,
+        "completion_time": time_text(outcome.start + outcome.duration if ran else ended.now),
+        "duration": outcome.duration if ran else None,
+        "worker_id": uuid_text(ended.worker),
+        "worker_host": ended.host,
+        "cpu_user": outcome.cpu_user if ran else None,
+        "cpu_system": outcome.cpu_system if ran else None,
+        "memory_max": outcome.memory_max or None,
+        "outpath": outcome.outpath or None,
+        "errpath": outcome.errpath or None,
+    }
