@@ -1,0 +1,92 @@
+"""What the rows share: a home for the runs, input files, the peers, and running our own programs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from typing import Self
+
+from tests.faults.home import Home
+
+PEERS = os.path.join(os.path.dirname(__file__), "peers")
+
+NULL = {"HYPERSHELL_WORKER_EXECUTOR": "null"}
+"""A worker that finds this executes nothing: every task ends with 0 at once."""
+
+SECONDS_MAX = 600.0
+"""Of one measured command; then the row fails instead of hanging."""
+
+
+class RunError(Exception):
+    """A measured command did not do its work: its time would mean nothing."""
+
+
+class Bench:
+    """Where the rows run. `rounds`: of each measurement; `scale`: of all task counts (1.0: as the bars ask)."""
+
+    def __init__(self, *, rounds: int, scale: float) -> None:
+        self.rounds = rounds
+        self.scale = scale
+        self.home = Home()
+
+    def __enter__(self) -> Self:
+        """Enter."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the home."""
+        self.home.close()
+
+    def tasks(self, count: int) -> int:
+        """Return a number of tasks, scaled."""
+        return max(10, int(count * self.scale))
+
+    def lines(self, line: str, count: int) -> str:
+        """Return the path of a file with so many lines; `{}` in the line becomes its number."""
+        path = self.home.path(f"{abs(hash(line)):x}-{count}.txt")
+        if not os.path.exists(path):
+            with open(path, "w", encoding="utf-8") as file:
+                file.writelines(f"{line.format(number)}\n" for number in range(count))
+        return path
+
+    def compiled(self, source: str) -> str:
+        """Return the path of a program of ours in C, compiled once."""
+        path = self.home.path(source.removesuffix(".c"))
+        if not os.path.exists(path):
+            subprocess.run(["gcc", "-O2", "-o", path, os.path.join(PEERS, source)], check=True)
+        return path
+
+    def timed(self, *argv: str, stdin: str = os.devnull, null: bool = False) -> float:
+        """Run a command with its output thrown away; return the seconds from its start to its end.
+
+        `null`: a worker of ours in it executes nothing.
+
+        Raises:
+            RunError: It did not end with status 0, or not in time.
+
+        """
+        with open(self.home.path("stderr"), "w+b") as errors, open(stdin, "rb") as given:
+            begin = time.perf_counter()
+            process = self.home.start(*argv, stdin=given, stderr=errors, env=NULL if null else {})
+            try:
+                status = process.wait(SECONDS_MAX)
+            except subprocess.TimeoutExpired as exc:
+                raise RunError(f"{argv[0]} did not end within {SECONDS_MAX:.0f} s") from exc
+            elapsed = time.perf_counter() - begin
+            self.home.started.remove(process)
+            if status:
+                errors.seek(0)
+                raise RunError(f"{' '.join(argv)}: status {status}: {errors.read()[-1000:].decode(errors='replace')}")
+        return elapsed
+
+    def cluster(self, *options: str, stdin: str = os.devnull, null: bool = False) -> float:
+        """Time a whole hs-cluster with a fresh site."""
+        try:
+            return self.timed("hs-cluster", *options, stdin=stdin, null=null)
+        finally:
+            shutil.rmtree(self.home.site, ignore_errors=True)
+
+    def peer(self, script: str, *arguments: str) -> float:
+        """Time one of the Python scripts of tests/bench/peers."""
+        return self.timed(sys.executable, os.path.join(PEERS, script), *arguments)

@@ -1,0 +1,65 @@
+"""Times contenders in interleaved rounds, so that what else the machine does meets all of them alike.
+
+A rate is marginal: tasks / (time for 2N less time for N). So start-up, which has a bar of its own, drops out.
+"""
+
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Timed = Callable[[int], float]
+"""Does so many tasks and returns the seconds it took, start to end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One figure of one contender, measured once a round."""
+
+    name: str
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The figure that is judged."""
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Largest less smallest, as a part of the median."""
+        return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
+
+
+def rates(contenders: Mapping[str, Timed], *, tasks: int, rounds: int) -> dict[str, Series]:
+    """Return the marginal rate of each contender, tasks/s."""
+
+    def once(timed: Timed) -> float:
+        small, large = timed(tasks), timed(2 * tasks)
+        # Noise can make the difference vanish, never the longer run free.
+        return tasks / max(large - small, 0.1 * large)
+
+    return measured(contenders, once, rounds=rounds)
+
+
+def measured(contenders: Mapping[str, T], once: Callable[[T], float], *, rounds: int) -> dict[str, Series]:
+    """Return `once(contender)` of each contender and round; each round begins with another contender."""
+    values: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        for name in rotated(list(contenders), number):
+            values[name].append(once(contenders[name]))
+            print(f"  round {number + 1}/{rounds} {name}: {values[name][-1]:,.4g}", file=sys.stderr, flush=True)
+    return {name: Series(name=name, values=tuple(found)) for name, found in values.items()}
+
+
+def rotated(names: Sequence[str], by: int) -> Iterable[str]:
+    """Return the names from place `by` on, round to the one before it."""
+    return islice(cycle(names), by % len(names), by % len(names) + len(names))
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """Return the value that `part` (0..1) of the values do not exceed."""
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))]

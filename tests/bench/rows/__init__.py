@@ -1,0 +1,21 @@
+"""The rows of the table, in its order."""
+
+from collections.abc import Callable
+
+from tests.bench.bench import Bench
+from tests.bench.rows import control, many, moments, spawning
+from tests.bench.table import Judged
+
+ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
+    "sh": spawning.sh,
+    "direct": spawning.direct,
+    "bundle": spawning.bundle,
+    "bundle-null": spawning.bundle_null,
+    "sqlite": control.sqlite,
+    "relay": control.relay,
+    "startup": moments.startup,
+    "end": moments.end,
+    "latency": moments.latency,
+    "million": many.million,
+    "workers": many.workers,
+}

@@ -1,0 +1,62 @@
+"""Rows about what our own daemons cost when the worker executes nothing: `sqlite` and `relay`."""
+
+import os
+
+from tests.bench.bench import Bench
+from tests.bench.measure import rates
+from tests.bench.table import Judged, figures
+
+TASKS = 50_000
+"""N of the marginal rates: some seconds each, so that start-up noise is small against it."""
+
+LINE = "echo {}"
+
+
+def sqlite(bench: Bench) -> list[Judged]:
+    """Read, insert, claim, send, record and acknowledge, against a script that only inserts, claims and records."""
+
+    def script(count: int) -> float:
+        database = bench.home.path("bare.db")
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(database + suffix):
+                os.unlink(database + suffix)
+        return bench.peer("sqlite_queue.py", bench.lines(LINE, count), database)
+
+    contenders = {
+        "hs-cluster -N2, null executor": lambda count: bench.cluster(bench.lines(LINE, count), "-N2", null=True),
+        "bare sqlite3 script": script,
+    }
+    ours, bare = (found := rates(contenders, tasks=bench.tasks(TASKS), rounds=bench.rounds)).values()
+    return [
+        Judged(
+            row="sqlite",
+            what="control plane, SQLite, of a bare script",
+            value=ours.median / bare.median,
+            unit="x",
+            bar=0.4,
+            at_most=False,
+            aim="100,000 tasks/s",
+            figures=figures(found.values(), "tasks/s"),
+        )
+    ]
+
+
+def relay(bench: Bench) -> list[Judged]:
+    """The same without a database, against a bare encrypted relay of bundles and outcomes."""
+    contenders = {
+        "hs-cluster -N2 --no-db, null": lambda n: bench.cluster(bench.lines(LINE, n), "-N2", "--no-db", null=True),
+        "bare CURVE relay": lambda n: bench.peer("relay.py", bench.lines(LINE, n)),
+    }
+    ours, bare = (found := rates(contenders, tasks=bench.tasks(4 * TASKS), rounds=bench.rounds)).values()
+    return [
+        Judged(
+            row="relay",
+            what="control plane, --no-db, of a bare CURVE relay",
+            value=ours.median / bare.median,
+            unit="x",
+            bar=0.4,
+            at_most=False,
+            aim="300,000 tasks/s",
+            figures=figures(found.values(), "tasks/s"),
+        )
+    ]

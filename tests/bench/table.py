@@ -1,0 +1,108 @@
+"""What a row of the table is, when it is met, and how the table is printed."""
+
+import json
+import os
+import platform
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import zmq
+from tests.bench.measure import Series
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """An absolute figure behind a judged one."""
+
+    name: str
+    value: float
+    unit: str
+    spread: float
+    """Largest less smallest of the rounds, as a part of the median; 0.0 for a single measurement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One line of the table: a value against its bar."""
+
+    row: str
+    what: str
+    value: float
+    unit: str
+    """x for a ratio."""
+    bar: float
+    at_most: bool
+    """Whether the value must not exceed the bar; otherwise it must reach it."""
+    aim: str
+    """What we hope for, in words; "" when there is none."""
+    figures: tuple[Figure, ...]
+
+    @property
+    def met(self) -> bool:
+        """Whether the bar is met."""
+        return self.value <= self.bar if self.at_most else self.value >= self.bar
+
+    @property
+    def verdict(self) -> str:
+        """Met, or by which part of the bar it is short."""
+        if self.met:
+            return "met"
+        return f"short by {abs(self.value - self.bar) / self.bar:.0%}"
+
+
+def figure(series: Series, unit: str) -> Figure:
+    """Return the median of a series as a figure."""
+    return Figure(name=series.name, value=series.median, unit=unit, spread=series.spread)
+
+
+def figures(found: Iterable[Series], unit: str) -> tuple[Figure, ...]:
+    """Return the medians of several series."""
+    return tuple(figure(series, unit) for series in found)
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures depend on."""
+    model = "unknown processor"
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return {
+        "processor": model,
+        "cores": str(len(os.sched_getaffinity(0))),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "zmq": f"pyzmq {zmq.pyzmq_version()}, libzmq {zmq.zmq_version()}",
+        "load": f"{os.getloadavg()[0]:.1f} before",
+    }
+
+
+def text(judged: Sequence[Judged], of: dict[str, str]) -> str:
+    """Return the table for people."""
+    lines = [", ".join(f"{key} {value}" for key, value in of.items()), ""]
+    lines += [_line("row", "what", "value", "bar", "verdict", "aim"), "-" * 120]
+    for one in judged:
+        bar = f"{'<=' if one.at_most else '>='} {_number(one.bar)} {one.unit}"
+        lines.append(_line(one.row, one.what, f"{_number(one.value)} {one.unit}", bar, one.verdict, one.aim))
+        for each in one.figures:
+            spread = f"  (spread {each.spread:.0%})" if each.spread else ""
+            lines.append(f"{'':12}  {each.name}: {_number(each.value)} {each.unit}{spread}")
+    return "\n".join(lines)
+
+
+def document(judged: Sequence[Judged], of: dict[str, str]) -> str:
+    """Return the table for machines, one JSON document."""
+    rows = [asdict(one) | {"met": one.met, "verdict": one.verdict} for one in judged]
+    return json.dumps({"machine": of, "rows": rows}, indent=2)
+
+
+def _line(*cells: str) -> str:
+    widths = (12, 46, 14, 14, 15, 0)
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
