@@ -1,9 +1,7 @@
 """A home for one run: its own HOME, site, temporary and runtime folder; and what the run left in them.
 
-    /tmp/hs-XXXXXXXX/   HOME and working folder
-        site/           HYPERSHELL_SITE
-        tmp/            TMPDIR: empty again afterwards
-        run/            XDG_RUNTIME_DIR: likewise
+The folder is HOME and the working folder; in it are site/ (HYPERSHELL_SITE), tmp/ (TMPDIR) and run/ (XDG_RUNTIME_DIR). The
+last two must be empty again when a run is over.
 """
 
 import contextlib
@@ -13,7 +11,8 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import IO, Self
 
 from tests.faults.processes import Process, command_line, descendants, environment_has, everyone, identify, kill, until
@@ -46,9 +45,11 @@ class Home:
         self.seen: set[Process] = set()
 
     def __enter__(self) -> Self:
+        """Enter."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close."""
         self.close()
 
     def path(self, *names: str) -> str:
@@ -74,7 +75,7 @@ class Home:
         stdout: int | IO[bytes] = subprocess.DEVNULL,
         stderr: int | IO[bytes] = subprocess.DEVNULL,
         pass_fds: Sequence[int] = (),
-        **env: str,
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> subprocess.Popen[bytes]:
         """Start one of our programs, or any other, and return at once."""
         process = subprocess.Popen(
@@ -84,21 +85,23 @@ class Home:
             stderr=stderr,
             pass_fds=pass_fds,
             cwd=self.folder,
-            env=self.env | env,
+            env=self.env | dict(env),
             executable=shutil.which(argv[0], path=self.env["PATH"]),
             start_new_session=True,
         )
         self.started.append(process)
         return process
 
-    def run(self, *argv: str, stdin: bytes = b"", seconds: float = 60, **env: str) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, *argv: str, stdin: bytes = b"", seconds: float = 60, env: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run a program to its end.
 
         Raises:
             subprocess.TimeoutExpired: It did not end within `seconds`; it is killed at the end of the home.
 
         """
-        process = self.start(*argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **env)
+        process = self.start(*argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
         out, err = process.communicate(stdin, timeout=seconds)
         return subprocess.CompletedProcess(argv, process.returncode, out, err)
 

@@ -1,0 +1,82 @@
+"""The list of campaigns: what is done to a run, and what it may cost. Source: RELIABILITY 8.2 A, B and 8.1 (crash points)."""
+
+from dataclasses import dataclass
+
+SLOTS = 4
+
+DAEMONS = ("broker", "scheduler", "guardian")
+"""What hs-cluster starts; the worker is the guardian's."""
+
+CRASH_POINTS = (
+    "broker.hello",
+    "broker.submit",
+    "broker.assign",
+    "broker.result",
+    "broker.committed",
+    "scheduler.before_commit",
+    "scheduler.after_commit",
+    "scheduler.before_send",
+    "scheduler.after_send",
+    "worker.received",
+    "worker.before_spawn",
+    "worker.after_spawn",
+    "worker.before_result",
+    "worker.after_result",
+    "worker.after_committed",
+)
+"""Named in the daemons' own code, each followed there by what it must not break."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """One way to disturb a run."""
+
+    name: str
+    about: str
+    kill: tuple[str, ...] = ()
+    """Killed together at a random moment, some trials several times."""
+    pause: str = ""
+    """Stopped by SIGSTOP at a random moment, and continued."""
+    crash: tuple[str, ...] = ()
+    """Points, one of which kills the first incarnation of its daemon."""
+    reruns: bool = False
+    """Whether what was running may run again: only where a worker or its guardian died (P3)."""
+    finishes: bool = True
+    """Whether the run must complete by itself."""
+    no_db: bool = False
+    """Whether some trials run without a database: where the scheduler lives, its memory is the store."""
+
+
+CAMPAIGNS = (
+    Campaign(name="none", about="nothing happens: the judge and the run agree", no_db=True),
+    Campaign(name="broker", about="kill -9 of the broker", kill=("broker",), no_db=True),
+    Campaign(name="scheduler", about="kill -9 of the scheduler", kill=("scheduler",)),
+    Campaign(name="both", about="kill -9 of broker and scheduler at once", kill=("broker", "scheduler")),
+    Campaign(name="worker", about="kill -9 of the worker, not its guardian", kill=("worker",), reruns=True, no_db=True),
+    Campaign(name="guardian", about="kill -9 of the guardian", kill=("guardian",), reruns=True, no_db=True),
+    Campaign(name="daemons", about="kill -9 of all daemons at once", kill=(*DAEMONS, "worker"), reruns=True),
+    Campaign(name="cluster", about="kill -9 of hs-cluster itself", kill=("cluster",), finishes=False, no_db=True),
+    Campaign(
+        name="crash-broker",
+        about="the broker dies at a named point",
+        crash=tuple(point for point in CRASH_POINTS if point.startswith("broker.")),
+    ),
+    Campaign(
+        name="crash-scheduler",
+        about="the scheduler dies at a named point",
+        crash=tuple(point for point in CRASH_POINTS if point.startswith("scheduler.")),
+    ),
+    Campaign(
+        name="crash-worker",
+        about="the worker dies at a named point",
+        crash=tuple(point for point in CRASH_POINTS if point.startswith("worker.")),
+        reruns=True,
+    ),
+    Campaign(
+        name="pause-worker", about="SIGSTOP of the worker, shorter than its lease (B1)", pause="worker", no_db=True
+    ),
+    Campaign(
+        name="pause-broker", about="SIGSTOP of the broker, shorter than any lease (B2)", pause="broker", no_db=True
+    ),
+    Campaign(name="pause-scheduler", about="SIGSTOP of the scheduler", pause="scheduler"),
+)

@@ -1,0 +1,240 @@
+"""One trial: a whole hs-cluster run of deterministic tasks, disturbed at a moment that a seed decides, then judged."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+from tests.faults.campaigns import SLOTS, Campaign
+from tests.faults.home import Home
+from tests.faults.oracle import MODULUS, Allowance, Evidence, Row, Verdict, judge, read_ledger
+from tests.faults.processes import daemon, descendants, ended_within, kill, until
+
+TASKS = 5_000
+
+KILLS_MAX = 3
+"""In one trial. Far fewer than the restarts that hs-cluster allows."""
+
+PAUSE_MAX_S = 2.0
+
+RUN_MAX_S = 90.0
+"""A run that takes longer is stuck: undisturbed it takes some seconds."""
+
+APPEAR_S = 15.0
+"""A daemon that is not there after so long: hs-cluster failed to (re)start it."""
+
+AFTER_CLUSTER_S = 5.0
+"""When hs-cluster itself was killed, everything must be gone after so long."""
+
+SLEEPERS = 200
+"""Every so many tasks one sleeps, so that something is running at most moments."""
+
+# One write(2) a line. A shell of its own each, for the line has redirections.
+TEMPLATE = (
+    'echo "{{}} $TASK_DISPATCH $$ start" >>{ledger}; [ $(({{}} % {sleepers})) = 7 ] && sleep 0.1; '
+    'echo "{{}} $TASK_DISPATCH $$ end" >>{ledger}; exit $(({{}} % {modulus}))'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a seed decided."""
+
+    campaign: Campaign
+    seed: str
+    piped: bool
+    """Input from a pipe, its second half written later; otherwise a FILE."""
+    no_db: bool
+    bundlesize: int
+    moments: tuple[float, ...]
+    """Parts (0..1) of the undisturbed run's time, at which to strike."""
+    feed_at: float
+    """Part of it, when the second half of a piped input comes."""
+    pause_s: float
+    crash_at: str
+    """point:n, or "" for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """How it went."""
+
+    plan: Plan
+    verdict: Verdict
+    strikes: int
+    """How often the fault really happened; a run may be over before."""
+    seconds: float
+
+
+def plan(campaign: Campaign, seed: str) -> Plan:
+    """Return what this seed does."""
+    dice = random.Random(seed)
+    strikes = dice.choice((1, 1, 1, KILLS_MAX)) if campaign.finishes else 1
+    crash = f"{dice.choice(campaign.crash)}:{dice.randint(1, 30)}" if campaign.crash else ""
+    return Plan(
+        campaign=campaign,
+        seed=seed,
+        piped=dice.random() < 0.5,
+        no_db=campaign.no_db and dice.random() < 0.25,
+        bundlesize=dice.choice((1, 1, 7, 100)),
+        moments=tuple(sorted(dice.random() for _ in range(strikes))) if campaign.kill or campaign.pause else (),
+        feed_at=dice.random(),
+        pause_s=dice.uniform(0.1, PAUSE_MAX_S),
+        crash_at=crash,
+    )
+
+
+def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
+    """Run it and judge it. `undisturbed_s`: what such a run takes when nothing happens."""
+    with Home() as home:
+        begin = time.monotonic()
+        run = _Run(home, plan, tasks)
+        run.start()
+        strikes = run.disturb(undisturbed_s)
+        ended = ended_within(run.cluster.pid, max(0.0, begin + RUN_MAX_S + undisturbed_s - time.monotonic()))
+        evidence = run.evidence(ended=ended)
+        campaign = plan.campaign
+        # One kill of the worker stops at most a task on each slot; all else has no excuse.
+        reruns = SLOTS * max(1, strikes) if campaign.reruns else 0
+        verdict = judge(evidence, Allowance(reruns_max=reruns, finishes=campaign.finishes))
+        if verdict.violations:
+            verdict.remarks.append(f"log: {home.read('stderr')[-800:].decode(errors='replace')}")
+        return Trial(plan=plan, verdict=verdict, strikes=strikes, seconds=time.monotonic() - begin)
+
+
+class _Run:
+    """The run of one trial."""
+
+    def __init__(self, home: Home, plan: Plan, tasks: int) -> None:
+        self._home = home
+        self._plan = plan
+        self._tasks = tasks
+        self._lines = [b"%d\n" % task for task in range(tasks)]
+        self._database = home.path("tasks.db")
+        self._marker = home.path("crashed")
+        self.cluster: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        plan, home = self._plan, self._home
+        template = TEMPLATE.format(ledger=home.path("ledger"), sleepers=SLEEPERS, modulus=MODULUS)
+        options = [f"-N{SLOTS}", "-b", str(plan.bundlesize), "-t", template, "-f", home.path("failed")]
+        if plan.no_db:
+            options.append("--no-db")
+        else:
+            install_audit(home, self._database)
+            options += ["--database", self._database]
+        if not plan.piped:
+            options.append(home.write("tasks.txt", b"".join(self._lines)))
+        env = {"HYPERSHELL_CRASH_AT": f"{plan.crash_at}:{self._marker}"} if plan.crash_at else {}
+        with open(home.path("stderr"), "wb") as errors:
+            stdin = subprocess.PIPE if plan.piped else subprocess.DEVNULL
+            self.cluster = home.start("hs-cluster", *options, stdin=stdin, stderr=errors, env=env)
+        self._feed(self._lines[: self._tasks // 2])
+
+    def disturb(self, undisturbed_s: float) -> int:
+        """Do what the plan says, each thing at its moment; return how often the fault happened."""
+        steps = [(moment * undisturbed_s, "strike") for moment in self._plan.moments]
+        steps += [(self._plan.feed_at * undisturbed_s, "feed")] if self._plan.piped else []
+        begin = time.monotonic()
+        strikes = 0
+        for moment, step in sorted(steps):
+            # The run itself may end sooner: then there is nothing left to disturb.
+            if ended_within(self.cluster.pid, begin + moment - time.monotonic()) and step == "strike":
+                continue
+            if step == "feed":
+                self._feed(self._lines[self._tasks // 2 :])
+                self._end_input()
+            else:
+                strikes += self._strike()
+        if self._plan.crash_at:
+            ended_within(self.cluster.pid, RUN_MAX_S)
+            strikes += os.path.exists(self._marker)
+        return strikes
+
+    def evidence(self, *, ended: bool) -> Evidence:
+        """Return all that the run left."""
+        home, plan = self._home, self._plan
+        status = self.cluster.wait() if ended else None
+        grace_s = AFTER_CLUSTER_S if plan.campaign.name == "cluster" else 1.0
+        leftovers = home.leftovers(grace_s) if ended else []
+        with_rows = not plan.no_db and ended
+        return Evidence(
+            tasks=self._tasks,
+            ledger=read_ledger(home.read("ledger")),
+            rows=read_rows(home, self._database) if with_rows else None,
+            applied=read_audit(self._database) if with_rows else {},
+            failures=home.read("failed").splitlines() if plan.campaign.finishes else None,
+            exit_status=status,
+            leftovers=leftovers,
+        )
+
+    def _feed(self, lines: list[bytes]) -> None:
+        if self._plan.piped and self.cluster.stdin:
+            with suppress(BrokenPipeError):
+                self.cluster.stdin.write(b"".join(lines))
+                self.cluster.stdin.flush()
+
+    def _end_input(self) -> None:
+        if self.cluster.stdin:
+            with suppress(BrokenPipeError):
+                self.cluster.stdin.close()
+            self.cluster.stdin = None
+
+    def _strike(self) -> int:
+        """Kill or pause what the campaign names; return 1 if it was there."""
+        self._home.remember(self.cluster.pid)
+        campaign = self._plan.campaign
+        if campaign.kill == ("cluster",):
+            until(lambda: len(descendants(self.cluster.pid)) >= len("bsw"), APPEAR_S)
+            self._home.remember(self.cluster.pid)
+            return int(kill(self.cluster.pid))
+        victims = [self._find(name) for name in campaign.kill or (campaign.pause,)]
+        if campaign.kill:
+            return int(sum(kill(pid) for pid in victims if pid) > 0)
+        return sum(self._pause(pid) for pid in victims if pid)
+
+    def _find(self, name: str) -> int | None:
+        """Return the pid of a daemon, waiting for it while it is being (re)started and the run goes on."""
+        until(lambda: daemon(self.cluster.pid, name) or self.cluster.poll() is not None, APPEAR_S)
+        return daemon(self.cluster.pid, name)
+
+    def _pause(self, pid: int) -> int:
+        if not kill(pid, signal.SIGSTOP):
+            return 0
+        ended_within(self.cluster.pid, self._plan.pause_s)
+        kill(pid, signal.SIGCONT)
+        return 1
+
+
+def install_audit(home: Home, database: str) -> None:
+    """Make the database, and a trigger in it that counts each time a row reaches an end: a primary key hides overwrites."""
+    made = home.run("hs", "submit", "-f", "-", "--database", database)
+    assert made.returncode == 0, made.stderr.decode(errors="replace")
+    with closing(sqlite3.connect(database)) as db:
+        db.executescript(
+            "CREATE TABLE audit (row INTEGER NOT NULL);"
+            "CREATE TRIGGER audit AFTER UPDATE OF state ON task WHEN NEW.state >= 3"
+            " BEGIN INSERT INTO audit VALUES (NEW.row); END;"
+        )
+
+
+def read_audit(database: str) -> dict[int, int]:
+    """Return how often the row of each task reached an end."""
+    query = "SELECT CAST(args AS TEXT), count(*) FROM audit JOIN task USING (row) GROUP BY 1"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+        return {int(args): count for args, count in db.execute(query)}
+
+
+def read_rows(home: Home, database: str) -> list[Row]:
+    """Return the rows as the user's own command shows them."""
+    fields = ("args", "state", "exit_status", "dispatch")
+    found = home.run("hs", "task", "search", *fields, "--json", "--database", database)
+    assert found.returncode == 0, found.stderr.decode(errors="replace")
+    return [
+        Row(int(row["args"]), row["state"], row["exit_status"], row["dispatch"]) for row in json.loads(found.stdout)
+    ]
