@@ -8,7 +8,7 @@ warning, for it may belong to a newer version.
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -74,7 +74,7 @@ KEYS = {
         Key("scheduler.bundlesize", "integer", 1, "tasks leased to one worker as a unit", 1, limits.BUNDLE_TASKS_MAX),
         Key("scheduler.bundlewait", "number", 5.0, "seconds to hold back a part-filled bundle at most", 0, 86400),
         Key("scheduler.max_retries", "integer", 0, "more attempts for a task that failed", 0, 1_000_000),
-        Key("scheduler.eager", "flag", False, "retries go first"),
+        Key("scheduler.eager", "flag", default=False, help="retries go first"),
         Key("database.file", "text", "", "SQLite file instead of the run's own"),
         Key("database.url", "text", "", "database server instead of the run's own"),
         Key("launcher", "text", "", "program and arguments that start workers"),
@@ -252,4 +252,10 @@ _FLAG_WORDS = {
     "0": False,
     "": False,
 }
-_PARSERS = {"flag": _flag, "integer": _integer, "number": _number, "text": _text, "hosts": _hosts}
+_PARSERS: dict[str, Callable[[object], Value]] = {
+    "flag": _flag,
+    "integer": _integer,
+    "number": _number,
+    "text": _text,
+    "hosts": _hosts,
+}
