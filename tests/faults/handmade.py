@@ -6,6 +6,7 @@ hs-cluster starts its daemons in the same way; it only never gives its keys away
 import json
 import os
 import subprocess
+from dataclasses import replace
 from typing import Any, Self
 
 from tests.faults.home import Home
@@ -43,9 +44,13 @@ class Handmade:
         """Return what a daemon of that role is given."""
         return self.connections[role]
 
+    def kill_broker(self) -> None:
+        """Kill it and wait until it is gone."""
+        self.broker.kill()
+        self.broker.wait()
+
     def restart_broker(self) -> None:
         """Start another broker with the keys of the first, as a supervisor does."""
-        self.broker.wait()
         self.broker = self._start_broker()
 
     def start_scheduler(self, *arguments: str, **settings: Any) -> None:
@@ -57,9 +62,10 @@ class Handmade:
         self.scheduler = self._start(argv, document, pass_fds=(theirs,))
         os.close(theirs)
 
-    def start_worker(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start hs-worker."""
-        document = {"connection": self.connection("worker").to_json()}
+    def start_worker(self, *arguments: str, endpoints: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[bytes]:
+        """Start hs-worker, which goes to these endpoints, or to all of the broker's."""
+        connection = self.connection("worker")
+        document = {"connection": replace(connection, endpoints=endpoints or connection.endpoints).to_json()}
         return self._start(("hs-worker", "--connection", "-", *arguments), document, **options)
 
     def finish(self, seconds: float) -> dict[str, Any]:

@@ -116,6 +116,7 @@ class Home:
         entry = os.fsencode(f"HOME={self.folder}")
         pids = {pid for pid in everyone() if environment_has(pid, entry)}
         pids |= {process.pid for process in self.seen if identify(process.pid) == process}
+        pids |= {process.pid for process in self.started if process.poll() is None}
         return {pid: command_line(pid) for pid in pids if identify(pid)}
 
     def leftovers(self, seconds: float = SWEEP_S) -> list[str]:
@@ -133,6 +134,7 @@ class Home:
     def close(self) -> None:
         """End, by pid, whatever is left, and remove the folder."""
         for process in self.started:
+            self.remember(process.pid)
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe:
                     with contextlib.suppress(OSError):

@@ -3,12 +3,12 @@
 import os
 import random
 import socket
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import zmq
 
-from hs_common.security import Connection, make_key_pair
+from hs_common.security import make_key_pair
 
 CONNECT_S = 5.0
 
@@ -84,16 +84,15 @@ def coming_and_going(port: int, *, connections: int = 2000) -> None:
         _connection(port).close()
 
 
-def fake_broker(port: int, connection: Connection) -> tuple[zmq.Context[zmq.Socket[bytes]], zmq.Socket[bytes]]:
+@contextmanager
+def squatter(port: int) -> Iterator[zmq.Socket[bytes]]:
     """G18: a ROUTER with a key of its own that lets everybody in, on the port where the broker was."""
-    del connection  # its secret is what a squatter lacks
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    router = context.socket(zmq.ROUTER)
-    router.linger = 0
-    router.curve_server = True
-    router.curve_secretkey = make_key_pair().secret
-    router.bind(f"tcp://127.0.0.1:{port}")
-    return context, router
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.linger = 0
+        router.curve_server = True
+        router.curve_secretkey = make_key_pair().secret
+        router.bind(f"tcp://127.0.0.1:{port}")
+        yield router
 
 
 def _connection(port: int) -> socket.socket:

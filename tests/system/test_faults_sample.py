@@ -1,0 +1,22 @@
+"""A few trials of each fault campaign; `make faults` conducts them all. A failure names the trial to repeat."""
+
+import pytest
+from tests.faults.campaigns import CAMPAIGNS, Campaign
+from tests.faults.run import seed_of
+from tests.faults.trial import perform, plan
+
+pytestmark = pytest.mark.system
+
+TASKS = 600
+UNDISTURBED_S = 1.0
+"""Of so many tasks: the moments are drawn from it."""
+
+SEED = 1
+
+
+@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("campaign", CAMPAIGNS, ids=lambda campaign: campaign.name)
+def test_the_promise_holds(campaign: Campaign, number: int) -> None:
+    """Nothing lost, nothing recorded or run twice, no wrong status, nothing left behind."""
+    trial = perform(plan(campaign, seed_of(SEED, campaign, number)), undisturbed_s=UNDISTURBED_S, tasks=TASKS)
+    assert trial.verdict.violations == 0, "\n".join([str(trial.plan), *trial.verdict.remarks])

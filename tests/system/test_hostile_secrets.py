@@ -1,0 +1,108 @@
+"""No secret key in any argv, environment, log or file that others can read; the keys of a local run are in no file at all."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from tests.faults.home import Home
+from tests.faults.processes import command_line, descendants, until
+from tests.faults.siege import STEP_S, Siege, free_port
+from zmq.utils import z85
+
+pytestmark = pytest.mark.system
+
+KEY = re.compile(rb"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+"""What a CURVE key looks like in Z85."""
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    with Home() as one:
+        yield one
+
+
+def environment(pid: int) -> bytes:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read()
+
+
+def files(home: Home) -> dict[str, bytes]:
+    """Every regular file below the home, and what is in it."""
+    found = {}
+    for folder, _, names in os.walk(home.folder):
+        for path in (os.path.join(folder, name) for name in names):
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                with open(path, "rb") as file:
+                    found[path] = file.read()
+    return found
+
+
+def test_no_secret_of_a_running_cluster_is_to_be_seen(home: Home) -> None:
+    """We know the keys of this cluster, so we can look for each of them, in text, raw and in hexadecimal."""
+    siege = Siege(home, "-v")
+    keys = [connection.keys.secret for connection in siege.cluster.connections.values()]
+    forms = [form for key in keys for form in (key, z85.decode(key), z85.decode(key).hex().encode())]
+    daemons = [siege.cluster.broker.pid, siege.worker.pid, *descendants(siege.worker.pid)]
+    assert siege.cluster.scheduler
+    seen = {f"argv of {pid}": command_line(pid).encode() for pid in [*daemons, siege.cluster.scheduler.pid]}
+    seen |= {f"environ of {pid}": environment(pid) for pid in [*daemons, siege.cluster.scheduler.pid]}
+    siege.lift()
+    seen |= files(home)
+    assert siege.database in seen
+    assert [place for place, data in seen.items() if any(form in data for form in forms)] == []
+
+
+def test_a_task_finds_no_key_in_its_surroundings(home: Home) -> None:
+    """Nothing that looks like a key in its environment, and no descriptor of ours beyond the three standard ones."""
+    done = home.run(
+        "hs-cluster", stdin=b"tr '\\0' '\\n' </proc/self/environ; ls -l /proc/self/fd; cat /proc/$PPID/environ\n"
+    )
+    assert done.returncode in (0, 1), done.stderr
+    theirs = [
+        line for line in done.stdout.splitlines() if not line.startswith((b"TASK_", b"PATH=", b"HYPERSHELL_SITE="))
+    ]
+    ours = {entry.encode() for entry in map("=".join, home.env.items())}
+    assert [line for line in theirs if KEY.search(line) and line not in ours] == []
+    assert re.findall(rb" (\d+) -> (?!/proc/)", done.stdout) == [b"0", b"1", b"2"]
+
+
+def test_a_local_run_writes_no_key_and_nothing_for_other_eyes(home: Home) -> None:
+    """Everything in the site is for its owner only, and an interrupted look finds no connection file."""
+    cluster = home.start("hs-cluster", "-N1", stdin=subprocess.PIPE)
+    assert cluster.stdin
+    cluster.stdin.write(b"echo here >started\n")
+    cluster.stdin.flush()
+    assert until(lambda: home.read("started"), STEP_S)
+    places = [os.path.join(folder, name) for folder, _, names in os.walk(home.site) for name in names]
+    open_to_others = [
+        path for path in (home.site, *places) if os.lstat(path).st_mode & 0o077 and not os.path.islink(path)
+    ]
+    secrets = [path for path, data in files(home).items() if b'"secret"' in data]
+    cluster.stdin.close()
+    assert cluster.wait(STEP_S) == 0
+    assert places
+    assert [path for path in open_to_others if path == home.site] == [], "the site itself is closed, so all in it is"
+    assert secrets == []
+
+
+def test_a_cluster_that_listens_shares_its_keys_through_private_files_only(home: Home) -> None:
+    """-p opens a port for others: what they need is in files of mode 0600, and in none else."""
+    cluster = home.start("hs-cluster", "-N1", "-H", "127.0.0.1", "-p", str(free_port()), stdin=subprocess.PIPE)
+    assert cluster.stdin
+    cluster.stdin.write(b"echo here >started\n")
+    cluster.stdin.flush()
+    assert until(lambda: home.read("started"), STEP_S)
+    shared = {path: data for path, data in files(home).items() if b'"secret"' in data}
+    modes = {path: stat.S_IMODE(os.lstat(path).st_mode) for path in shared}
+    secrets = [json.loads(data)["keys"]["secret"].encode() for path, data in shared.items() if b'"role"' in data]
+    processes = [cluster.pid, *descendants(cluster.pid)]
+    seen = b"".join(command_line(pid).encode() + environment(pid) for pid in processes)
+    cluster.stdin.close()
+    assert cluster.wait(STEP_S) == 0
+    assert set(modes.values()) <= {0o600}
+    assert [secret for secret in secrets if secret in seen] == []
+    assert [path for path, data in files(home).items() if path not in shared and any(s in data for s in secrets)] == []
