@@ -199,11 +199,11 @@ class Link:
         self._at = (self._at + 1) % len(self._endpoints)
         self._open()
 
-    def close(self) -> None:
-        """Close both sockets; what was not sent yet is dropped."""
+    def close(self, *, linger_ms: int = 0) -> None:
+        """Close both sockets. What was not sent yet is dropped, unless the context lives on for up to `linger_ms` to send it."""
         self._dealer.disable_monitor()
         self._monitor.close(0)
-        self._dealer.close(0)
+        self._dealer.close(linger_ms)
 
     def _open(self) -> None:
         self._dealer: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
