@@ -1,35 +1,21 @@
 """`hs-scheduler`: options to objects, exit statuses from errors."""
 
-import json
 import os
 import signal
 import sys
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from hs_common import limits
 from hs_common.errors import RefusedError, StoppedError
 
+if TYPE_CHECKING:
+    from hs_scheduler.assemble import Options
+    from hs_scheduler.report import Report
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What was asked for."""
-
-    file: str | None
-    connection: str
-    report_fd: int | None
-    database: str | None
-    no_db: bool
-    bundlesize: int
-    bundlewait: float
-    max_retries: int
-    eager: bool
-    failures: str | None
-    joblog: str | None
-    input_fd: int | None
-    spool: str | None
+LAST_WORDS_MS = 500
+"""How long the last acknowledgements may take to leave; a broker that is there takes them in one."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,29 +37,32 @@ class Options:
 @click.option("--spool", hidden=True)
 def main(**given: Any) -> None:  # noqa: ANN401 - click gives what Options declares
     """Read task lines from FILE (or stdin), hand them to workers through a broker, record the results."""
+    # Only now: --help and a mistyped option need none of this.
+    from hs_scheduler.assemble import Options  # noqa: PLC0415
+
     options = Options(**given)
     try:
-        status = _run(options)
+        _leave(_run(options))
     except RefusedError as exc:
         _fail(2, exc)
     except StoppedError as exc:
         _fail(3, exc)
-    _leave(status)
 
 
-def _run(options: Options) -> int:
+def _run(options: "Options") -> int:
     if options.no_db and options.database:
         raise RefusedError("--no-db and --database exclude each other")
     if not options.no_db and not options.database:
-        raise RefusedError("name the tasks' place: --database PATH, or --no-db")
-    # Only now: --help and a mistyped option need none of this.
-    from hs_common.logs import configure_from_settings  # noqa: PLC0415
+        raise RefusedError("where are the tasks kept? Give --database PATH, or --no-db")
+    from hs_common.config import load_settings  # noqa: PLC0415
+    from hs_common.logs import configure  # noqa: PLC0415
     from hs_common.prctl import protect_secrets, set_process_name  # noqa: PLC0415
     from hs_scheduler.report import Report  # noqa: PLC0415
 
     set_process_name("hs-scheduler")
     protect_secrets()
-    configure_from_settings("scheduler")
+    settings = load_settings()
+    configure(level=settings.get("logging.level"), format=settings.get("logging.format"), file=settings.get("logging.file"))
     report = Report(options.report_fd)
     try:
         return _serve(options, report)
@@ -82,31 +71,30 @@ def _run(options: Options) -> int:
         raise
 
 
-def _serve(options: Options, report: Any) -> int:  # noqa: ANN401 - imported late
-    """Build the parts, run, close in order."""
+def _serve(options: "Options", report: "Report") -> int:
+    """Build the parts, run, write what was asked for, close in order."""
+    from hs_common.clock import wall  # noqa: PLC0415
     from hs_common.signals import SignalPipe  # noqa: PLC0415
     from hs_scheduler.assemble import assemble  # noqa: PLC0415
     from hs_scheduler.daemon import SchedulerDaemon  # noqa: PLC0415
     from hs_scheduler.report import write_failures  # noqa: PLC0415
 
-    signals = SignalPipe([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
-    parts = assemble(options, report, signals)
+    parts = assemble(options, report, SignalPipe([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]))
     try:
         end = SchedulerDaemon(parts).run()
-        if options.failures:
-            write_failures(parts.store, options.failures)
-        elif options.report_fd is None:
-            write_failures(parts.store, "/dev/stdout")
+        # The last acknowledgements leave before we say that we are done: then everybody else may end at once.
+        parts.link.close(linger_ms=LAST_WORDS_MS)
+        parts.context.term()
+        if options.failures or options.report_fd is None:
+            write_failures(parts.store, options.failures or "/dev/stdout")
         if parts.joblog is not None:
             parts.joblog.close()
-        parts.finish(end.status)
-        counts = parts.store.counts
-        # The last acknowledgements leave before we say that we are done: then everybody may end at once.
-        parts.link.close(linger_ms=500)
-        report.end(end, counts)
-        parts.store.close()
+        parts.store.close_run(parts.run_id, wall(), end.status)
+        report.end(end, parts.store.counts)
     except OSError as exc:
         raise StoppedError(f"cannot write {exc.filename}: {exc.strerror}") from exc
+    finally:
+        parts.store.close()
     return end.status
 
 
@@ -120,13 +108,3 @@ def _leave(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
-
-
-def read_document(options: Options) -> tuple[dict[str, Any], Any]:
-    """Return the start document and the lifeline it came by (None with a connection file)."""
-    if options.connection == "-":
-        from hs_common.lifeline import Lifeline  # noqa: PLC0415
-
-        lifeline = Lifeline(0)
-        return json.loads(lifeline.first_line(limits.SILENCE_S)), lifeline
-    return {}, None

@@ -39,4 +39,4 @@ class Control:
         except (ValueError, KeyError, TypeError) as exc:
             raise StoppedError(f"cannot read {line[:80]!r} on stdin: it comes from another version") from exc
         if isinstance(self._source, FileSource):
-            self._source.announce(bytes_ready, eof)
+            self._source.announce(bytes_ready, eof=eof)

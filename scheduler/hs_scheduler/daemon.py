@@ -6,7 +6,6 @@ disk full) is tried again whole; meanwhile nothing is sent, acknowledged or read
 
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import zmq
 
@@ -14,12 +13,9 @@ from hs_common import limits, messages
 from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
 from hs_common.errors import StoppedError, WireError
-from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
-from hs_common.signals import SignalPipe
-from hs_common.sockets import Link
 from hs_common.tasks import unpack_outcomes, unpack_started
-from hs_scheduler.control import Control
+from hs_scheduler.assemble import Parts
 from hs_scheduler.core import (
     Claimed,
     ClaimedBundle,
@@ -36,38 +32,19 @@ from hs_scheduler.core import (
     RememberWorker,
     Reopen,
     Running,
-    SchedulerCore,
     Send,
     Tell,
 )
-from hs_scheduler.feed import Feed
-from hs_scheduler.report import End, JobLog, Report
-from hs_scheduler.store import Applied, Retry, Store, StoreBusyError
+from hs_scheduler.report import End
+from hs_scheduler.store import Applied, StoreBusyError
 
 log = get_logger("scheduler")
 
 ORPHAN_S = 1.5
 """How long a scheduler whose hs-cluster is gone still takes results."""
 
-BUSY_POLL_S = 0.25
+BUSY_POLL_MS = 250
 """Between two tries of a commit that the store refused."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What a scheduler is made of; the caller closes it."""
-
-    store: Store
-    core: SchedulerCore
-    feed: Feed
-    link: Link
-    report: Report
-    joblog: JobLog | None
-    control: Control
-    signals: SignalPipe
-    lifeline: Lifeline | None
-    retry: Retry
-    forever: bool
 
 
 class SchedulerDaemon:
@@ -226,7 +203,6 @@ class SchedulerDaemon:
                     applied = [item for effect in writes for item in self._write_one(effect)]
                     claimed = self._feed.fill(room, now, wall())
                     crash_point("scheduler.before_commit")
-                return applied, claimed
             except StoreBusyError as exc:
                 since = since or now
                 if now == since:
@@ -234,6 +210,8 @@ class SchedulerDaemon:
                 if monotonic() - since > limits.STORE_WAIT_S:
                     raise StoppedError(f"the store could not be written for {limits.STORE_WAIT_S:.0f} s: {exc}") from exc
                 self._wait_for_store()
+            else:
+                return applied, claimed
 
     def _write_one(self, effect: Effect) -> list[Applied]:
         match effect:
@@ -252,7 +230,7 @@ class SchedulerDaemon:
     def _wait_for_store(self) -> None:
         """Let the store recover; keep the broker's patience, and let a signal or the end of hs-cluster end the wait."""
         self._perform([e for e in self._core.expire(monotonic()) if isinstance(e, Send)])
-        self._poller_for_end().poll(BUSY_POLL_S * 1000)
+        self._poller_for_end().poll(BUSY_POLL_MS)
         lifeline = self._parts.lifeline
         if lifeline is not None and not lifeline.ended:
             for line in lifeline.lines():
@@ -310,7 +288,7 @@ class SchedulerDaemon:
         if self._core.draining:
             return True
         counts = self._store.counts
-        return not self._parts.forever and self._feed.ended and not counts.new and not counts.assigned
+        return self._feed.ended and not counts.new and not counts.assigned
 
     def _tell(self, now: float) -> None:
         self._parts.report.progress(

@@ -106,6 +106,12 @@ class Report:
             os.set_blocking(self._descriptor, True)
         self._write(json.dumps({"end": numbers}))
 
+    def stopped(self, reason: str) -> None:
+        """Say that it could not go on."""
+        if self._descriptor is not None:
+            os.set_blocking(self._descriptor, True)
+        self._write(json.dumps({"end": {"status": 3, "reason": reason}}))
+
     def _write(self, line: str) -> None:
         if self._descriptor is None:
             return

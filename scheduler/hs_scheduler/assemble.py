@@ -1,0 +1,172 @@
+"""Builds a scheduler out of its parts: store, input, core, link."""
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from hs_common import __version__, limits
+from hs_common.clock import monotonic, wall
+from hs_common.config import load_settings
+from hs_common.errors import RefusedError
+from hs_common.lifeline import Lifeline
+from hs_common.security import Connection, read_connection
+from hs_common.signals import SignalPipe
+from hs_common.sockets import Link, new_context
+from hs_scheduler.control import Control
+from hs_scheduler.core import Identity, SchedulerCore
+from hs_scheduler.feed import Feed
+from hs_scheduler.memory import MemoryStore
+from hs_scheduler.report import JobLog, Report
+from hs_scheduler.source import FileSource, StreamSource, open_file, resume
+from hs_scheduler.store import Retry, Store
+
+AHEAD_IN_MEMORY = 100_000
+"""NEW tasks that a store in memory reads ahead; the producer waits beyond it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `hs-scheduler` was asked for."""
+
+    file: str | None
+    connection: str
+    report_fd: int | None
+    database: str | None
+    no_db: bool
+    bundlesize: int
+    bundlewait: float
+    max_retries: int
+    eager: bool
+    failures: str | None
+    joblog: str | None
+    input_fd: int | None
+    spool: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a scheduler is made of."""
+
+    store: Store
+    core: SchedulerCore
+    feed: Feed
+    context: "zmq.Context[Any]"
+    link: Link
+    report: Report
+    joblog: JobLog | None
+    control: Control
+    signals: SignalPipe
+    lifeline: Lifeline | None
+    retry: Retry
+    run_id: bytes
+    """16 bytes; zero where the database is not of one run."""
+
+
+def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
+    """Open the store, take its epoch, find the input and the broker.
+
+    The store comes first: whoever starts us makes the keys meanwhile, and the document arrives when we are ready for it.
+
+    Raises:
+        RefusedError: An option, the document or the connection file is of no use.
+        StoppedError: The store is owned by another, or cannot be opened.
+
+    """
+    store = _open_store(options)
+    document, lifeline = _read_document(options)
+    connection = _connection(options, document)
+    run = document.get("run", {})
+    run_id = bytes.fromhex(run.get("id", "")) or bytes(16)
+    store.open_run(run_id, run.get("settings", {}), wall())
+    source = _open_source(options, store)
+    context = new_context()
+    now = monotonic()
+    core = SchedulerCore(
+        identity=Identity(
+            scheduler=os.urandom(16), version=__version__, host=os.uname().nodename, pid=os.getpid(), epoch=store.take_epoch()
+        ),
+        bundlesize=options.bundlesize,
+        grace_s=_grace_s(connection),
+        now=now,
+    )
+    core.restore(store.held(), store.workers())
+    feed = Feed(
+        store=store,
+        source=source,
+        core=core,
+        cwd=os.getcwdb(),
+        bundlesize=options.bundlesize,
+        bundlewait_s=options.bundlewait,
+        ahead_max=AHEAD_IN_MEMORY if options.no_db else None,
+    )
+    return Parts(
+        store=store,
+        core=core,
+        feed=feed,
+        context=context,
+        link=Link(context, connection),
+        report=report,
+        joblog=JobLog(options.joblog, store) if options.joblog else None,
+        control=Control(source),
+        signals=signals,
+        lifeline=lifeline,
+        retry=Retry(options.max_retries, options.eager),
+        run_id=run_id,
+    )
+
+
+def _open_store(options: Options) -> Store:
+    if options.database is None:
+        return MemoryStore()
+    from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415 - a run without a database need not load one
+
+    return SqliteStore(options.database)
+
+
+def _read_document(options: Options) -> tuple[dict[str, Any], Lifeline | None]:
+    """Return the start document and the lifeline it came by ({}, None with a connection file)."""
+    if options.connection != "-":
+        return {}, None
+    lifeline = Lifeline(0)
+    try:
+        document = json.loads(lifeline.first_line(limits.SILENCE_S))
+    except ValueError as exc:
+        raise RefusedError("the document on stdin is no JSON") from exc
+    if not isinstance(document, dict):
+        raise RefusedError("the document on stdin is no JSON object")
+    return document, lifeline
+
+
+def _connection(options: Options, document: dict[str, Any]) -> Connection:
+    if options.connection == "-":
+        return Connection.from_json(document.get("connection", {}))
+    return read_connection(options.connection)
+
+
+def _grace_s(connection: Connection) -> float:
+    """Return how long to wait for workers that are not back: in a local cluster they are back at once or never."""
+    if all(endpoint.startswith("ipc:") for endpoint in connection.endpoints):
+        return limits.GRACE_LOCAL_S
+    return float(load_settings().get("worker.lease"))
+
+
+def _open_source(options: Options, store: Store) -> FileSource | StreamSource | None:
+    """Return the input, where an earlier scheduler of this run left it."""
+    if options.input_fd is not None:
+        return StreamSource(options.input_fd)
+    path = options.spool or options.file
+    if path is None or path == "-":
+        return StreamSource(0) if options.connection != "-" else None
+    state = store.input_state()
+    if state is not None:
+        return resume(state, grows=options.spool is not None)
+    if options.spool is not None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return FileSource(fd, path, limit=0, grows=True)
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return StreamSource(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    return open_file(os.path.abspath(path))
