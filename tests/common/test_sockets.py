@@ -312,6 +312,23 @@ def test_reopening_gives_a_working_link_with_new_sockets(world: World) -> None:
     assert len(world.received()) == 1
 
 
+def test_the_last_words_of_a_process_arrive(world: World) -> None:
+    """Closing with a linger waits until all has left, and only so long."""
+    # Given a link in a context of its own
+    link = Link(new_context(), world.connections["worker"])
+    world.links.append(link)
+    assert world.until(world.heard(link, "connected"))
+    world.links.remove(link)
+
+    # When it says much and closes
+    for _ in range(100):
+        assert link.send(BYE)
+    link.close(linger_ms=5000)
+
+    # Then nothing is missing
+    assert len(world.received(100)) == 100
+
+
 @pytest.mark.parametrize("dead", ["tcp://127.0.0.1:1", "tcp://no-such-host.invalid:5"])
 def test_a_link_tries_the_next_endpoint_when_one_does_not_answer(tcp: World, dead: str) -> None:
     """A host has many addresses; one of them is reachable."""
