@@ -1,0 +1,65 @@
+"""What each daemon is given when it starts: its command line, and the settings that the run records."""
+
+import os
+from typing import Any
+
+from hs_deploy.launchers.local import CHILD_ERRORS_FD, CHILD_INPUT_FD, CHILD_REPORT_FD
+from hs_deploy.options import Options
+from hs_deploy.runs import Run
+
+
+def broker_arguments() -> list[str]:
+    """Return the command line of the broker, without the program."""
+    return ["--connection", "-"]
+
+
+def scheduler_arguments(options: Options, run: Run, *, spooled: bool) -> list[str]:
+    """Return the command line of the scheduler, without the program; the same for each start, so that it goes on."""
+    arguments = ["--connection", "-", "--report-fd", str(CHILD_REPORT_FD)]
+    arguments += ["-b", str(options.bundlesize), "-w", str(options.bundlewait_s), "-r", str(options.retries_max)]
+    arguments += ["--eager"] if options.eager else []
+    arguments += ["--no-db"] if run.database is None else ["--database", run.database]
+    arguments += ["-f", options.failures] if options.failures is not None else []
+    arguments += ["--joblog", options.joblog] if options.joblog is not None else []
+    if spooled:
+        return [*arguments, "--spool", run.spool]
+    if options.file is not None and os.path.isfile(options.file):
+        return [*arguments, "--", options.file]
+    return [*arguments, "--input-fd", str(CHILD_INPUT_FD)]
+
+
+def worker_arguments(options: Options, *, relays: bool) -> list[str]:
+    """Return the command line of the worker, without the program."""
+    arguments = ["--connection", "-", "--errors-fd", str(CHILD_ERRORS_FD)]
+    arguments += ["-N", str(options.slots), "-t", options.template, "--shell", options.shell]
+    arguments += ["-b", str(options.bundlesize), "-w", str(options.bundlewait_s), "-d", str(options.delay_s)]
+    arguments += ["-S", str(options.signalwait_s)]
+    arguments += ["-W", str(options.task_timeout_s)] if options.task_timeout_s else []
+    arguments += [] if options.confirm else ["--no-confirm"]
+    return [*arguments, "--relay"] if relays else arguments
+
+
+def settings_of(options: Options) -> dict[str, Any]:
+    """Return what the run records of its options: all that is needed to continue it from anywhere."""
+    return {
+        "num_tasks": options.slots,
+        "template": options.template,
+        "shell": options.shell,
+        "bundlesize": options.bundlesize,
+        "bundlewait": options.bundlewait_s,
+        "max_retries": options.retries_max,
+        "eager": options.eager,
+        "confirm": options.confirm,
+        "delay_start": options.delay_s,
+        "task_timeout": options.task_timeout_s,
+        "signalwait": options.signalwait_s,
+        "input": _absolute(options.file),
+        "output": _absolute(options.output),
+        "errors": _absolute(options.errors),
+        "failures": _absolute(options.failures),
+        "joblog": _absolute(options.joblog),
+    }
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(path)

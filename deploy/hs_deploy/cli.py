@@ -1,0 +1,232 @@
+"""`hs-cluster`, and the umbrella `hyper-shell` (`hs`): options to objects, errors to exit statuses. Nothing is imported early."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+from hs_common.errors import RefusedError, StoppedError
+
+LAZY = {
+    "cluster": "hs_deploy.cli:cluster",
+    "broker": "hs_broker.cli:main",
+    "scheduler": "hs_scheduler.cli:main",
+    "worker": "hs_worker.cli:main",
+    "submit": "hs_scheduler.commands.submit:submit",
+    "task": "hs_deploy.cli:task",
+}
+"""Subcommand of `hs` -> where it is. Imported when it is used: a worker never loads what only a database needs."""
+
+LAZY_TASK = {"search": "hs_scheduler.commands.search:search"}
+"""Likewise of `hs task`."""
+
+HELP = {
+    "cluster": "Run task lines here and exit when all are finished.",
+    "broker": "The daemon between schedulers and workers.",
+    "scheduler": "The daemon that owns the tasks.",
+    "worker": "The daemon that runs tasks.",
+    "submit": "Add tasks to a database.",
+    "task": "Look at tasks.",
+    "search": "List, count and filter tasks.",
+}
+"""One line for each, so that `hs --help` imports none of them."""
+
+OLDER_COMMANDS = {
+    "client": "hs worker",
+    "server": "hs broker and hs scheduler",
+    "list": "hs task search",
+    "search": "hs task search",
+    "run": "hs cluster",
+    "hsx": "hs cluster",
+    "workers": "hs worker",
+    "jobs": "hs task search",
+}
+"""Names of older and similar tools -> ours."""
+
+OLDER_OPTIONS = {
+    "--num-threads": "-N",
+    "--num-workers": "-N",
+    "--num-cores": "-N",
+    "--cpus": "-N",
+    "--jobs": "-N",
+    "--max-procs": "-N",
+    "--parallelism": "-N",
+    "--bundle-size": "-b",
+    "--retries": "-r",
+    "--failures-file": "-f",
+    "--results": "--joblog",
+    "--stdout": "-o",
+    "--stderr": "-e",
+    "--database-url": "--database",
+    "--ephemeral": "--no-db",
+    "--logging": "-v",
+    "--verbosity": "-v",
+}
+"""Likewise options."""
+
+EXAMPLES = """\b
+Examples:
+  hs-cluster tasks.txt -N8                     the lines of a file, eight at a time
+  seq 100 | hs-cluster -N0 -t 'convert {}.png {}.jpg'     on all cores, from a pipe
+  hs-cluster tasks.txt -r2 -f failed.txt       try failures twice more, keep what failed for good
+  hs task search -F                            look at what failed in the run before
+"""
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _OneLine:
+    """Mixed into commands: every misuse is one line on stderr and exit status 2."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in click
+        """Run the command and exit."""
+        name = os.path.basename(sys.argv[0])
+        try:
+            status = super().main(*args, **(extra | {"standalone_mode": False}))  # type: ignore[misc]
+        except click.ClickException as exc:
+            _leave(2, f"{name}: {_explained(exc)}")
+        except RefusedError as exc:
+            _leave(2, f"{name}: {exc}")
+        except StoppedError as exc:
+            _leave(3, f"{name}: {exc}")
+        except (KeyboardInterrupt, click.Abort):
+            _leave(130)
+        _leave(status if isinstance(status, int) else 0)
+
+
+class _Command(_OneLine, click.Command):
+    pass
+
+
+class _LazyGroup(_OneLine, click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def __init__(self, *args: Any, places: dict[str, str], **keys: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **keys)
+        self._places = places
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(self._places)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in self._places:
+            return None
+        from importlib import import_module  # noqa: PLC0415
+
+        module, _, attribute = self._places[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Answer the name of an older tool with ours."""
+        if args and args[0] not in self._places and args[0] in OLDER_COMMANDS:
+            raise RefusedError(f"there is no command {args[0]}: use {OLDER_COMMANDS[args[0]]}")
+        return super().resolve_command(context, args)
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, HELP[name]) for name in self._places])
+
+
+def _show_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    import zmq  # noqa: PLC0415
+
+    from hs_common import __version__  # noqa: PLC0415
+
+    click.echo(f"hs-cluster {__version__} (pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()})")
+    context.exit()
+
+
+def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+        help="Show the versions of this program, pyzmq and libzmq.",
+    )(function)  # fmt: skip
+
+
+@click.command(cls=_Command, context_settings=SETTINGS, epilog=EXAMPLES)
+@click.argument("file", required=False)
+@click.option("-N", "--num-tasks", metavar="NUM", help="Tasks at a time; 0: as many as cores may be used.  [1]")
+@click.option(
+    "-t", "--template", metavar="CMD", help="What to run for a line; {} is the line, {q} the line quoted.  [{}]"
+)
+@click.option("--shell", metavar="PATH", help="For lines that need one.  [/bin/sh]")
+@click.option("-b", "--bundlesize", metavar="SIZE", help="Tasks leased to a worker as a unit, at most.  [1]")
+@click.option("-w", "--bundlewait", metavar="SEC", help="Longest wait for a part-filled bundle, seconds.  [5]")
+@click.option("-r", "--max-retries", metavar="NUM", help="More attempts for a task that failed.  [0]")
+@click.option("--eager", is_flag=True, help="Retries go first.")
+@click.option("-f", "--failures", metavar="PATH", help="Write the args of finally failed tasks there.")
+@click.option("--joblog", metavar="PATH", help="Write a TSV row for each finished attempt there.")
+@click.option("-o", "--output", metavar="PATH", help="All tasks' stdout into this file.")
+@click.option("-e", "--errors", metavar="PATH", help="All tasks' stderr into this file.")
+@click.option("-W", "--task-timeout", metavar="SEC", help="Time limit of each task, seconds.  [none]")
+@click.option("-S", "--signalwait", metavar="SEC", help="Between the signals that stop a task, seconds.  [10]")
+@click.option("--database", metavar="PATH", help="Keep the tasks in this SQLite file instead of the run's own.")
+@click.option("--no-db", is_flag=True, help="Keep nothing about tasks on disk.")
+@click.option("-H", "--bind", metavar="ADDR", help="Let others join: listen on this address.")
+@click.option("-p", "--port", metavar="NUM", help="Let others join: listen on this port.  [the first free from 50001]")
+@click.option("--no-confirm", is_flag=True, help="Workers do not confirm bundles: fewer messages.")
+@click.option("-d", "--delay-start", metavar="SEC", help="Workers wait so long first; negative: random up to it.  [0]")
+@click.option("-v", "--verbose", count=True, help="More log; twice: everything.")
+@click.option("-q", "--quiet", is_flag=True, help="Less log, no progress line, no summary.")
+@_version_option
+@click.pass_context
+def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - click gives what is declared above
+    """Run the command lines of FILE (or of stdin) and exit when all are finished.
+
+    Status: 0 all succeeded, 1 some did not, 2 misuse, 3 it could not go on, 128 + n stopped by signal n.
+    """
+    from hs_common.config import load_settings  # noqa: PLC0415
+    from hs_deploy import oneshot  # noqa: PLC0415
+    from hs_deploy.options import options  # noqa: PLC0415
+
+    oneshot.close_gaps()
+    asked = options(typed, load_settings())
+    if typed["file"] is None and os.isatty(0):
+        click.echo(context.get_usage(), err=True)
+        return 2
+    return oneshot.run(asked)
+
+
+@click.group(cls=_LazyGroup, places=LAZY, context_settings=SETTINGS)
+@_version_option
+def main() -> None:
+    """Run thousands or millions of shell command lines, with every result recorded."""
+
+
+@click.group(cls=_LazyGroup, places=LAZY_TASK, context_settings=SETTINGS)
+def task() -> None:
+    """Look at tasks."""
+
+
+def cluster_main() -> None:
+    """Run `hs-cluster`."""
+    cluster.main()
+
+
+def _explained(error: click.ClickException) -> str:
+    """Return a misuse in one line that ends with what to do."""
+    text = error.format_message().rstrip(".").replace("\n", " ")
+    if isinstance(error, click.NoSuchOption) and error.option_name in OLDER_OPTIONS:
+        return f"there is no option {error.option_name}: use {OLDER_OPTIONS[error.option_name]}"
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "hs-cluster"
+    return f"{text}: see {command} --help"
+
+
+def _leave(status: int, line: str = "") -> NoReturn:
+    """End without the interpreter's teardown: nothing is left to close, and it takes longer than the end of a run may."""
+    if line:
+        print(line, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+            stream.flush()
+    os._exit(status)

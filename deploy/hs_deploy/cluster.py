@@ -1,0 +1,313 @@
+"""The one-shot: IO shell of the supervisor. One poller waits for signals, reports, logs, the input and the terminal.
+
+    options ─▶ run folders ─▶ three daemons started ─▶ keys made and handed over ─▶ loop ─▶ sweep ─▶ summary, exit status
+
+The daemons come before the keys: while they import what they need, so do we.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+from collections.abc import Callable
+from functools import partial
+
+from hs_common.clock import monotonic
+from hs_common.signals import SignalPipe
+from hs_deploy.launch import Launcher
+from hs_deploy.launchers.local import Process, children
+from hs_deploy.relay import Outlet, Stream
+from hs_deploy.spool import Spool
+from hs_deploy.summary import Totals, totals
+from hs_deploy.supervisor import (
+    KILLED_S,
+    AwaitOrphans,
+    Daemon,
+    DaemonEnded,
+    Effect,
+    Event,
+    Failed,
+    Finish,
+    Interrupted,
+    KillAll,
+    KillOrphans,
+    OrphansGone,
+    Progressed,
+    Release,
+    RunEnded,
+    Say,
+    Start,
+    SupervisorCore,
+    Tell,
+)
+from hs_deploy.terminal import Terminal
+
+SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+SWEEP_POLL_MS = 50
+"""Between two looks at what is still dying; each death wakes us before."""
+
+
+class Cluster:
+    """Starts the daemons, watches them, ends with them.
+
+    Args:
+        core: Decides.
+        launcher: Knows how each daemon is started and what it is given.
+        spool: Copies a piped input, or None.
+        terminal: Where everything that people read goes.
+
+    """
+
+    def __init__(self, *, core: SupervisorCore, launcher: Launcher, spool: Spool | None, terminal: Terminal) -> None:
+        self.totals = Totals()
+        self.slots = 0
+        """Most that there were at once."""
+        self._core = core
+        self._launcher = launcher
+        self._spool = spool
+        self._terminal = terminal
+        # Before the first child: a SIGCHLD must not be missed. Children that we had before (an exec in a shell script, a
+        # process substitution) are not ours to end.
+        self._signals = SignalPipe(SIGNALS)
+        self._kept = children()
+        self._processes: dict[Daemon, Process] = {}
+        self._words: dict[Daemon, str] = {}
+        self._streams: list[tuple[Stream, Daemon | None, Outlet | None]] = []
+        self._events: list[Event] = []
+        self._announced = (-1, False)
+        self._awaits_orphans = self._kills_orphans = False
+        self._finish: Finish | None = None
+
+    def run(self, hand_over: Callable[[], None]) -> Finish:
+        """Start everything, call `hand_over` (it makes the keys), watch until the end; return how it ended."""
+        self._perform(self._core.begin())
+        hand_over()
+        for process in self._processes.values():
+            self._tell_document(process)
+        while self._finish is None:
+            self._step()
+        self._sweep()
+        return self._finish
+
+    def said(self, reason: str) -> bool:
+        """Whether a daemon's last words on stderr were this."""
+        return any(reason in words for words in self._words.values())
+
+    # --- one turn of the loop ---
+
+    def _step(self) -> None:
+        handlers: dict[int, Callable[[], object]] = {self._signals.fd: self._on_signals}
+        poll = select.poll()
+        poll.register(self._signals.fd, select.POLLIN)
+        for entry in self._streams:
+            stream, _, outlet = entry
+            if outlet is None or not outlet.full:
+                poll.register(stream.fd, select.POLLIN)
+                handlers[stream.fd] = partial(self._on_stream, entry)
+        for outlet in (self._terminal.out, self._terminal.err):
+            if outlet.waits:
+                poll.register(outlet.fd, select.POLLOUT)
+                handlers[outlet.fd] = outlet.flush
+        for process in self._processes.values():
+            if (fd := process.waits_to_write) is not None:
+                poll.register(fd, select.POLLOUT)
+                handlers[fd] = process.flush
+        if self._spool is not None and (fd := self._spool.source) is not None:
+            poll.register(fd, select.POLLIN)
+            handlers[fd] = self._pump
+        for fd, _ in poll.poll(self._wait_ms()):
+            handlers[fd]()
+        self._after_poll()
+
+    def _wait_ms(self) -> int | None:
+        if self._events:
+            return 0
+        deadlines = [self._core.deadline(), self._terminal.deadline(), self._spool.retry_at if self._spool else None]
+        until = min((at for at in deadlines if at is not None), default=None)
+        return None if until is None else max(0, int((until - monotonic()) * 1000) + 1)
+
+    def _after_poll(self) -> None:
+        now = monotonic()
+        if self._spool is not None and self._spool.retry_at is not None and self._spool.retry_at <= now:
+            self._pump()
+        events, self._events = self._events, []
+        for event in events:
+            self._perform(self._core.handle(event, now))
+        self._perform(self._core.expire(now))
+        self._announce()
+        self._terminal.draw(now)
+
+    # --- what happened ---
+
+    def _on_signals(self) -> None:
+        for number in self._signals.drain():
+            if number == signal.SIGCHLD:
+                self._reap()
+            else:
+                self._events.append(Interrupted(signum=number))
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    break
+                self._on_child_ended(pid, os.waitstatus_to_exitcode(status))
+        if self._awaits_orphans:
+            self._look_for_orphans()
+
+    def _on_child_ended(self, pid: int, status: int) -> None:
+        process = next((process for process in self._processes.values() if process.pid == pid), None)
+        if process is None:
+            return  # an orphan of a daemon, or a child that we had before
+        process.release()
+        daemon = process.daemon
+        del self._processes[daemon]
+        words = ""
+        for entry in [entry for entry in self._streams if entry[1] is daemon]:
+            # What it said before it ended comes first: above all that the run is over.
+            while self._on_stream(entry) and select.select([entry[0].fd], [], [], 0)[0]:
+                pass
+            words = entry[0].words or words
+        self._words[daemon] = words
+        self._events.append(DaemonEnded(daemon=daemon, status=status, words=words))
+
+    def _look_for_orphans(self) -> None:
+        orphans = self._orphans()
+        if self._kills_orphans:
+            _kill(orphans)
+        if not orphans:
+            self._awaits_orphans = self._kills_orphans = False
+            self._events.append(OrphansGone())
+
+    def _orphans(self) -> set[int]:
+        return children() - self._kept - {process.pid for process in self._processes.values()}
+
+    def _on_stream(self, entry: tuple[Stream, Daemon | None, Outlet | None]) -> bool:
+        """Read once; return False at its end."""
+        going_on = entry[0].read()
+        if not going_on:
+            self._streams.remove(entry)
+        return going_on
+
+    def _on_report(self, text: bytes) -> None:
+        for line in text.splitlines():
+            try:
+                report = json.loads(line)
+            except ValueError:
+                continue  # the half line of a scheduler that was killed while it wrote
+            if "end" in report:
+                self.totals = totals(report["end"], self.totals)
+                self._events.append(RunEnded(status=report["end"]["status"], reason=report["end"]["reason"]))
+            elif "progress" in report:
+                self.totals = totals(report["progress"], self.totals)
+                self.slots = max(self.slots, self.totals.slots)
+                finished = self.totals.done + self.totals.retried
+                self._events.append(Progressed(finished=finished, left=self.totals.left))
+                if self._spool is not None and report["progress"].get("offset") is not None:
+                    self._spool.scheduler_read(report["progress"]["offset"])
+            self._terminal.update(self.totals, monotonic())
+
+    # --- the input ---
+
+    def _pump(self) -> None:
+        assert self._spool is not None
+        self._spool.pump(monotonic())
+        if self._spool.failure:
+            self._events.append(Failed(reason=self._spool.failure))
+
+    def _announce(self) -> None:
+        """Tell the scheduler how much of the input there is, unless it has not taken the last word yet."""
+        scheduler = self._processes.get(Daemon.SCHEDULER)
+        if (
+            self._spool is None
+            or scheduler is None
+            or not scheduler.idle
+            or self._launcher.document(Daemon.SCHEDULER) is None
+        ):
+            return
+        state = (self._spool.bytes, self._spool.eof)
+        if state != self._announced:
+            self._announced = state
+            scheduler.tell(json.dumps({"input": {"bytes": state[0], "eof": state[1]}}).encode() + b"\n")
+
+    # --- what to do ---
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Start(daemon=daemon):
+                    self._start(daemon)
+                case Tell(daemon=daemon, signum=signum):
+                    if (process := self._processes.get(daemon)) is not None:  # or its end is on its way to the core
+                        process.signal(signum)
+                case Release(daemon=daemon):
+                    if (process := self._processes.get(daemon)) is not None:
+                        process.release()
+                case AwaitOrphans():
+                    self._awaits_orphans = True
+                    self._look_for_orphans()
+                case KillOrphans():
+                    self._kills_orphans = True
+                    self._look_for_orphans()
+                case KillAll():
+                    _kill({process.pid for process in self._processes.values()})
+                case Say(text=text):
+                    self._terminal.say(text)
+                case Finish():
+                    self._finish = effect
+
+    def _start(self, daemon: Daemon) -> None:
+        try:
+            process, streams = self._launcher.start(daemon)
+        except OSError as exc:
+            self._events.append(DaemonEnded(daemon=daemon, status=1, words=f"it cannot be started: {exc.strerror}"))
+            return
+        self._processes[daemon] = process
+        for fd, kind in streams:
+            match kind:
+                case "report":
+                    self._streams.append((Stream(fd, self._on_report), daemon, None))
+                case "log":
+                    self._streams.append((Stream(fd, self._terminal.write_err), daemon, self._terminal.err))
+                case "out":
+                    self._streams.append((Stream(fd, self._terminal.write_out), None, self._terminal.out))
+                case "err":
+                    self._streams.append((Stream(fd, self._terminal.write_err), None, self._terminal.err))
+        if daemon is Daemon.SCHEDULER:
+            self._announced = (-1, False)
+        self._tell_document(process)
+
+    def _tell_document(self, process: Process) -> None:
+        document = self._launcher.document(process.daemon)
+        if document is not None:
+            process.tell(document)
+
+    # --- the end ---
+
+    def _sweep(self) -> None:
+        """Leave no process behind, and nothing unread that one of them wrote."""
+        self._reap()
+        until = monotonic() + KILLED_S
+        poll = select.poll()
+        poll.register(self._signals.fd, select.POLLIN)
+        while left := children() - self._kept:
+            _kill(left)
+            if monotonic() > until:
+                break  # in an uninterruptible wait: it ends with it, our signal is on its way
+            poll.poll(SWEEP_POLL_MS)
+            self._signals.drain()
+            self._reap()
+        self._terminal.end_progress()
+        for stream, _, outlet in self._streams.copy():
+            while (outlet is None or not outlet.full) and select.select([stream.fd], [], [], 0)[0] and stream.read():
+                pass
+
+
+def _kill(pids: set[int]) -> None:
+    """Kill children of ours; they are not reaped yet, so the numbers are still theirs."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,114 @@
+"""Letting others join a local cluster: where it listens, what it advertises, and the files by which they find it."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import struct
+from collections.abc import Mapping
+
+from hs_common.errors import RefusedError, StoppedError
+from hs_common.security import Connection, write_private
+
+PORTS_MAX = 100
+"""Ports tried after the first, when exactly that one was not asked for."""
+
+ROLES = ("worker", "submit", "control")
+"""Who may join. There is one scheduler, and it is ours."""
+
+_SIOCGIFADDR = 0x8915
+"""Linux: the IPv4 address of an interface."""
+_IFREQ_BYTES = 40
+
+
+def free_port(bind: str, port: int, *, exactly: bool) -> int:
+    """Return a port that can be listened on at this address ("": all): this one, or unless `exactly` the next free one.
+
+    Raises:
+        RefusedError: No such address on this host.
+        StoppedError: Taken.
+
+    """
+    last = port if exactly else min(65535, port + PORTS_MAX)
+    for candidate in range(port, last + 1):
+        if _is_free(bind, candidate):
+            return candidate
+    raise StoppedError(
+        f"port {port} is taken: choose another, or leave out -p" if exactly else f"ports {port} to {last} are all taken"
+    )
+
+
+def bind_endpoint(bind: str, port: int) -> str:
+    """Return where the broker listens, as ZeroMQ writes it."""
+    return f"tcp://{_bracketed(bind) if bind else '*'}:{port}"
+
+
+def joining_endpoints(bind: str, port: int) -> tuple[str, ...]:
+    """Return how others may reach it: at the address that was named, else by every address of this host and its name."""
+    hosts = [bind] if bind else [*_addresses(), socket.gethostname(), "127.0.0.1"]
+    return tuple(dict.fromkeys(f"tcp://{_bracketed(host)}:{port}" for host in hosts))
+
+
+def write_connections(folder: str, connections: Mapping[str, Connection], endpoints: tuple[str, ...]) -> str:
+    """Write a connection file for each role that may join; return the worker's path.
+
+    Raises:
+        OSError: The folder cannot be written.
+
+    """
+    place = os.path.join(folder, "connect")
+    os.mkdir(place, 0o700)
+    for role in ROLES:
+        own = connections[role]
+        other = Connection(
+            endpoints=endpoints,
+            server_public=own.server_public,
+            cluster=own.cluster,
+            role=own.role,
+            keys=own.keys,
+            host=own.host,
+        )
+        write_private(os.path.join(place, f"{role}.json"), json.dumps(other.to_json()).encode())
+    return os.path.join(place, "worker.json")
+
+
+def remove_connections(folder: str) -> None:
+    """Remove them: their cluster is gone."""
+    place = os.path.join(folder, "connect")
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(place):
+            os.unlink(os.path.join(place, name))
+        os.rmdir(place)
+
+
+def _is_free(bind: str, port: int) -> bool:
+    try:
+        found = socket.getaddrinfo(bind or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As ZeroMQ binds: connections of an earlier run that are not quite gone do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as exc:
+        if exc.errno in (errno.EADDRINUSE, errno.EACCES):
+            return False
+        raise RefusedError(f"-H {bind}: cannot listen there: {exc.strerror}") from exc
+    return True
+
+
+def _addresses() -> list[str]:
+    """Return the IPv4 addresses of this host but those that only it can reach itself."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # an interface without an address
+                request = struct.pack(f"{_IFREQ_BYTES}s", name.encode())
+                found.append(socket.inet_ntoa(fcntl.ioctl(probe, _SIOCGIFADDR, request)[20:24]))
+    return [address for address in found if not address.startswith("127.")]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,205 @@
+"""`hs-cluster` from its options to its exit status: open what it needs, run the cluster, tell how it went.
+
+Everything that can be refused is refused before the first folder is made and the first daemon is started.
+"""
+
+import contextlib
+import os
+import stat
+import sys
+from dataclasses import dataclass
+
+from hs_common.clock import monotonic, wall
+from hs_common.prctl import become_subreaper, protect_secrets, set_process_name
+from hs_deploy import arguments, options, runs, summary
+from hs_deploy.cluster import Cluster
+from hs_deploy.launch import Launcher, Streams
+from hs_deploy.launchers import local
+from hs_deploy.options import Options
+from hs_deploy.runs import Run
+from hs_deploy.spool import Spool
+from hs_deploy.supervisor import STATUS_STOPPED, Daemon, Finish, SupervisorCore
+from hs_deploy.terminal import Terminal
+
+LAST_WORDS_MS = 2000
+"""How long our own last lines wait for somebody who reads stderr."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """What was opened before the start."""
+
+    run: Run
+    port: int | None
+    """Where others may join, or None."""
+    source: int | None
+    """The input where it is a stream; None: a file that the scheduler reads itself."""
+    output: int | None
+    errors: int | None
+
+
+def run(options: Options) -> int:
+    """Run everything; return the exit status.
+
+    Raises:
+        RefusedError: Something that was named cannot be used; nothing was started.
+        StoppedError: The port is taken.
+
+    """
+    began = monotonic()
+    places = _open_places(options)
+    terminal = Terminal(quiet=options.quiet)
+    spool = None
+    if places.source is not None and places.run.database is not None:
+        spool = Spool(places.source, places.run.spool)
+    launcher = _launcher(options, places, terminal, spooled=spool is not None)
+    core = SupervisorCore(recorded=not options.no_db, signalwait_s=options.signalwait_s)
+    cluster = Cluster(core=core, launcher=launcher, spool=spool, terminal=terminal)
+
+    def hand_over() -> None:
+        """Do what takes its time, while the daemons do what takes theirs."""
+        become_subreaper()
+        set_process_name("hs-cluster")
+        protect_secrets(starts_tasks=True)
+        _give_keys(launcher, options, places, terminal)
+        if terminal.wants_progress:
+            terminal.begin_progress()
+
+    try:
+        finish = cluster.run(hand_over)
+    finally:
+        _clean_up(places)
+    if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.totals.unread:
+        spool.remove()
+    _say_how_it_ended(options, places.run, cluster, finish, terminal, monotonic() - began)
+    terminal.out.flush(LAST_WORDS_MS)
+    terminal.err.flush(LAST_WORDS_MS)
+    return finish.status
+
+
+def _open_places(asked: Options) -> Places:
+    source = None
+    if asked.file is not None:
+        options.check_input(asked.file)
+        if stat.S_ISREG(os.stat(asked.file).st_mode):
+            from hs_scheduler.source import check_file  # noqa: PLC0415 - a piped input needs none of it
+
+            check_file(asked.file)
+        else:
+            # A FIFO: this waits until somebody writes to it. Nothing has been started yet, so any signal ends us.
+            source = local.out_of_the_way(os.open(asked.file, os.O_RDONLY | os.O_CLOEXEC))
+    else:
+        source = local.copy_out_of_the_way(0)
+    opened = {
+        option: options.open_output(path, option, asked.file)
+        for option, path in (
+            ("-o", asked.output),
+            ("-e", asked.errors),
+            ("-f", asked.failures),
+            ("--joblog", asked.joblog),
+        )
+        if path is not None
+    }
+    port = None
+    if asked.listens:
+        from hs_deploy.joining import free_port  # noqa: PLC0415 - few listen
+
+        port = free_port(asked.bind, asked.port, exactly=asked.port_typed)
+    run = runs.make_run(
+        runs.uuid7(wall(), os.urandom(10)), no_db=asked.no_db, database=asked.database, keep_folder=asked.listens
+    )
+    for option, fd in opened.items():
+        with contextlib.suppress(OSError):  # a pipe or a terminal cannot be emptied
+            os.ftruncate(fd, 0)
+        if option not in ("-o", "-e"):
+            os.close(fd)  # the scheduler's to write
+    return Places(run=run, port=port, source=source, output=opened.get("-o"), errors=opened.get("-e"))
+
+
+def _launcher(asked: Options, places: Places, terminal: Terminal, *, spooled: bool) -> Launcher:
+    relays = terminal.wants_progress
+    environ = dict(os.environ)
+    if asked.level is not None:
+        environ["HYPERSHELL_LOGGING_LEVEL"] = asked.level
+    # What is not a terminal needs no relay: the worker writes there itself.
+    output = local.out_of_the_way(places.output) if places.output is not None else None
+    errors = local.out_of_the_way(places.errors) if places.errors is not None else None
+    if output is None and not (relays and terminal.out_is_terminal):
+        output = local.copy_out_of_the_way(1)
+    if errors is None and not relays:
+        errors = local.copy_out_of_the_way(2)
+    return Launcher(
+        arguments={
+            Daemon.BROKER: local.program(Daemon.BROKER) + arguments.broker_arguments(),
+            Daemon.SCHEDULER: local.program(Daemon.SCHEDULER)
+            + arguments.scheduler_arguments(asked, places.run, spooled=spooled),
+            Daemon.WORKER: local.program(Daemon.WORKER) + arguments.worker_arguments(asked, relays=relays),
+        },
+        environ=environ,
+        streams=Streams(input=None if spooled else places.source, output=output, errors=errors),
+    )
+
+
+def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Terminal) -> None:
+    from hs_common.security import make_cluster  # noqa: PLC0415 - it imports zmq, while the daemons do so themselves
+
+    run = places.run
+    endpoints: tuple[str, ...] = (run.endpoint,)
+    server, connections = make_cluster(endpoints, os.uname().nodename)
+    listening = server.to_json()
+    if places.port is not None:
+        from hs_deploy import joining  # noqa: PLC0415
+
+        assert run.folder is not None
+        listening["endpoints"] = [*endpoints, joining.bind_endpoint(asked.bind, places.port)]
+        path = joining.write_connections(run.folder, connections, joining.joining_endpoints(asked.bind, places.port))
+        terminal.say(f"listening on port {places.port}; others join by: hs-worker --connection {path}")
+    launcher.give(
+        {
+            Daemon.BROKER: {"server": listening, "runtime": run.runtime},
+            Daemon.SCHEDULER: {
+                "connection": connections["scheduler"].to_json(),
+                "run": {"id": run.uid.hex(), "settings": arguments.settings_of(asked)},
+            },
+            Daemon.WORKER: {"connection": connections["worker"].to_json()},
+        }
+    )
+
+
+def _clean_up(places: Places) -> None:
+    runs.remove_runtime(places.run)
+    if places.port is not None:
+        from hs_deploy.joining import remove_connections  # noqa: PLC0415
+
+        assert places.run.folder is not None
+        remove_connections(places.run.folder)
+        if places.run.database is None:
+            os.rmdir(places.run.folder)
+
+
+def _say_how_it_ended(
+    asked: Options, run: Run, cluster: Cluster, finish: Finish, terminal: Terminal, elapsed_s: float
+) -> None:
+    if finish.reason and not cluster.said(finish.reason):
+        terminal.say(finish.reason)
+    left = summary.left_text(cluster.totals, run.database)
+    if left and (finish.status >= STATUS_STOPPED or not asked.quiet):
+        terminal.say(left)
+    if not asked.quiet and (finish.status <= 1 or cluster.totals.done):
+        terminal.say(summary.summary(cluster.totals, elapsed_s=elapsed_s, slots=cluster.slots))
+
+
+def close_gaps() -> None:
+    """Open what of stdin, stdout and stderr was closed, and keep every other descriptor of our caller from the daemons."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+            os.set_inheritable(fd, True)  # noqa: FBT003 - it takes no keyword
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:  # noqa: PLR2004 - stderr
+            with contextlib.suppress(OSError):
+                os.set_inheritable(int(name), False)  # noqa: FBT003
+    sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115

@@ -1,0 +1,174 @@
+"""What `hs-cluster` was asked for, checked before anything starts.
+
+An option that was typed wins over a setting; both are bounded by the one table of settings (`hs_common.config.KEYS`).
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hs_common.config import KEYS, Key, Settings, parse
+from hs_common.errors import RefusedError
+
+SIGNALWAIT = Key("--signalwait", "number", 10.0, "seconds between the signals that stop a task", 0, 3600)
+"""Of -S; an option alone, no setting."""
+
+LEVELS = {-1: "error", 1: "info", 2: "debug"}
+"""What -q, -v and -vv make of the log level."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Durations are seconds."""
+
+    file: str | None
+    """Path of the input; None: stdin."""
+    slots: int
+    """0: as many as there are cores."""
+    template: str
+    shell: str
+    """A path."""
+    bundlesize: int
+    bundlewait_s: float
+    retries_max: int
+    eager: bool
+    no_db: bool
+    database: str | None
+    """Path of a SQLite file; None: the run's own."""
+    confirm: bool
+    bind: str
+    """"": all interfaces."""
+    port: int
+    port_typed: bool
+    """Whether exactly this port was asked for, or the next free one will do."""
+    listens: bool
+    """Whether others may join."""
+    delay_s: float
+    task_timeout_s: float
+    """0: none."""
+    signalwait_s: float
+    output: str | None
+    errors: str | None
+    failures: str | None
+    joblog: str | None
+    level: str | None
+    """Of the log; None: as the settings say."""
+    quiet: bool
+
+
+def options(typed: Mapping[str, Any], settings: Settings) -> Options:
+    """Return the options in force.
+
+    Args:
+        typed: Name of the parameter -> what was typed, as text; None where nothing was. Flags are bools, -v is a count.
+        settings: What the environment and the files say.
+
+    Raises:
+        RefusedError: A value out of bounds, or a combination without meaning.
+
+    """
+
+    def own(key: Key, name: str, option: str) -> Any:  # noqa: ANN401 - of the kind that the key says
+        return parse(key, key.default if typed[name] is None else typed[name], option)
+
+    def value(name: str, key: str, option: str) -> Any:  # noqa: ANN401 - of the kind that the key says
+        return settings.get(key) if typed[name] is None else parse(KEYS[key], typed[name], option)
+
+    _check_exclusions(typed)
+    quiet = bool(typed["quiet"])
+    return Options(
+        file=None if typed["file"] in (None, "-") else typed["file"],
+        slots=value("num_tasks", "worker.num_tasks", "-N"),
+        template=value("template", "worker.template", "-t"),
+        shell=_program(value("shell", "worker.shell", "--shell")),
+        bundlesize=value("bundlesize", "scheduler.bundlesize", "-b"),
+        bundlewait_s=value("bundlewait", "scheduler.bundlewait", "-w"),
+        retries_max=value("max_retries", "scheduler.max_retries", "-r"),
+        eager=typed["eager"] or settings.get("scheduler.eager"),
+        no_db=typed["no_db"],
+        database=None if typed["no_db"] else _database(typed["database"], settings),
+        confirm=not typed["no_confirm"],
+        bind=value("bind", "broker.bind", "-H"),
+        port=value("port", "broker.port", "-p"),
+        port_typed=typed["port"] is not None,
+        listens=typed["port"] is not None or typed["bind"] is not None,
+        delay_s=value("delay_start", "worker.delay_start", "-d"),
+        task_timeout_s=value("task_timeout", "worker.task_timeout", "-W"),
+        signalwait_s=own(SIGNALWAIT, "signalwait", "-S"),
+        output=typed["output"],
+        errors=typed["errors"],
+        failures=typed["failures"],
+        joblog=typed["joblog"],
+        level=LEVELS.get(-1 if quiet else min(2, typed["verbose"])),
+        quiet=quiet,
+    )
+
+
+def check_input(path: str) -> None:
+    """Look at the input without reading it.
+
+    Raises:
+        RefusedError: There is no such file, it is a folder, or it may not be read.
+
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}") from exc
+    if stat.S_ISDIR(mode):
+        raise RefusedError(f"{path}: is a folder, expected a file with one task per line")
+    if not os.access(path, os.R_OK):
+        raise RefusedError(f"{path}: you may not read it")
+
+
+def open_output(path: str, option: str, source: str | None) -> int:
+    """Open a file to append to, made if it is missing, not emptied yet.
+
+    Raises:
+        RefusedError: It cannot be written, or it is the input itself.
+
+    """
+    try:
+        # Not blocking: a FIFO without a reader is an error here, not a wait. Afterwards the descriptor is a plain one.
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as exc:
+        raise RefusedError(f"{option}: cannot write {path}: {exc.strerror}") from exc
+    if source is not None and os.path.samestat(os.fstat(fd), os.stat(source)):
+        os.close(fd)
+        raise RefusedError(f"{option}: {path} is the input: choose another file")
+    os.set_blocking(fd, True)
+    return fd
+
+
+def _check_exclusions(typed: Mapping[str, Any]) -> None:
+    for one, other, names in (
+        ("no_db", "database", "--no-db and --database"),
+        ("quiet", "verbose", "-q and -v"),
+    ):
+        if typed[one] and typed[other]:
+            raise RefusedError(f"{names} exclude each other")
+
+
+def _database(typed: str | None, settings: Settings) -> str | None:
+    path: str = typed or settings.get("database.url") or settings.get("database.file")
+    if not path:
+        return None
+    if "://" in path:
+        raise RefusedError(f"--database {path}: a server is not supported yet, expected the path of a SQLite file")
+    if os.path.isdir(path):
+        raise RefusedError(f"--database {path}: is a folder, expected the path of a SQLite file")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise RefusedError(f"--database {path}: there is no folder {folder}")
+    return os.path.abspath(path)
+
+
+def _program(name: str) -> str:
+    folders = [""] if "/" in name else os.get_exec_path()
+    for folder in folders:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return os.path.abspath(path)
+    raise RefusedError(f"--shell {name}: no such program")

@@ -1,0 +1,99 @@
+"""The copy of a piped input, from which a scheduler reads by offset and a restarted one goes on.
+
+    stdin ──pump──▶ <run>/input ◀──pread── scheduler
+                        └─ {"input": {"bytes": n, "eof": false}} ─▶ its lifeline: so far it may read
+
+Copied, not handed over: what has been read from a pipe cannot be read again, and a scheduler may be killed at any moment.
+"""
+
+import errno
+import os
+
+from hs_common import limits
+
+CHUNK_BYTES = 1024 * 1024
+"""Read at once; a pipe gives 64 KiB at most, a file all of it."""
+
+LEAD_BYTES_MAX = 256 * 1024 * 1024
+"""Copied but not yet read by the scheduler: beyond it the producer waits. (Only where the scheduler says how far it is.)"""
+
+RETRY_S = 1.0
+"""Between two attempts to write to a full disk."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Spool:
+    """Copies `source` into a new file at `path`; never reads when nothing is there, so it never blocks."""
+
+    def __init__(self, source: int, path: str) -> None:
+        """Take the descriptor to read; create the file.
+
+        Raises:
+            OSError: The file cannot be created.
+
+        """
+        self.path = path
+        self.bytes = 0
+        self.eof = False
+        self.failure = ""
+        """Why copying has to end for good, or ""."""
+        self._source = source
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._read_up_to: int | None = None
+        self._kept = b""  # read, but the disk was full
+        self._retry_at: float | None = None
+        self._full_since: float | None = None
+
+    @property
+    def source(self) -> int | None:
+        """The descriptor to poll for reading, or None: at its end, or the scheduler is too far behind."""
+        if self.eof or self.failure or self._kept:
+            return None
+        if self._read_up_to is not None and self.bytes - self._read_up_to >= LEAD_BYTES_MAX:
+            return None
+        return self._source
+
+    @property
+    def retry_at(self) -> float | None:
+        """When to call `pump` although the source says nothing (the disk was full)."""
+        return self._retry_at
+
+    def scheduler_read(self, offset: int) -> None:
+        """Note how far the scheduler has read."""
+        self._read_up_to = offset
+
+    def pump(self, now: float) -> bool:
+        """Copy what is there (the source polled readable); return whether there is news for the scheduler."""
+        if not self._kept:
+            try:
+                self._kept = os.read(self._source, CHUNK_BYTES)
+            except OSError as exc:
+                # EIO is what a terminal that went away says. What was read so far is kept, but it was not all.
+                self.failure = f"the input cannot be read: {exc.strerror}"
+                return False
+            if not self._kept:
+                self.eof = True
+                os.close(self._file)
+                return True
+        return self._write(now)
+
+    def _write(self, now: float) -> bool:
+        before = self.bytes
+        try:
+            while self._kept:
+                count = os.write(self._file, self._kept)
+                self.bytes += count
+                self._kept = self._kept[count:]
+        except OSError as exc:
+            self._full_since = self._full_since if self._full_since is not None else now
+            self._retry_at = now + RETRY_S
+            if exc.errno not in _FULL or now - self._full_since >= limits.STORE_WAIT_S:
+                self.failure = f"{self.path} cannot be written: {exc.strerror}"
+        else:
+            self._full_since = self._retry_at = None
+        return self.bytes > before
+
+    def remove(self) -> None:
+        """Remove the copy: all of it is in the database."""
+        os.unlink(self.path)

@@ -1,0 +1,402 @@
+"""What hs-cluster decides while its daemons run: who is started again, who is told to stop, and how the run ends.
+
+    RUNNING ──signal──▶ DRAINING ──signal──▶ STOPPING
+       │ scheduler ended,   │ scheduler ended,   │ likewise, or too slow,
+       │ or cannot go on    │ or worker gone     │ or a third signal
+       └────────────────────┴────────────────────┴──▶ LEAVING ──all gone, or killed──▶ OVER
+
+Rules, checked by `check`:
+1. Nothing is started from LEAVING on.
+2. A daemon that is due to start is not alive, and is at most `limits.RESTARTS_MAX` starts without progress old.
+3. LEAVING and OVER have an exit status.
+"""
+
+import signal
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+from hs_common import limits
+
+
+class Daemon(StrEnum):
+    """What hs-cluster starts; the value is the name of the program."""
+
+    BROKER = "hs-broker"
+    SCHEDULER = "hs-scheduler"
+    WORKER = "hs-worker"
+
+
+class Phase(Enum):
+    """Of the run; the picture is above."""
+
+    RUNNING = auto()
+    DRAINING = auto()
+    STOPPING = auto()
+    LEAVING = auto()
+    OVER = auto()
+
+
+LEAVE_S = 2.0
+"""How long the daemons may take to end after their lifelines closed; then they are killed. Source: the daemons' promise."""
+
+SWEEP_S = 2.0
+"""How long the worker of a dead guardian may take to stop its tasks and hand them back, before it is killed."""
+
+PATIENCE_S = 2.0
+"""How long the scheduler may take to end when nothing can run any more, or to exit after its last report."""
+
+CLOSE_S = 30.0
+"""How long a scheduler that has reported the end may take to close its database (a checkpoint of all that was written)."""
+
+KILLED_S = 2.0
+"""How long killed processes are waited for: only one in an uninterruptible wait takes longer, and nobody can end that."""
+
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MAX_S = 0.5
+"""Before the second restart without progress, doubling: a host that is out of something gets a moment; the first is at once."""
+
+GIVEN_UP_MAX = 1
+"""Guardians that end by themselves with no task finished in between: each has spent its own restarts before."""
+
+STATUS_REFUSED = 2
+STATUS_STOPPED = 3
+"""Exit statuses by which a daemon says that coming again is of no use."""
+
+
+# --- Events: what happened -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonEnded:
+    """`status`: exit status, or -signal. `words`: the last line that it wrote to stderr, or ""."""
+
+    daemon: Daemon
+    status: int
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progressed:
+    """The scheduler reported: tasks that ended so far, and tasks that have not."""
+
+    finished: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """The scheduler's last report. `status`: 0 all succeeded, 1 some did not, 2 or 3 it could not go on (`reason`)."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """hs-cluster got this signal."""
+
+    signum: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphansGone:
+    """Nothing is left of what a dead guardian had started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """hs-cluster itself cannot go on (its input cannot be read or kept)."""
+
+    reason: str
+
+
+Event = DaemonEnded | Progressed | RunEnded | Interrupted | OrphansGone | Failed
+
+
+# --- Effects: what to do, in this order ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start this daemon, with the same arguments each time."""
+
+    daemon: Daemon
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send it this signal."""
+
+    daemon: Daemon
+    signum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Close its lifeline: it ends what it started, and itself."""
+
+    daemon: Daemon
+
+
+@dataclass(frozen=True, slots=True)
+class KillOrphans:
+    """Kill every child that is no daemon, and say OrphansGone when none is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitOrphans:
+    """Say OrphansGone as soon as no child is left that is no daemon."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillAll:
+    """Kill the daemons and everything that they left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One line on stderr."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Sweep, clean up, and exit with this status; `reason` says why it could not go on, or ""."""
+
+    status: int
+    reason: str
+
+
+Effect = Start | Tell | Release | KillOrphans | AwaitOrphans | KillAll | Say | Finish
+
+
+class SupervisorCore:
+    """Decides; performs nothing. Instants are monotonic seconds."""
+
+    def __init__(self, *, recorded: bool, signalwait_s: float) -> None:
+        """Take whether a database outlives the scheduler, and how long apart the worker's stop signals are."""
+        self.phase = Phase.RUNNING
+        self._recorded = recorded
+        # SIGINT, SIGTERM and SIGKILL are two waits apart; what is over then will not end by itself.
+        self._stop_s = 2 * signalwait_s + PATIENCE_S + limits.HEARTBEAT_S
+        self._alive: set[Daemon] = set()
+        self._due: dict[Daemon, float] = {}
+        self._restarts: dict[Daemon, int] = dict.fromkeys(Daemon, 0)
+        self._given_up = 0
+        self._finished = 0
+        self._left = 0
+        self._heard = False  # the present scheduler has reported, so its signal handlers stand
+        self._told = False  # the present scheduler knows that it is to drain
+        self._end: RunEnded | None = None
+        self._sweeping = False
+        self._sweep_by: float | None = None
+        self._phase_by: float | None = None
+        self._signum = 0
+        self._status = 0
+        self._reason = ""
+        self._killed = False
+
+    def begin(self) -> list[Effect]:
+        """Start all three at once: each waits for the others by itself."""
+        return [self._start(daemon) for daemon in Daemon]
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Something happened."""
+        if self.phase is Phase.OVER:
+            return []
+        match event:
+            case DaemonEnded():
+                return self._on_daemon_ended(event, now)
+            case Progressed():
+                return self._on_progressed(event)
+            case RunEnded():
+                return self._on_run_ended(event, now)
+            case Interrupted():
+                return self._on_interrupted(event.signum, now)
+            case OrphansGone():
+                return self._on_orphans_gone(now)
+            case Failed():
+                return self._leave(STATUS_STOPPED, event.reason, now)
+
+    def expire(self, now: float) -> list[Effect]:
+        """Time passed."""
+        effects: list[Effect] = []
+        if self._sweep_by is not None and self._sweep_by <= now:
+            self._sweep_by = None
+            effects.append(KillOrphans())
+        for daemon in [daemon for daemon, at in self._due.items() if at <= now]:
+            if daemon is not Daemon.WORKER or not self._sweeping:
+                del self._due[daemon]
+                effects.append(self._start(daemon))
+        if self._phase_by is not None and self._phase_by <= now:
+            effects += self._on_phase_overdue(now)
+        return effects
+
+    def deadline(self) -> float | None:
+        """When to call `expire` next."""
+        waits = [at for daemon, at in self._due.items() if daemon is not Daemon.WORKER or not self._sweeping]
+        waits += [at for at in (self._sweep_by, self._phase_by) if at is not None]
+        return min(waits, default=None)
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        leaving = self.phase in (Phase.LEAVING, Phase.OVER)
+        assert not (leaving and self._due), self._due
+        assert not (self._alive & self._due.keys()), (self._alive, self._due)
+        assert all(count <= limits.RESTARTS_MAX + 1 for count in self._restarts.values()), self._restarts
+        assert self.phase is not Phase.LEAVING or self._phase_by is not None
+        assert self.phase is not Phase.LEAVING or self._alive
+
+    # --- a daemon ended ---
+
+    def _on_daemon_ended(self, ended: DaemonEnded, now: float) -> list[Effect]:
+        daemon = ended.daemon
+        self._alive.discard(daemon)
+        if daemon is Daemon.SCHEDULER:
+            self._heard = self._told = False
+        if self.phase is Phase.LEAVING:
+            if daemon is Daemon.SCHEDULER and not self._killed:
+                self._phase_by = now + LEAVE_S
+            return self._on_left()
+        if daemon is Daemon.SCHEDULER and ended.status == 0 and self.phase is not Phase.RUNNING:
+            return self._leave(0, "", now)
+        if ended.status in (STATUS_REFUSED, STATUS_STOPPED):
+            return self._leave(ended.status, ended.words or f"{daemon} ended with status {ended.status}", now)
+        if daemon is Daemon.SCHEDULER and not self._recorded:
+            return self._leave(
+                STATUS_STOPPED,
+                f"hs-scheduler {_end_of(ended)}; without a database nothing can continue: "
+                f"{self._left} tasks were not finished",
+                now,
+            )
+        if self.phase is not Phase.RUNNING and daemon is Daemon.WORKER:
+            # It has drained, or was lost with what it ran: either way nothing can run any more.
+            self._phase_by = now + PATIENCE_S
+            return []
+        return self._restart(ended, now)
+
+    def _restart(self, ended: DaemonEnded, now: float) -> list[Effect]:
+        daemon = ended.daemon
+        self._restarts[daemon] += 1
+        count = self._restarts[daemon]
+        effects: list[Effect] = []
+        if daemon is Daemon.WORKER:
+            self._given_up += ended.status == 0
+            self._sweeping, self._sweep_by = True, now + SWEEP_S
+            effects.append(AwaitOrphans())
+        if count > limits.RESTARTS_MAX or self._given_up > GIVEN_UP_MAX:
+            why = f"{daemon} ended {count} times with no task finished in between; the last time it {_end_of(ended)}"
+            return effects + self._leave(STATUS_STOPPED, why, now)
+        backoff_s = 0.0 if count == 1 else min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (count - 2))
+        if backoff_s or (self._sweeping and daemon is Daemon.WORKER):
+            self._due[daemon] = now + backoff_s
+            return effects
+        return [*effects, self._start(daemon)]
+
+    def _on_orphans_gone(self, now: float) -> list[Effect]:
+        if not self._sweeping:
+            return []
+        self._sweeping, self._sweep_by = False, None
+        return self.expire(now)
+
+    # --- the scheduler reported ---
+
+    def _on_progressed(self, event: Progressed) -> list[Effect]:
+        if event.finished > self._finished:
+            self._finished = event.finished
+            self._restarts = dict.fromkeys(Daemon, 0)
+            self._given_up = 0
+        self._left = event.left
+        self._heard = Daemon.SCHEDULER in self._alive
+        if self._heard and not self._told and self.phase in (Phase.DRAINING, Phase.STOPPING):
+            return self._tell_scheduler_to_drain()
+        return []
+
+    def _on_run_ended(self, event: RunEnded, now: float) -> list[Effect]:
+        self._end = event
+        if self.phase is Phase.LEAVING:
+            return []
+        # All is committed. The other two end while the scheduler closes its database.
+        return self._leave(event.status, event.reason, now)
+
+    # --- the user spoke ---
+
+    def _on_interrupted(self, signum: int, now: float) -> list[Effect]:
+        if self.phase is Phase.LEAVING:
+            self._signum = self._signum or signum
+            return []
+        if self.phase is Phase.STOPPING:
+            return [Say("killing what still runs"), *self._leave(0, "", now)]
+        if self.phase is Phase.DRAINING:
+            self.phase = Phase.STOPPING
+            self._phase_by = min(self._phase_by or now + self._stop_s, now + self._stop_s)
+            return [Say("stopping the running tasks"), *self._tell(Daemon.WORKER, signal.SIGTERM)]
+        self._signum = signum
+        self._due.pop(Daemon.WORKER, None)
+        if Daemon.WORKER not in self._alive:
+            # Nothing runs.
+            return self._leave(0, "", now)
+        self.phase = Phase.DRAINING
+        effects: list[Effect] = [Say("draining: running tasks finish, no new ones start; once more stops them now")]
+        if self._heard:
+            effects += self._tell_scheduler_to_drain()
+        # SIGUSR1 says the same as SIGINT to a worker, is never ignored because a shell started us in the background, and
+        # ends one that has no handlers yet (and so runs nothing) without a word.
+        return effects + self._tell(Daemon.WORKER, signal.SIGUSR1 if signum == signal.SIGINT else signal.SIGTERM)
+
+    def _tell_scheduler_to_drain(self) -> list[Effect]:
+        self._told = True
+        return self._tell(Daemon.SCHEDULER, signal.SIGINT)
+
+    def _tell(self, daemon: Daemon, signum: int) -> list[Effect]:
+        return [Tell(daemon, signum)] if daemon in self._alive else []
+
+    # --- the end ---
+
+    def _leave(self, status: int, reason: str, now: float) -> list[Effect]:
+        self._status, self._reason = status, reason
+        self._due.clear()
+        self._sweeping, self._sweep_by = False, None
+        closing = self._end is not None and Daemon.SCHEDULER in self._alive
+        self.phase, self._phase_by = Phase.LEAVING, now + (CLOSE_S if closing else LEAVE_S)
+        return [*(Release(daemon) for daemon in Daemon if daemon in self._alive), *self._on_left()]
+
+    def _on_left(self) -> list[Effect]:
+        """Tell the broker to go last: until then it carries the others' farewells."""
+        if not self._alive:
+            return self._over()
+        if self._alive == {Daemon.BROKER}:
+            return [Tell(Daemon.BROKER, signal.SIGTERM)]
+        return []
+
+    def _on_phase_overdue(self, now: float) -> list[Effect]:
+        if self.phase is not Phase.LEAVING:
+            # The worker has gone and the scheduler waits for it, or tasks outlast every signal.
+            return self._leave(0, "", now)
+        if self._killed:
+            return self._over()
+        self._killed, self._phase_by = True, now + KILLED_S
+        return [KillAll()]
+
+    def _over(self) -> list[Effect]:
+        self.phase, self._phase_by = Phase.OVER, None
+        if self._signum and self._status in (0, 1):
+            return [Finish(128 + self._signum, self._reason)]
+        return [Finish(self._status, self._reason)]
+
+    def _start(self, daemon: Daemon) -> Start:
+        self._alive.add(daemon)
+        return Start(daemon)
+
+
+def _end_of(ended: DaemonEnded) -> str:
+    how = f"was killed by {_signal_name(-ended.status)}" if ended.status < 0 else f"ended with status {ended.status}"
+    return f"{how} ({ended.words})" if ended.words else how
+
+
+def _signal_name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        return f"signal {signum}"

@@ -1,0 +1,65 @@
+"""Our own stdout and stderr: tasks' output, the daemons' logs, our few lines, and on a terminal the progress line below them."""
+
+import os
+from typing import TYPE_CHECKING
+
+from hs_deploy.relay import Outlet
+from hs_deploy.summary import Totals
+
+if TYPE_CHECKING:  # it imports rich: only where a progress line is shown
+    from hs_deploy.progress import Progress
+
+
+class Terminal:
+    """Where everything that people read goes."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.out = Outlet(1)
+        self.err = Outlet(2)
+        self.wants_progress = not quiet and os.isatty(2) and os.environ.get("TERM", "") not in ("", "dumb")
+        """Whether stderr is a terminal that can show a progress line."""
+        self.out_is_terminal = os.isatty(1)
+        self._progress: Progress | None = None
+
+    def begin_progress(self) -> None:
+        """Show the progress line from now on."""
+        from hs_deploy.progress import Progress  # noqa: PLC0415 - rich takes longer to import than the daemons to start
+
+        self._progress = Progress(self.err)
+
+    def end_progress(self) -> None:
+        """Take the line away for good."""
+        self._hide()
+        self._progress = None
+
+    def write_out(self, text: bytes) -> None:
+        """Write what tasks wrote to their stdout, whole lines."""
+        self._hide()
+        self.out.write(text)
+
+    def write_err(self, text: bytes) -> None:
+        """Write what tasks or daemons wrote to their stderr, whole lines."""
+        self._hide()
+        self.err.write(text)
+
+    def say(self, text: str) -> None:
+        """Write a line of our own."""
+        self.write_err(f"hs-cluster: {text}\n".encode(errors="backslashreplace"))
+
+    def update(self, totals: Totals, now: float) -> None:
+        """Take new numbers for the progress line."""
+        if self._progress is not None:
+            self._progress.update(totals, now)
+
+    def draw(self, now: float) -> None:
+        """Draw the progress line where it is due."""
+        if self._progress is not None:
+            self._progress.draw(now)
+
+    def deadline(self) -> float | None:
+        """When to call `draw` next, or None: when something happens."""
+        return None if self._progress is None else self._progress.deadline()
+
+    def _hide(self) -> None:
+        if self._progress is not None:
+            self._progress.hide()
