@@ -200,10 +200,16 @@ class Link:
         self._open()
 
     def close(self, *, linger_ms: int = 0) -> None:
-        """Close both sockets. What was not sent yet is dropped, unless the context lives on for up to `linger_ms` to send it."""
+        """Close both sockets; what was not sent yet is dropped.
+
+        `linger_ms`: these were the last words of this process: end the context too, which waits until the kernel has all of
+        them, and at most so long.
+        """
         self._dealer.disable_monitor()
         self._monitor.close(0)
         self._dealer.close(linger_ms)
+        if linger_ms:
+            self._context.term()
 
     def _open(self) -> None:
         self._dealer: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
