@@ -1,0 +1,107 @@
+"""`hs-broker`: what it was told to objects, errors to exit statuses.
+
+A broker of a local cluster is started with exactly `--connection -`, a thousand times a day, and everybody waits for it: that
+way needs no command line parser. Every other way goes through `hs_broker.command`.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from hs_broker.core import BrokerCore
+from hs_broker.daemon import BrokerDaemon
+from hs_common.config import Settings, load_settings
+from hs_common.errors import RefusedError, StoppedError
+from hs_common.lifeline import Lifeline
+from hs_common.logs import configure, get_logger
+from hs_common.prctl import protect_secrets, set_process_name
+from hs_common.security import Authenticator, Server
+from hs_common.signals import SignalPipe
+from hs_common.sockets import Router, new_context, router
+
+DOCUMENT_WAIT_S = 60.0
+"""How long hs-cluster may take to say which server we are."""
+
+log = get_logger("broker")
+
+
+def main() -> NoReturn:
+    """Run the program."""
+    if sys.argv[1:] == ["--connection", "-"]:
+        run(serve_lifeline)
+    from hs_broker.command import broker  # noqa: PLC0415 - click costs 24 ms
+
+    broker.main()
+    leave(0)
+
+
+def run(serve: Callable[..., None], *arguments: object) -> NoReturn:
+    """Call `serve` with settings and arguments, and end as it ends."""
+    try:
+        set_process_name("hs-broker")
+        protect_secrets()
+        settings = load_settings()
+        configure(
+            level=settings.get("logging.level"),
+            format=settings.get("logging.format"),
+            file=settings.get("logging.file"),
+        )
+        serve(settings, *arguments)
+    except RefusedError as exc:
+        leave(2, str(exc))
+    except StoppedError as exc:
+        leave(3, str(exc))
+    except Exception:
+        # The top of the daemon: said once, with the traceback.
+        log.exception("broker.crashed")
+        leave(3)
+    leave(0)
+
+
+def serve_lifeline(settings: Settings) -> None:
+    """Be the broker of a local cluster: the server comes on stdin, and hs-cluster lives as long as stdin does.
+
+    Raises:
+        RefusedError: No such document.
+        StoppedError: An endpoint is taken.
+
+    """
+    lifeline = Lifeline()
+    try:
+        document = json.loads(lifeline.first_line(DOCUMENT_WAIT_S))
+        server = Server.from_json(document["server"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise RefusedError("stdin: its first line is no JSON object with a server") from exc
+    context = new_context()
+    authenticator = Authenticator(context, server)
+    serve(settings, router(context, server), authenticator, lifeline)
+
+
+def serve(settings: Settings, bound: Router, authenticator: Authenticator, lifeline: Lifeline | None) -> None:
+    """Serve until told to stop, or until the lifeline has ended and everybody has left."""
+    raise_descriptor_limit()
+    core = BrokerCore(broker=os.urandom(16), make_token=lambda: os.urandom(16), lease_s=settings.get("worker.lease"))
+    signals = SignalPipe([signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    log.info("broker.started", endpoints=" ".join(bound.bound))
+    BrokerDaemon(core, bound, authenticator, signals=signals, lifeline=lifeline).run()
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many connections as we may have: each costs a descriptor (Z18)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The kernel's own maximum may be below a hard limit that is infinite; what we have must do then.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def leave(status: int, line: str = "") -> NoReturn:
+    """End without the interpreter's teardown: we hold nothing."""
+    if line:
+        with contextlib.suppress(OSError):
+            os.write(2, f"hs-broker: {line}\n".encode())
+    os._exit(status)

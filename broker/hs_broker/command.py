@@ -1,0 +1,35 @@
+"""The command line of `hs-broker`, for a broker that stands by itself."""
+
+from typing import Any
+
+import click
+
+from hs_broker import cli
+from hs_common.errors import RefusedError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-H", "--bind", metavar="ADDR", help="Listen on this address only.  [broker.bind, else all interfaces]")
+@click.option(
+    "-p", "--port", type=click.IntRange(1, 65535), metavar="NUM",
+    help="Listen on exactly this port.  [broker.port, else the first free one from 50001]",
+)  # fmt: skip
+@click.option(
+    "--name", default="main", show_default=True, metavar="NAME",
+    help="Of the cluster: its connection files are <site>/connect/NAME/<role>.json.",
+)  # fmt: skip
+@click.option("--keygen", is_flag=True, help="Make keys and connection files, and nothing else.")
+@click.option("--connection", metavar="-", help="Read the server from stdin and live as long as stdin: for hs-cluster.")
+def broker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
+    """Run the daemon between schedulers and workers until told to stop."""
+    from hs_broker import standing  # noqa: PLC0415 - --help needs none of it
+
+    if given["connection"] is None:
+        cli.run(standing.serve, standing.Options(given["bind"], given["port"], given["name"], given["keygen"]))
+    cli.run(_refuse_connection, given)
+
+
+def _refuse_connection(_: object, given: dict[str, Any]) -> None:
+    if given["connection"] != "-":
+        raise RefusedError(f"--connection {given['connection']}: a broker takes only -, its files are made by --name")
+    raise RefusedError("--connection - takes no other option")

@@ -1,0 +1,94 @@
+"""Connections to the broker: what each may say, how much of it, and under which session.
+
+unknown ──message──▶ known, no session ──Hello──▶ in session ──see `sessions`──▶ known, no session
+                            └───────── too many offences ─────────▶ banned
+"""
+
+from dataclasses import dataclass
+
+from hs_broker.workers import Worker
+from hs_common import messages
+from hs_common.messages import Message
+
+ALLOWED: dict[str, frozenset[type[Message]]] = {
+    "worker": frozenset(
+        {
+            messages.WorkerHello,
+            messages.Ready,
+            messages.Received,
+            messages.Result,
+            messages.Running,
+            messages.Bye,
+            messages.Heartbeat,
+        }
+    ),
+    "scheduler": frozenset(
+        {
+            messages.SchedulerHello,
+            messages.Submit,
+            messages.Committed,
+            messages.Cancel,
+            messages.Bye,
+            messages.Heartbeat,
+        }
+    ),
+    "control": frozenset(
+        {messages.ControlHello, messages.WorkerDead, messages.Drain, messages.Bye, messages.Heartbeat}
+    ),
+    "submit": frozenset({messages.ControlHello, messages.Bye, messages.Heartbeat}),
+}
+"""What the key of each role may say. Everything else is Refused, and counts as an offence."""
+
+PEERS_MAX = 40_000
+"""Connections remembered at once; what one more says is dropped until the silent ones are forgotten."""
+
+MESSAGES_PER_S_MAX = 20_000
+"""Of one connection. What is beyond is dropped, and its session with it."""
+
+ECHOES_PER_S_MAX = 10
+"""Heartbeats of one connection that are answered; the next ones count as heard and no more."""
+
+OFFENCES_MAX = 100
+"""Of one connection: malformed frames and messages that its role may not say. One more and it is banned."""
+
+COMPLAINT_PERIOD_S = 60.0
+"""How often the operator hears about the offences of one connection."""
+
+ASK_PERIOD_S = 1.0
+"""How often a connection without a session is asked who it is."""
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One connection."""
+
+    routing_id: bytes
+    role: str
+    heard_at: float
+    """When it last said something in its session, or anything while it had none."""
+    said_at: float
+    """When something was last said to it."""
+    token: bytes = b""
+    """Of its session; b"" while it has none."""
+    worker: Worker | None = None
+    superseded: bool = False
+    """It was the scheduler until another one came."""
+    banned: bool = False
+    offences: int = 0
+    untold: int = 0
+    """Complaints that the operator has not heard of."""
+    told_at: float = float("-inf")
+    asked_at: float = float("-inf")
+    """When it was last asked who it is."""
+    window_at: float = 0.0
+    messages: int = 0
+    """Since `window_at`."""
+    echoes: int = 0
+
+    def admits(self, now: float) -> bool:
+        """Count one more message; return whether it is within the budget."""
+        if now - self.window_at >= 1.0:
+            self.window_at = now
+            self.messages = self.echoes = 0
+        self.messages += 1
+        return self.messages <= MESSAGES_PER_S_MAX

@@ -1,0 +1,169 @@
+"""A broker that stands by itself: its keys, its port, and the files by which others find it.
+
+<site>/keys/<name>.json             the server: its secret key, the public key of each role
+<site>/connect/<name>/<role>.json   the connection of each role: endpoints, keys
+
+Keys outlive the broker, so that a restarted one is the same cluster. A role whose connection file is missing gets a new key, and
+the old one is of no use any more.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import struct
+from dataclasses import replace
+from typing import NamedTuple
+
+from hs_broker import cli
+from hs_common import site
+from hs_common.config import Settings
+from hs_common.errors import RefusedError, StoppedError
+from hs_common.private_files import read_private, write_private
+from hs_common.security import ROLES, Authenticator, Connection, Server, make_cluster, read_connection
+from hs_common.sockets import Router, new_context, router
+
+PORTS_MAX = 100
+"""Ports tried after the first, when exactly that one was not asked for."""
+
+_SIOCGIFADDR = 0x8915
+"""Linux: the IPv4 address of an interface."""
+_IFREQ = "40s"
+
+
+class Options(NamedTuple):
+    """What was typed."""
+
+    bind: str | None
+    port: int | None
+    name: str
+    keygen: bool
+
+
+def serve(settings: Settings, options: Options) -> None:
+    """Listen, say in the connection files where, and serve.
+
+    Raises:
+        RefusedError: The keys cannot be read or written.
+        StoppedError: The port is taken.
+
+    """
+    bind = options.bind or settings.get("broker.bind")
+    first = options.port or settings.get("broker.port")
+    exactly = options.port is not None or settings.origin("broker.port") != "default"
+    server, connections = load_keys(options.name)
+    if options.keygen:
+        publish(options.name, connections, advertised(bind, first))
+        return
+    context = new_context()
+    authenticator = Authenticator(context, server)
+    bound = None
+    for port in range(first, first + 1 if exactly else min(first + PORTS_MAX, 65535) + 1):
+        try:
+            bound = router(context, replace(server, endpoints=(bind_endpoint(bind, port),)))
+            break
+        except StoppedError:
+            if exactly:
+                raise
+    if bound is None:
+        raise StoppedError(f"cannot listen on {bind or 'any address'}, ports {first} to {port}: choose one with --port")
+    publish(options.name, connections, advertised(bind, _port(bound)))
+    cli.serve(settings, bound, authenticator, None)
+
+
+def load_keys(name: str) -> tuple[Server, dict[str, Connection]]:
+    """Return the server of this name and the connection of each role, as they are kept, with new keys for what is missing.
+
+    Raises:
+        RefusedError: A file cannot be read or written, or others can read it.
+
+    """
+    path = _keys_path(name)
+    server, connections = make_cluster(("tcp://127.0.0.1:1",), socket.gethostname())
+    if os.path.exists(path):
+        fresh = connections
+        server = _read_server(path)
+        connections = {}
+        for role in ROLES:
+            known = _known_connection(name, role, server)
+            connections[role] = known or replace(fresh[role], server_public=server.keys.public, cluster=server.cluster)
+        server = replace(server, roles={role: connections[role].keys.public for role in ROLES})
+    _write(path, server.to_json())
+    return server, connections
+
+
+def publish(name: str, connections: dict[str, Connection], endpoints: tuple[str, ...]) -> None:
+    """Write the connection files.
+
+    Raises:
+        RefusedError: The folder cannot be written.
+
+    """
+    for role, connection in connections.items():
+        here = replace(connection, endpoints=endpoints, host=socket.gethostname())
+        _write(site.connection_path(name, role), here.to_json())
+
+
+def bind_endpoint(bind: str, port: int) -> str:
+    """Return where to listen, as ZeroMQ writes it; "": everywhere."""
+    return f"tcp://{_bracketed(bind) if bind else '*'}:{port}"
+
+
+def advertised(bind: str, port: int) -> tuple[str, ...]:
+    """Return how others may reach it: at the address that was named, else by every address of this host and its name."""
+    hosts = [bind] if bind else [*_addresses(), socket.gethostname(), "127.0.0.1"]
+    return tuple(dict.fromkeys(f"tcp://{_bracketed(host)}:{port}" for host in hosts))
+
+
+def _keys_path(name: str) -> str:
+    if not name or "/" in name or name.startswith("."):
+        raise RefusedError(f"--name {name!r} is no name of a cluster")
+    folder = os.path.join(site.site(), "keys")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise RefusedError(f"{folder}: {exc.strerror}") from exc
+    return os.path.join(folder, f"{name}.json")
+
+
+def _read_server(path: str) -> Server:
+    try:
+        return Server.from_json(json.loads(read_private(path)))
+    except ValueError as exc:
+        raise RefusedError(f"{path}: not JSON: {exc}") from exc
+
+
+def _known_connection(name: str, role: str, server: Server) -> Connection | None:
+    path = site.connection_path(name, role)
+    if not os.path.exists(path):
+        return None
+    connection = read_connection(path)
+    same = connection.server_public == server.keys.public and connection.keys.public == server.roles[role]
+    return connection if same else None
+
+
+def _write(path: str, document: dict[str, object]) -> None:
+    try:
+        write_private(path, json.dumps(document).encode())
+    except OSError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}") from exc
+
+
+def _port(bound: Router) -> int:
+    return int(bound.bound[0].rpartition(":")[2])
+
+
+def _addresses() -> list[str]:
+    """Return the IPv4 addresses of this host but those that only it can reach itself."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # an interface without an address
+                answer = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack(_IFREQ, name.encode()))
+                found.append(socket.inet_ntoa(answer[20:24]))
+    return [address for address in found if not address.startswith("127.")]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
