@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from hs_common.errors import InvalidTransitionError
-from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task, exit_status
+from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
 from hs_scheduler import verdict
 from hs_scheduler.fields import time_text, uuid_text
 from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, State
@@ -344,25 +344,19 @@ def _entry(row: _Row) -> Entry:
 def _public(ended: _Ended) -> dict[str, Any]:
     """Return the public fields that are known of a row that has just ended."""
     task, outcome = ended.task, ended.outcome
-    ran = outcome.kind == OutcomeKind.FINISHED
+    end = verdict.ending(outcome, ended.now)
+    ran = end.start_time is not None
     return {
+        **end._asdict(),
         "id": uuid_text(task.uid),
         "args": task.args,
         "command": (outcome.command or task.args) if ran else None,
         "state": ended.state.name,
-        "reason": outcome.reason or None,
         "attempt": task.attempt,
         "dispatch": outcome.dispatch,
-        "exit_status": exit_status(outcome.status) if ran else None,
         "submit_time": time_text(ended.submitted),
         "start_time": time_text(outcome.start) if ran else None,
-        "completion_time": time_text(outcome.start + outcome.duration if ran else ended.now),
-        "duration": outcome.duration if ran else None,
+        "completion_time": time_text(end.completion_time),
         "worker_id": uuid_text(ended.worker),
         "worker_host": ended.host,
-        "cpu_user": outcome.cpu_user if ran else None,
-        "cpu_system": outcome.cpu_system if ran else None,
-        "memory_max": outcome.memory_max or None,
-        "outpath": outcome.outpath or None,
-        "errpath": outcome.errpath or None,
     }

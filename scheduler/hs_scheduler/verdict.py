@@ -11,8 +11,10 @@ The first success wins even where the task was given to somebody else meanwhile:
 QUARANTINED is not retried: what killed five workers would kill five more.
 """
 
+from typing import NamedTuple
+
 from hs_common import limits
-from hs_common.tasks import Outcome, OutcomeKind
+from hs_common.tasks import Outcome, OutcomeKind, exit_status
 from hs_scheduler.store import State
 
 ENDED = (State.DONE, State.CANCELLED, State.QUARANTINED, State.REJECTED)
@@ -52,3 +54,42 @@ def failed(outcome: Outcome, state: State) -> bool:
 def retries(outcome: Outcome, attempt: int, retries_max: int) -> bool:
     """Whether a failure of this attempt is followed by another attempt."""
     return outcome.kind == OutcomeKind.FINISHED and attempt <= retries_max and not succeeded(outcome)
+
+
+class Ending(NamedTuple):
+    """What is written down about an outcome; None: nothing to say."""
+
+    exit_status: int | None
+    reason: str | None
+    start_time: float | None
+    completion_time: float
+    duration: float | None
+    cpu_user: float | None
+    cpu_system: float | None
+    memory_max: int | None
+    command: bytes | None
+    outpath: bytes | None
+    errpath: bytes | None
+
+
+def ending(outcome: Outcome, now: float) -> Ending:
+    """Return what to write down about an outcome that ends a row; now: wall clock, seconds since the epoch."""
+    _, _, kind, status, reason, start, duration, cpu_user, cpu_system, memory_max, command, outpath, errpath = outcome
+    if not start:
+        return Ending(None, reason or None, None, now, *_NOTHING_RAN)
+    return Ending(
+        exit_status(status) if kind == OutcomeKind.FINISHED else None,
+        reason or None,
+        start,
+        start + duration,
+        duration,
+        cpu_user,
+        cpu_system,
+        memory_max or None,
+        command or None,
+        outpath or None,
+        errpath or None,
+    )
+
+
+_NOTHING_RAN = (None,) * 7

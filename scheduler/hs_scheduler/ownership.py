@@ -1,0 +1,185 @@
+"""Who owns a database: exactly one process may have it open for writing.
+
+On a local disk a lock file says so: `tasks.db.lock`, held by flock, with the owner's host, boot, pid and program inside, removed
+at the end. The kernel drops the lock with the process, so one that was left behind means nothing. Why a file of its own: closing
+any descriptor of the database file would drop SQLite's own locks.
+
+On a network file system locks may be lost, or lie. There a row in the database says it too: renewed every 30 s, it keeps other
+hosts out until it is three renewals old.
+"""
+
+import fcntl
+import json
+import os
+import select
+import sqlite3
+from typing import Any, NamedTuple
+
+from hs_common.errors import StoppedError
+
+RENEW_S = 30.0
+"""How often the owner's row is renewed."""
+
+STALE_S = 3 * RENEW_S
+"""A row that is older belongs to nobody any more."""
+
+WAIT_S = 10.0
+"""How long to wait for an owner that needs the database only for a moment (hs submit)."""
+
+_TRY_S = 0.02
+_CONTENT_BYTES_MAX = 4096
+
+
+class Owner(NamedTuple):
+    """A process that owns a database, or wants to."""
+
+    program: str
+    brief: bool
+    """It will be gone in a moment: waiting for it makes sense."""
+    host: str
+    boot: str
+    pid: int
+    uuid: str
+
+    def __str__(self) -> str:
+        """Return how a message names it."""
+        return f"{self.program} on host {self.host}, pid {self.pid}"
+
+
+def this_process(program: str, *, brief: bool) -> Owner:
+    """Return this process as an owner."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+    except OSError:
+        boot = ""
+    return Owner(program, brief, os.uname().nodename, boot, os.getpid(), os.urandom(16).hex())
+
+
+class LockFile:
+    """The lock beside a database."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self._path = path
+        self._fd = fd
+
+    @classmethod
+    def take(cls, path: str, owner: Owner, *, needed: bool) -> "LockFile | None":
+        """Take the lock, after waiting for a brief owner; not `needed`: None where the file system has no locks.
+
+        Raises:
+            StoppedError: Somebody else has it, or the folder cannot be written.
+
+        """
+        tries_left = int(WAIT_S / _TRY_S)
+        while True:
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except OSError as exc:
+                raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _read(fd)
+                os.close(fd)
+                # Nothing in it: its owner has only just taken it, or is about to remove it.
+                if (holder is not None and not holder.brief) or not tries_left:
+                    raise StoppedError(f"database {path.removesuffix('.lock')} is owned by {holder}") from None
+                tries_left -= 1
+                select.poll().poll(_TRY_S * 1000)
+                continue
+            except OSError as exc:
+                os.close(fd)
+                if not needed:
+                    return None
+                raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
+            if _same_file(fd, path):
+                content = json.dumps(owner._asdict()).encode()
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, content, 0)
+                return cls(path, fd)
+            os.close(fd)  # Its owner removed it between our open and our lock: there is a newer one, or none.
+
+    def release(self) -> None:
+        """Remove the file, then drop the lock: in this order nobody can have taken it meanwhile."""
+        if _same_file(self._fd, self._path):
+            os.unlink(self._path)
+        os.close(self._fd)
+
+
+def holder_of(path: str) -> Owner | None:
+    """Return who holds the lock file now, or None: nobody does."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(fd) or Owner("another program", brief=True, host="?", boot="", pid=0, uuid="")
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return None
+
+
+def enter_row(connection: sqlite3.Connection, path: str, owner: Owner, now: float) -> None:
+    """Write the owner's row unless another host's is fresh.
+
+    Raises:
+        StoppedError: Another host owns the database.
+
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        row = connection.execute("SELECT host, boot, pid, renewed_at FROM owner").fetchone()
+        if row is not None:
+            host, boot, pid, renewed_at = row
+            # On our own host the lock file has decided already. A row from the future is a clock that is ahead: fresh.
+            if (host, boot) != (owner.host, owner.boot) and now - renewed_at < STALE_S:
+                raise StoppedError(
+                    f"database {path} is owned by host {host}, pid {pid} (renewed {now - renewed_at:.0f} s ago): "
+                    f"stop it, or wait until it is silent for {STALE_S:.0f} s"
+                )
+        connection.execute(
+            "INSERT OR REPLACE INTO owner VALUES (1, ?, ?, ?, ?, ?)",
+            (owner.uuid, owner.host, owner.boot, owner.pid, now),
+        )
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def renew_row(connection: sqlite3.Connection, path: str, owner: Owner, now: float) -> None:
+    """Renew the owner's row, inside the caller's transaction.
+
+    Raises:
+        StoppedError: It is no longer ours.
+
+    """
+    if not connection.execute("UPDATE owner SET renewed_at = ? WHERE uuid = ?", (now, owner.uuid)).rowcount:
+        raise StoppedError(f"database {path} was taken over by another scheduler")
+
+
+def leave_row(connection: sqlite3.Connection, owner: Owner) -> None:
+    """Remove the owner's row if it is still ours."""
+    connection.execute("DELETE FROM owner WHERE uuid = ?", (owner.uuid,))
+
+
+def _read(fd: int) -> Owner | None:
+    try:
+        content: dict[str, Any] = json.loads(os.pread(fd, _CONTENT_BYTES_MAX, 0))
+        return Owner(**content)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _same_file(fd: int, path: str) -> bool:
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return False
+    here = os.fstat(fd)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)

@@ -1,0 +1,95 @@
+"""The SQL of the hot path, and the values that go with it.
+
+What is put together here is put together out of constants; every value travels as a parameter.
+"""
+# ruff: noqa: S608
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hs_common.tasks import Detail, Tag
+from hs_scheduler.fields import FIELDS, FROM
+from hs_scheduler.store import State
+
+INSERT_PLAIN = """INSERT INTO task (row, state, dispatch, bundle, submit_time, schedule_time, run, place, uid, args)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+"""A task without tags: nearly every one."""
+
+INSERT_FULL = """INSERT INTO task (row, state, dispatch, bundle, submit_time, schedule_time, run, place, uid, args,
+"group", priority, reason, completion_time, timeout, cores, memory, tag, template)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+INSERT_RETRY = """INSERT INTO task (row, state, dispatch, attempt, submit_time, run, place, "group", late, priority,
+previous, origin, timeout, cores, memory, uid, tag, template, args)
+SELECT :row, 0, 0, attempt + 1, :now, run, place, "group", :late, priority,
+row, coalesce(origin, row), timeout, cores, memory, :uid, tag, template, args
+FROM task WHERE row = :previous AND attempt <= :retries_max"""
+
+LINK_RETRY = "UPDATE task SET next = ? WHERE row = ?"
+
+# Both halves name the index: with the statistics that `optimize` gathers SQLite might sort a million rows instead.
+READY = """SELECT row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place
+FROM task INDEXED BY {index} WHERE state = 0 {scope} ORDER BY "group", late, priority DESC, row LIMIT :count"""
+
+ASSIGN = """UPDATE task SET state = 1, dispatch = ?, bundle = ?, schedule_time = ?
+WHERE row = ? AND state = 0 AND dispatch < ?"""
+
+STARTED = "UPDATE task SET state = 2, worker = ?, start_time = ? WHERE row = ? AND dispatch = ? AND state = 1"
+
+_ENDING = """exit_status = ?, reason = ?, start_time = ?, completion_time = ?, duration = ?, cpu_user = ?, cpu_system = ?,
+memory_max = ?, command = ?, outpath = ?, errpath = ?"""
+
+FINISH = f"UPDATE task SET state = 3, worker = ?, {_ENDING} WHERE row = ? AND dispatch = ? AND state IN (1, 2)"
+"""With the whole fence: whoever gets `rowcount` 1 was the first, and the present dispatch."""
+
+END = f"UPDATE task SET state = ?, crashes = ?, worker = ?, {_ENDING} WHERE row = ?"
+
+TO_NEW = """UPDATE task SET state = 0, crashes = ?, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
+WHERE row = ?"""
+
+RELEASE = """UPDATE task SET state = 0, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
+WHERE row = ? AND dispatch = ? AND state IN (1, 2)"""
+
+LOOK = "SELECT state, dispatch, attempt, crashes FROM task WHERE row = ?"
+
+FAILED = f"""(task.state IN ({State.QUARANTINED:d}, {State.REJECTED:d})
+OR task.state = {State.DONE:d} AND (task.exit_status IS NOT 0 OR task.reason IS NOT NULL))"""
+"""COMMANDS section 1, Output and end."""
+
+COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task {{scope}} GROUP BY 1, 2, 3"
+
+HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid FROM task LEFT JOIN worker ON worker.worker = task.worker
+WHERE task.state IN (1, 2) {scope}"""
+
+FAILURES = f"""SELECT args, timeout, cores, memory, tag, template, "group", priority FROM task
+WHERE {FAILED} AND next IS NULL {{scope}} ORDER BY coalesce(origin, row)"""
+
+PUBLIC = f"SELECT task.row, {', '.join(field.sql for field in FIELDS)} FROM {FROM}"
+
+ENDED = f"{PUBLIC} WHERE task.state >= {State.DONE:d} {{scope}} ORDER BY task.completion_time, task.row"
+
+SAVE_INPUT = "INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def detail_values(detail: Detail | None) -> tuple[Any, ...]:
+    """Return timeout, cores, memory, tag, template as columns hold them."""
+    if detail is None:
+        return (None, None, None, None, None)
+    tag = json.dumps(dict(detail.tags), ensure_ascii=False) if detail.tags else None
+    return (detail.timeout or None, detail.cores or None, detail.memory or None, tag, detail.template or None)
+
+
+def detail_of(
+    timeout: float | None, cores: int | None, memory: int | None, tag: str | None, template: bytes | None
+) -> Detail | None:
+    """Return the detail in those columns, None where a task has none."""
+    if timeout is None and cores is None and memory is None and tag is None and template is None:
+        return None
+    return Detail(timeout or 0.0, cores or 0, memory or 0, tags_of(tag or "[]"), template or b"")
+
+
+def tags_of(text: str) -> tuple[tuple[str, Tag], ...]:
+    """Return tags out of a JSON object, or out of a list of pairs."""
+    found: dict[str, Tag] | Sequence[Sequence[Any]] = json.loads(text)
+    return tuple(found.items()) if isinstance(found, dict) else tuple((key, value) for key, value in found)
