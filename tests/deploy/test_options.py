@@ -1,0 +1,216 @@
+"""What hs-cluster refuses before anything starts, one row per bound and exclusion."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hs_common.config import Settings, load_settings
+from hs_common.errors import RefusedError
+from hs_deploy.options import Options, check_input, open_output, options
+
+NOTHING: dict[str, Any] = {
+    "file": None,
+    "num_tasks": None,
+    "template": None,
+    "shell": None,
+    "bundlesize": None,
+    "bundlewait": None,
+    "max_retries": None,
+    "eager": False,
+    "failures": None,
+    "joblog": None,
+    "output": None,
+    "errors": None,
+    "task_timeout": None,
+    "signalwait": None,
+    "database": None,
+    "no_db": False,
+    "bind": None,
+    "port": None,
+    "no_confirm": False,
+    "delay_start": None,
+    "verbose": 0,
+    "quiet": False,
+}
+
+
+def some_settings(**environ: str) -> Settings:
+    return load_settings({"HOME": "/nowhere", **environ}, cwd="/nowhere", system="/nowhere/hypershell.toml")
+
+
+def asked(settings: Any = None, **typed: Any) -> Options:
+    return options(NOTHING | typed, settings or some_settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "below", "above"),
+    [
+        ("num_tasks", "0", "10000", "-1", "10001"),
+        ("bundlesize", "1", "10000", "0", "10001"),
+        ("bundlewait", "0", "86400", "-0.1", "86401"),
+        ("max_retries", "0", "1000", "-1", "1000001"),
+        ("port", "1", "65535", "0", "65536"),
+        ("delay_start", "-86400", "86400", "-86401", "inf"),
+        ("task_timeout", "0", "1e9", "-1", "1e10"),
+        ("signalwait", "0", "3600", "-1", "3601"),
+    ],
+)
+def test_every_number_has_bounds(name: str, low: str, high: str, below: str, above: str) -> None:
+    """What lies outside is refused with the value and the bounds."""
+    asked(**{name: low})
+    asked(**{name: high})
+    for wrong in (below, above):
+        with pytest.raises(RefusedError, match=r"not in .*\.\.") as refused:
+            asked(**{name: wrong})
+        assert wrong in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["num_tasks", "bundlesize", "max_retries", "port"])
+@pytest.mark.parametrize("value", ["two", "1.5", "", "0x10", "nan"])
+def test_a_count_is_a_whole_number(name: str, value: str) -> None:
+    """Anything else is named as it was typed."""
+    with pytest.raises(RefusedError, match="not an integer"):
+        asked(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["bundlewait", "delay_start", "task_timeout", "signalwait"])
+@pytest.mark.parametrize("value", ["soon", "", "nan"])
+def test_seconds_are_a_number(name: str, value: str) -> None:
+    """Nan would pass every comparison."""
+    with pytest.raises(RefusedError, match="not a number"):
+        asked(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ({"no_db": True, "database": "x.db"}, "--no-db and --database"),
+        ({"quiet": True, "verbose": 1}, "-q and -v"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(typed: dict[str, Any], names: str) -> None:
+    """Both options are named."""
+    with pytest.raises(RefusedError, match=names):
+        asked(**typed)
+
+
+@pytest.mark.parametrize(
+    ("database", "why"),
+    [
+        ("/no/such/folder/tasks.db", "no folder"),
+        ("/tmp", "is a folder"),
+        ("postgresql://host/db", "not supported yet"),
+    ],
+)
+def test_a_database_that_cannot_be_is_refused(database: str, why: str) -> None:
+    """SQLite makes a missing file, not a missing folder."""
+    with pytest.raises(RefusedError, match=why):
+        asked(database=database)
+
+
+@pytest.mark.parametrize("shell", ["no-such-shell-at-all", "/etc/passwd", "/no/such/shell"])
+def test_a_shell_that_cannot_be_executed_is_refused(shell: str) -> None:
+    """Otherwise every task would fail."""
+    with pytest.raises(RefusedError, match=shell):
+        asked(shell=shell)
+
+
+def test_a_shell_is_looked_for_on_the_path() -> None:
+    """`--shell sh` is what people type."""
+    assert os.path.isabs(asked(shell="sh").shell)
+
+
+def test_the_defaults() -> None:
+    """As the reference says."""
+    options = asked()
+
+    assert (options.slots, options.template, options.shell) == (1, "{}", "/bin/sh")
+    assert (options.bundlesize, options.bundlewait_s, options.retries_max, options.eager) == (1, 5.0, 0, False)
+    assert (options.delay_s, options.task_timeout_s, options.signalwait_s) == (0, 0, 10)
+    assert (options.no_db, options.database, options.confirm, options.listens) == (False, None, True, False)
+    assert options.level is None
+
+
+def test_an_option_wins_over_a_setting() -> None:
+    """Option > environment > default."""
+    settings = some_settings(HYPERSHELL_WORKER_NUM_TASKS="3", HYPERSHELL_SCHEDULER_EAGER="yes")
+
+    assert asked(settings).slots == 3
+    assert asked(settings).eager
+    assert asked(settings, num_tasks="4").slots == 4
+
+
+def test_a_setting_that_does_not_apply_is_passed_over() -> None:
+    """Exclusions are judged among options typed."""
+    settings = some_settings(HYPERSHELL_DATABASE_FILE="/tmp/x.db", HYPERSHELL_BROKER_PORT="6000")
+
+    assert asked(settings).database == "/tmp/x.db"
+    assert asked(settings, no_db=True).database is None
+    assert not asked(settings).listens, "a port in a file opens none"
+    assert asked(settings, bind="127.0.0.1").port == 6000
+
+
+@pytest.mark.parametrize(
+    ("typed", "level"),
+    [
+        ({}, None),
+        ({"verbose": 1}, "info"),
+        ({"verbose": 2}, "debug"),
+        ({"verbose": 5}, "debug"),
+        ({"quiet": True}, "error"),
+    ],
+)
+def test_v_and_q_set_the_level_of_the_log(typed: dict[str, Any], level: str | None) -> None:
+    """Without them the settings do."""
+    assert asked(**typed).level == level
+
+
+def test_a_dash_is_stdin() -> None:
+    """Like no FILE at all."""
+    assert asked(file="-").file is None
+
+
+def test_an_output_is_not_emptied_before_the_start(tmp_path: Path) -> None:
+    """Something else may still be refused."""
+    path = tmp_path / "out"
+    path.write_text("precious")
+
+    fd = open_output(str(path), "-o", None)
+    os.write(fd, b"!")
+    os.close(fd)
+
+    assert path.read_text() == "precious!"
+
+
+@pytest.mark.parametrize("path", ["/no/such/folder/out", "/tmp", ""])
+def test_an_output_that_cannot_be_written_is_refused(path: str) -> None:
+    """With the option that named it."""
+    with pytest.raises(RefusedError, match=r"^-o: cannot write"):
+        open_output(path, "-o", None)
+
+
+def test_an_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
+    """It would be emptied before it is read. A link to it is the same file."""
+    path, link = tmp_path / "tasks", tmp_path / "link"
+    path.write_text("true\n")
+    link.symlink_to(path)
+
+    with pytest.raises(RefusedError, match="is the input"):
+        open_output(str(link), "-e", str(path))
+
+
+def test_an_output_into_a_pipe_nobody_reads_is_refused(tmp_path: Path) -> None:
+    """Rather than waiting for a reader for ever."""
+    os.mkfifo(tmp_path / "fifo")
+
+    with pytest.raises(RefusedError, match="cannot write"):
+        open_output(str(tmp_path / "fifo"), "-o", None)
+
+
+def test_an_input_must_be_there(tmp_path: Path) -> None:
+    """A folder is none."""
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(RefusedError, match=str(path)):
+            check_input(str(path))
