@@ -94,6 +94,9 @@ class _OneLine:
             _leave(3, f"{name}: {exc}")
         except (KeyboardInterrupt, click.Abort):
             _leave(130)
+        except Exception:  # noqa: BLE001 - the top of a program: 1 would say that only some tasks failed
+            sys.excepthook(*sys.exc_info())
+            _leave(3, f"{name}: this is a defect of ours: please report it with the lines above")
         _leave(status if isinstance(status, int) else 0)
 
 

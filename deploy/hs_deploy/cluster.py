@@ -165,14 +165,11 @@ class Cluster:
         process.release()
         daemon = process.daemon
         del self._processes[daemon]
-        words = ""
         for entry in [entry for entry in self._streams if entry[1] is daemon]:
             # What it said before it ended comes first: above all that the run is over.
             while self._on_stream(entry) and select.select([entry[0].fd], [], [], 0)[0]:
                 pass
-            words = entry[0].words or words
-        self._words[daemon] = words
-        self._events.append(DaemonEnded(daemon=daemon, status=status, words=words))
+        self._events.append(DaemonEnded(daemon=daemon, status=status, words=self._words.get(daemon, "")))
 
     def _look_for_orphans(self) -> None:
         orphans = self._orphans()
@@ -187,7 +184,12 @@ class Cluster:
 
     def _on_stream(self, entry: tuple[Stream, Daemon | None, Outlet | None]) -> bool:
         """Read once; return False at its end."""
-        going_on = entry[0].read()
+        if entry not in self._streams:
+            return False  # its end was seen earlier in this turn, when its daemon was reaped
+        stream, daemon, outlet = entry
+        going_on = stream.read()
+        if daemon is not None and outlet is not None and stream.words:  # the log, not the report
+            self._words[daemon] = stream.words
         if not going_on:
             self._streams.remove(entry)
         return going_on
@@ -266,6 +268,7 @@ class Cluster:
             self._events.append(DaemonEnded(daemon=daemon, status=1, words=f"it cannot be started: {exc.strerror}"))
             return
         self._processes[daemon] = process
+        self._words.pop(daemon, None)
         for fd, kind in streams:
             match kind:
                 case "report":

@@ -1,0 +1,191 @@
+"""The shell of the supervisor with stand-ins for the daemons: what happens to processes, pipes and orphans.
+
+Each stand-in is a few lines of sh. What the real daemons do together is tested in tests/system and tests/accept.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.system
+
+DRIVER = Path(__file__).with_name("drive_cluster.py")
+
+FAITHFUL = "read -r document; cat >/dev/null"
+"""Takes its document, and ends when its lifeline does."""
+
+END = """echo '{"end": {"status": 0, "reason": "", "left": 0}}' >&3"""
+
+
+def start(folder: Path, *more: str, **scripts: str) -> subprocess.Popen[bytes]:
+    given = {f"hs-{name}": scripts.get(name, FAITHFUL) for name in ("broker", "scheduler", "worker")}
+    return subprocess.Popen(
+        [sys.executable, str(DRIVER), json.dumps(given), *more],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+    )
+
+
+def run(folder: Path, *more: str, stdin: bytes = b"", **scripts: str) -> tuple[list[Any], bytes]:
+    """Return [status, reason, left] and what was on stderr."""
+    process = start(folder, *more, **scripts)
+    out, err = process.communicate(stdin, timeout=20)
+    assert process.returncode == 0, err
+    found: list[Any] = json.loads(out.splitlines()[-1])
+    return found, err
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_each_daemon_reads_its_own_document_first(tmp_path: Path) -> None:
+    """On stdin, and nobody else's."""
+    note = 'read -r line; echo "$line" >>got; '
+
+    run(tmp_path, broker=note + FAITHFUL, worker=note + FAITHFUL, scheduler=f"{note} {END}; sleep 0.2")
+
+    assert sorted((tmp_path / "got").read_text().splitlines()) == [
+        '{"for": "hs-broker"}',
+        '{"for": "hs-scheduler"}',
+        '{"for": "hs-worker"}',
+    ]
+
+
+def test_a_daemon_inherits_nothing_but_what_it_is_given(tmp_path: Path) -> None:
+    """No write end of another's lifeline above all: it would never end."""
+    listing = "ls /proc/$$/fd >fds.%s; "
+
+    run(
+        tmp_path,
+        broker=listing % "broker" + FAITHFUL,
+        worker=listing % "worker" + FAITHFUL,
+        scheduler=listing % "scheduler" + f"sleep 0.2; {END}",
+    )
+
+    def descriptors(name: str) -> set[int]:
+        # A shell keeps its own copies from 10 on; ours would be above 15.
+        return {fd for fd in map(int, (tmp_path / f"fds.{name}").read_text().split()) if fd not in range(10, 16)}
+
+    assert descriptors("broker") == {0, 1, 2}
+    assert descriptors("scheduler") == {0, 1, 2, 3}
+    assert descriptors("worker") == {0, 1, 2, 5}
+
+
+def test_a_killed_scheduler_gets_the_same_again_and_goes_on(tmp_path: Path) -> None:
+    """The same document, and from the start how much of the input there is."""
+    script = f"""
+        read -r document; echo "$document" >>got
+        if [ ! -e once ]; then touch once; kill -9 $$; fi
+        while read -r line; do
+            echo "$line" >>got
+            case $line in *true*) break;; esac
+        done
+        {END}
+    """
+
+    (status, _, _), _ = run(tmp_path, str(tmp_path / "spool"), stdin=b"one\ntwo\n", scheduler=script)
+
+    got = (tmp_path / "got").read_text().splitlines()
+    assert status == 0
+    assert got[:2] == ['{"for": "hs-scheduler"}'] * 2
+    assert json.loads(got[-1]) == {"input": {"bytes": 8, "eof": True}}
+    assert (tmp_path / "spool").read_bytes() == b"one\ntwo\n"
+
+
+def test_what_a_daemon_left_behind_is_killed(tmp_path: Path) -> None:
+    """In a session of its own, ignoring what can be ignored."""
+    orphan = "(trap '' HUP INT TERM; setsid sleep 600 & echo $! >orphan); "
+
+    run(tmp_path, worker=orphan + FAITHFUL, scheduler=f"until [ -s orphan ]; do :; done; {END}")
+
+    assert not is_alive(int((tmp_path / "orphan").read_text()))
+
+
+def test_a_daemon_that_does_not_leave_is_killed(tmp_path: Path) -> None:
+    """It gets two seconds, and the run keeps its status."""
+    (status, _, _), _ = run(tmp_path, broker="trap '' TERM; while :; do sleep 1; done", scheduler=END)
+
+    assert status == 0
+
+
+def test_the_orphans_of_a_dead_guardian_are_gone_before_the_next_starts(tmp_path: Path) -> None:
+    """Otherwise both would run tasks."""
+    worker = """
+        if [ ! -e once ]; then
+            touch once; (setsid sleep 600 & echo $! >orphan); kill -9 $$
+        fi
+        kill -0 "$(cat orphan)" 2>/dev/null && echo overlap >>overlap
+        touch second; read -r document; cat >/dev/null
+    """
+
+    run(tmp_path, worker=worker, scheduler=f"until [ -e second ]; do sleep 0.05; done; {END}")
+
+    assert not (tmp_path / "overlap").exists()
+    assert not is_alive(int((tmp_path / "orphan").read_text()))
+
+
+def test_a_child_that_was_there_before_us_is_left_alone(tmp_path: Path) -> None:
+    """`exec hs-cluster` in a script, or `-o >(gzip)`: it is the shell's child, and now ours by accident."""
+    given = json.dumps({f"hs-{name}": FAITHFUL for name in ("broker", "worker")} | {"hs-scheduler": END})
+    script = f'sleep 600 >/dev/null 2>&1 & echo $!; exec {sys.executable} {DRIVER} "$0"'
+
+    done = subprocess.run(["sh", "-c", script, given], cwd=tmp_path, capture_output=True, timeout=20, check=True)
+
+    pid = int(done.stdout.split()[0])
+    assert is_alive(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_last_words_go_into_the_reason(tmp_path: Path) -> None:
+    """Whoever reads it should not have to look for the log."""
+    (status, reason, left), err = run(
+        tmp_path,
+        broker="echo 'no such library' >&2; exit 1",
+        scheduler="""echo '{"progress": {"new": 3, "running": 1}}' >&3; """ + FAITHFUL,
+    )
+
+    assert (status, left) == (3, 4)
+    assert "hs-broker ended 11 times" in reason
+    assert "no such library" in reason
+    assert err.count(b"no such library") == 11
+
+
+def test_a_program_that_is_not_there_ends_the_run(tmp_path: Path) -> None:
+    """Not a hang, not a traceback."""
+    (status, reason, _), _ = run(tmp_path, worker="exec /no/such/program")
+
+    assert status == 3
+    assert "hs-worker" in reason
+
+
+def test_kill_9_closes_every_lifeline(tmp_path: Path) -> None:
+    """Each daemon sees the end of file, whatever became of us."""
+    note = "read -r document; echo $$ >>pids; cat >/dev/null; echo end >>ends"
+    process = start(tmp_path, broker=note, scheduler=note, worker=note)
+    ends = tmp_path / "ends"
+    os.mkfifo(ends)
+    reader = os.open(ends, os.O_RDONLY | os.O_NONBLOCK)
+    pids = tmp_path / "pids"
+    while not pids.exists() or len(pids.read_text().split()) < 3:
+        assert process.poll() is None
+
+    process.kill()
+    process.communicate()
+
+    found = b""
+    while found.count(b"end") < 3:
+        os.set_blocking(reader, True)
+        found += os.read(reader, 100)
+    os.close(reader)
