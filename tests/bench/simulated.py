@@ -132,6 +132,7 @@ class Swarm:
                     session=one.session,
                     worker=one.worker,
                     sequence=one.sequence,
+                    oldest=min(one.uncommitted),
                     tasks=len(outcomes),
                     closed=ids,
                     body=pack_outcomes(outcomes),

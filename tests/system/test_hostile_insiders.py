@@ -44,6 +44,7 @@ def a_result(
         session=session,
         worker=worker,
         sequence=sequence,
+        oldest=sequence,
         tasks=len(outcomes),
         closed=closed,
         body=pack_outcomes(outcomes),
@@ -147,7 +148,11 @@ def test_a_malformed_outcome_is_nobodys_result(siege: Siege, outcome: object) ->
     with an_insider(siege) as rogue:
         session = rogue.register()
         body = msgpack.packb([outcome])
-        rogue.say(messages.Result(session=session, worker=rogue.incarnation, sequence=1, tasks=1, closed=(), body=body))
+        rogue.say(
+            messages.Result(
+                session=session, worker=rogue.incarnation, sequence=1, oldest=1, tasks=1, closed=(), body=body
+            )
+        )
         siege.assert_unharmed()
 
 

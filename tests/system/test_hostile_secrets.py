@@ -43,7 +43,8 @@ def files(home: Home) -> dict[str, bytes]:
 
 def test_no_secret_of_a_running_cluster_is_to_be_seen(home: Home) -> None:
     """We know the keys of this cluster, so we can look for each of them, in text, raw and in hexadecimal."""
-    siege = Siege(home, "-v")
+    home.env["HYPERSHELL_LOGGING_LEVEL"] = "debug"
+    siege = Siege(home)
     keys = [connection.keys.secret for connection in siege.cluster.connections.values()]
     forms = [form for key in keys for form in (key, z85.decode(key), z85.decode(key).hex().encode())]
     daemons = [siege.cluster.broker.pid, siege.worker.pid, *descendants(siege.worker.pid)]

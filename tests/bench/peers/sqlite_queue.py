@@ -1,10 +1,10 @@
 """The bare script: the inserts, claims and results of a queue in SQLite, and nothing else.
 
-    python sqlite_queue.py FILE DATABASE [BATCH]
+    python sqlite_queue.py FILE DATABASE {apart | at-once}
 
-It reads the lines of FILE and does to them what a scheduler does, in batches of BATCH tasks: insert them, claim them (one
-UPDATE with the fence), record their results (one UPDATE each, fenced). One transaction a batch and step, WAL and
-synchronous=FULL, the columns and indexes of the real table.
+It does to the lines of FILE what a scheduler does, with the very schema and statements of ours, in batches: insert them, claim
+them (each UPDATE with the fence), record their results (likewise), a commit after each of the three. With `at-once` a line is
+inserted as claimed, which is what our scheduler does while a worker waits. WAL and synchronous=FULL.
 """
 
 import os
@@ -12,32 +12,18 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
+
+from hs_scheduler import schema, statements
 
 BATCH = 500
 """Tasks in a transaction: about what a scheduler gathers under load."""
 
-SCHEMA = """
-CREATE TABLE task (
-    row INTEGER PRIMARY KEY AUTOINCREMENT, uid BLOB NOT NULL UNIQUE, run_id BLOB, args BLOB NOT NULL, command BLOB, tag TEXT,
-    "group" INTEGER NOT NULL DEFAULT 0, priority INTEGER NOT NULL DEFAULT 0, state INTEGER NOT NULL, reason TEXT,
-    attempt INTEGER NOT NULL DEFAULT 1, dispatch INTEGER NOT NULL DEFAULT 0, bundle INTEGER, exit_status INTEGER,
-    submit_time REAL, schedule_time REAL, start_time REAL, completion_time REAL, duration REAL, waited REAL,
-    worker_id BLOB, worker_host TEXT, cpu_user REAL, cpu_system REAL, memory_max INTEGER, outpath BLOB, errpath BLOB,
-    previous_id BLOB, next_id BLOB, timeout REAL, cores INTEGER, memory INTEGER, cwd BLOB
-);
-CREATE INDEX task_ready ON task ("group", priority DESC, row) WHERE state = 0;
-CREATE INDEX task_held ON task (bundle) WHERE state IN (1, 2);
-"""
+RUN = 1
+PLACE = 1
+WORKER = 1
 
-INSERT = "INSERT INTO task (uid, args, state, submit_time, cwd) VALUES (?, ?, 0, ?, ?)"
-READY = 'SELECT row, dispatch, args FROM task WHERE state = 0 ORDER BY "group", priority DESC, row LIMIT ?'
-CLAIM = "UPDATE task SET state = 1, dispatch = dispatch + 1, bundle = ?, schedule_time = ? WHERE row = ? AND state = 0"
-RECORD = """
-UPDATE task SET state = 3, exit_status = ?, start_time = ?, completion_time = ?, duration = ?, waited = ?, worker_id = ?,
-    worker_host = ?, cpu_user = ?, cpu_system = ?
-WHERE row = ? AND dispatch >= ? AND state IN (0, 1, 2)
-"""
+READY = statements.READY.format(index="task_ready", scope="")
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -45,46 +31,52 @@ def connect(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
-    db.executescript(SCHEMA)
+    for step in schema.STEPS:
+        db.executescript(step)
     return db
 
 
-def batches(path: str, size: int) -> Iterator[list[bytes]]:
+def batches(path: str) -> Iterator[list[bytes]]:
     """Yield the lines of a file, so many at a time."""
     with open(path, "rb") as file:
-        while lines := [line.rstrip(b"\n") for line in islice(file, size)]:
+        while lines := [line.rstrip(b"\n") for line in islice(file, BATCH)]:
             yield lines
 
 
-def main(path: str, database: str, size: int = BATCH) -> None:
+def main(path: str, database: str, *, at_once: bool) -> None:
     """Insert, claim and record every line of the file."""
     db = connect(database)
-    cwd = os.fsencode(os.getcwd())
-    worker = os.urandom(16)
-    bundle = 0
-    for lines in batches(path, size):
+    numbers = count(1)
+    for lines in batches(path):
         now = time.time()
-        db.execute("BEGIN IMMEDIATE")
-        db.executemany(INSERT, [(os.urandom(16), line, now, cwd) for line in lines])
-        db.execute("COMMIT")
-        db.execute("BEGIN IMMEDIATE")
-        claimed = db.execute(READY, (size,)).fetchall()
-        db.executemany(CLAIM, [(bundle + place, now, row) for place, (row, _, _) in enumerate(claimed)])
-        db.execute("COMMIT")
-        bundle += len(claimed)
+        state, dispatch, bundle = (1, 1, 1) if at_once else (0, 0, None)
+        tasks = [(next(numbers), os.urandom(16), line) for line in lines]
         db.execute("BEGIN IMMEDIATE")
         db.executemany(
-            RECORD,
-            [
-                (0, now, now, 0.001, 0.1, worker, "host", 0.001, 0.001, row, dispatch + 1)
-                for row, dispatch, _ in claimed
-            ],
+            statements.INSERT_PLAIN,
+            [(row, state, dispatch, bundle, now, None, RUN, PLACE, uid, line) for row, uid, line in tasks],
+        )
+        db.execute("COMMIT")
+        rows = [row for row, _, _ in tasks] if at_once else claimed(db, now)
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(
+            statements.FINISH,
+            [(WORKER, 0, None, now, now, 0.001, 0.001, 0.001, None, None, None, None, row, 1) for row in rows],
         )
         db.execute("COMMIT")
     (done,) = db.execute("SELECT count(*) FROM task WHERE state = 3").fetchone()
-    print(done)
+    assert done == next(numbers) - 1, done
     db.close()
 
 
+def claimed(db: sqlite3.Connection, now: float) -> list[int]:
+    """Claim the next batch and return its rows."""
+    db.execute("BEGIN IMMEDIATE")
+    ready = db.execute(READY, {"count": BATCH}).fetchall()
+    db.executemany(statements.ASSIGN, [(row[2] + 1, row[0], now, row[0], row[2] + 1) for row in ready])
+    db.execute("COMMIT")
+    return [row[0] for row in ready]
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else BATCH)
+    main(sys.argv[1], sys.argv[2], at_once=sys.argv[3] == "at-once")

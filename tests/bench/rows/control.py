@@ -15,18 +15,19 @@ LINE = "echo {}"
 def sqlite(bench: Bench) -> list[Judged]:
     """Read, insert, claim, send, record and acknowledge, against a script that only inserts, claims and records."""
 
-    def script(count: int) -> float:
+    def script(count: int, how: str) -> float:
         database = bench.home.path("bare.db")
         for suffix in ("", "-wal", "-shm"):
             if os.path.exists(database + suffix):
                 os.unlink(database + suffix)
-        return bench.peer("sqlite_queue.py", bench.lines(LINE, count), database)
+        return bench.peer("sqlite_queue.py", bench.lines(LINE, count), database, how)
 
     contenders = {
         "hs-cluster -N2, null executor": lambda count: bench.cluster(bench.lines(LINE, count), "-N2", null=True),
-        "bare sqlite3 script": script,
+        "bare sqlite3 script": lambda count: script(count, "apart"),
+        "the same, claimed as inserted": lambda count: script(count, "at-once"),
     }
-    ours, bare = (found := rates(contenders, tasks=bench.tasks(TASKS), rounds=bench.rounds)).values()
+    ours, bare, _ = (found := rates(contenders, tasks=bench.tasks(TASKS), rounds=bench.rounds)).values()
     return [
         Judged(
             row="sqlite",
