@@ -177,6 +177,9 @@ class Result:
     worker: bytes
     sequence: int
     """Counts up from 1 within `worker`."""
+    oldest: int
+    """The lowest sequence that is not yet committed: a scheduler that did not hear all from there on waits for them to come
+    again. Otherwise a bundle could be closed before the outcomes that an earlier Result, lost on its way, has of it."""
     tasks: int
     """Outcomes in the body: so much credit is free again."""
     closed: tuple[int, ...]

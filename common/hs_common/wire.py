@@ -190,6 +190,7 @@ _FIELDS: dict[str, _Check] = {
     "seconds": _seconds,
     "epoch": _integer(0, 2**22),
     "sequence": _integer(1, limits.ID_MAX),
+    "oldest": _integer(1, limits.ID_MAX),
     "fatal": _flag,
     "confirms": _flag,
     "more": _flag,

@@ -74,6 +74,7 @@ class Outcomes:
 
     worker: bytes
     sequence: int
+    oldest: int
     closed: tuple[int, ...]
     outcomes: Sequence[Outcome]
 
@@ -231,6 +232,8 @@ class _Link:
     """The broker told all that it knows since its Welcome."""
     grace_until: float = 0.0
     acks: dict[bytes, list[int]] = field(default_factory=dict)
+    heard: dict[bytes, int] = field(default_factory=dict)
+    """Worker -> sequence up to which all of its uncommitted Results were heard in this session."""
 
 
 class SchedulerCore:
@@ -493,6 +496,11 @@ class SchedulerCore:
         return [Tell("tasks.waiting", "no worker has the cores, memory or time for them", len(known))] if known else []
 
     def _on_outcomes(self, result: Outcomes) -> list[Effect]:
+        heard = self._link.heard.get(result.worker, 0)
+        if result.sequence > max(heard + 1, result.oldest):
+            # One before it was lost on its way (the broker had no scheduler to give it to). It comes again, and this one too.
+            return []
+        self._link.heard[result.worker] = max(heard, result.sequence)
         bundle_of, out_of = self._bundle_of, self._out
         for outcome in result.outcomes:
             bundle = bundle_of.get(outcome.row)

@@ -153,7 +153,8 @@ class SchedulerDaemon:
         try:
             if isinstance(message, messages.Result):
                 outcomes = unpack_outcomes(message.body)
-                return self._core.handle(Outcomes(message.worker, message.sequence, message.closed, outcomes), now)
+                event = Outcomes(message.worker, message.sequence, message.oldest, message.closed, outcomes)
+                return self._core.handle(event, now)
             if isinstance(message, messages.Running):
                 return self._core.handle(Running(message.worker, unpack_started(message.body)), now)
         except WireError as exc:

@@ -15,7 +15,7 @@ class Uids:
     """Makes ids in batches. They never go back, even where the clock does."""
 
     def __init__(self) -> None:
-        self._milliseconds = 0
+        self._milliseconds = -1
         self._prefix = b""
         self._counter = 0
 

@@ -120,7 +120,7 @@ def test_a_result_is_recorded_then_acknowledged_once_per_worker() -> None:
     core = live(a_core())
     core.handle(Claimed([a_bundle(FIRST, 1), a_bundle(FIRST + 1, 2)]), now=1)
 
-    effects = core.handle(Outcomes(W1, 1, (FIRST,), [outcome(1)]), now=2)
+    effects = core.handle(Outcomes(W1, 1, 1, (FIRST,), [outcome(1)]), now=2)
 
     assert [Record(W1, "n1", 1, [outcome(1)])] == effects
     assert core.settle(now=2) == []
@@ -137,9 +137,23 @@ def test_rows_of_a_closed_bundle_that_nobody_mentions_are_new_again() -> None:
     core = live(a_core(bundlesize=3))
     core.handle(Claimed([a_bundle(FIRST, 1, 2, 3)]), now=1)
 
-    effects = core.handle(Outcomes(W1, 1, (FIRST,), [outcome(2)]), now=2)
+    effects = core.handle(Outcomes(W1, 1, 1, (FIRST,), [outcome(2)]), now=2)
 
     assert [Record(W1, "n1", 1, [outcome(2)]), Release(((1, 1), (3, 1)))] == effects
+    assert core.tasks_out == 0
+    core.check()
+
+
+def test_a_result_whose_elder_was_lost_waits_for_it() -> None:
+    """Closing a bundle before its earlier outcomes are known would run finished tasks again."""
+    core = live(a_core(bundlesize=2))
+    core.handle(Claimed([a_bundle(FIRST, 1, 2)]), now=1)
+
+    # The first Result (row 1) went to a broker that had no scheduler; the second closes the bundle
+    assert core.handle(Outcomes(W1, 2, 1, (FIRST,), [outcome(2)]), now=2) == []
+    # Both come again, in order
+    assert [Record(W1, "n1", 1, [outcome(1)])] == core.handle(Outcomes(W1, 1, 1, (), [outcome(1)]), now=3)
+    assert [Record(W1, "n1", 2, [outcome(2)])] == core.handle(Outcomes(W1, 2, 1, (FIRST,), [outcome(2)]), now=3)
     assert core.tasks_out == 0
     core.check()
 
@@ -162,7 +176,7 @@ def test_an_older_success_cancels_the_newer_dispatch() -> None:
     core.handle(Claimed([ClaimedBundle(FIRST, [(1, 2)], NO_DEMAND, b"body")]), now=1)
     core.handle(Received(session=SESSION, worker=W2, bundles=(FIRST,)), now=1)
 
-    assert [Record(W1, "n1", 1, [outcome(1)])] == core.handle(Outcomes(W1, 1, (), [outcome(1)]), now=2)
+    assert [Record(W1, "n1", 1, [outcome(1)])] == core.handle(Outcomes(W1, 1, 1, (), [outcome(1)]), now=2)
     effects = core.handle(Recorded([Applied(1, outcome(1), State.DONE, failed=False, retried=False)]), now=2)
 
     assert [Send(Cancel(session=SESSION, worker=W2, tasks=((1, 2),)))] == effects
