@@ -234,6 +234,7 @@ class BrokerCore:
                 session=to.token,
                 worker=result.worker,
                 sequence=result.sequence,
+                oldest=result.oldest,
                 tasks=result.tasks,
                 closed=result.closed,
                 body=result.body,
