@@ -1,0 +1,5 @@
+"""`python -m hs_worker`."""
+
+from hs_worker.cli import main
+
+main()

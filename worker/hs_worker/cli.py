@@ -1,0 +1,148 @@
+"""`hs-worker`: what it was told to objects, errors to exit statuses.
+
+hs-cluster starts a worker with options that it has checked, and everybody waits for it: those are read without a command line
+parser. What that does not understand goes through `hs_worker.command`, which explains itself.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from hs_common.config import Settings, load_settings
+from hs_common.errors import HSError, RefusedError
+from hs_common.logs import configure, get_logger
+from hs_common.prctl import protect_secrets, set_process_name
+from hs_worker.guardian import Start, close_on_exec, guard
+from hs_worker.options import Options
+from hs_worker.settings import AREA_BYTES
+
+_OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "--connection": ("connection", str),
+    "-N": ("num_tasks", int),
+    "-t": ("template", str),
+    "--shell": ("shell", str),
+    "-b": ("", int),  # the scheduler's business; the same options may be given to all
+    "-w": ("bundlewait_s", float),
+    "-d": ("delay_start_s", float),
+    "-S": ("signalwait_s", float),
+    "-W": ("task_timeout_s", float),
+    "--errors-fd": ("errors_fd", int),
+}
+_FLAGS: dict[str, tuple[str, bool]] = {"--no-confirm": ("confirm", False), "--relay": ("relay", True)}
+_BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+"""One of these says: a batch system or launcher will not wait long."""
+_BATCH_GRACE_S = 10.0
+
+
+def main() -> NoReturn:
+    """Run the program."""
+    options = read_quickly(sys.argv[1:])
+    if options is not None:
+        run(options)
+    from hs_worker.command import worker  # noqa: PLC0415 - click costs 24 ms
+
+    worker.main(prog_name="hs-worker")
+    leave(0)
+
+
+def read_quickly(arguments: Sequence[str]) -> Options | None:
+    """Return the options as hs-cluster gives them, or None: then somebody else should look at them."""
+    if list(arguments[:2]) != ["--connection", "-"]:
+        return None
+    found: dict[str, Any] = {}
+    words = iter(arguments)
+    for word in words:
+        if word in _FLAGS:
+            name, value = _FLAGS[word]
+        elif word in _OPTIONS:
+            name, kind = _OPTIONS[word]
+            try:
+                value = kind(next(words))
+            except (ValueError, StopIteration):
+                return None
+        else:
+            return None
+        if name:
+            found[name] = value
+    return Options(**found)
+
+
+def run(options: Options) -> NoReturn:
+    """Be the guardian, and in the child the worker; end as that ends."""
+    try:
+        set_process_name("hs-worker")
+        protect_secrets(starts_tasks=True)
+        settings = load_settings()
+        options = _complete(options, settings)
+        options.check()
+        close_on_exec()
+        log_fd = _direct_streams(options)
+        configure(level=options.log_level, format=options.log_format, file=options.log_file, stream=log_fd)
+        for warning in settings.warnings:
+            get_logger("worker").warning("setting.unknown", what=warning)
+        lifeline = 0 if options.connection == "-" else None
+        guard(lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline)
+    except RefusedError as exc:
+        leave(2, str(exc))
+    except HSError as exc:
+        leave(3, str(exc))
+    leave(0)
+
+
+def leave(status: int, reason: str = "") -> NoReturn:
+    """End now: there is nothing in this process that would have to be torn down."""
+    if reason:
+        with contextlib.suppress(OSError):
+            os.write(2, f"hs-worker: {reason}\n".encode(errors="backslashreplace"))
+    os._exit(status)
+
+
+def _work(options: Options, start: Start) -> int:
+    from hs_worker.work import work  # noqa: PLC0415 - ZeroMQ: never in the guardian
+
+    return work(options, start)
+
+
+def _complete(options: Options, settings: Settings) -> Options:
+    grace_s = settings.get("worker.grace")
+    if grace_s is None and any(name in os.environ for name in _BATCH):
+        grace_s = _BATCH_GRACE_S
+    return replace(
+        options,
+        grace_s=grace_s,
+        null=os.environ.get("HYPERSHELL_WORKER_EXECUTOR") == "null",
+        log_level=settings.get("logging.level"),
+        log_format=settings.get("logging.format"),
+        log_file=settings.get("logging.file"),
+    )
+
+
+def _direct_streams(options: Options) -> int:
+    """Put the tasks' streams on 1 and 2, where they inherit them; return the descriptor of our own log."""
+    if options.output:
+        _put(_open(options.output), 1)
+    if options.errors_fd == 2 and not options.errors:  # noqa: PLR2004 - stderr
+        return 2
+    import fcntl  # noqa: PLC0415 - rarely needed
+
+    log_fd = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 10)
+    try:
+        _put(_open(options.errors) if options.errors else options.errors_fd, 2)
+    except OSError as exc:
+        raise RefusedError(f"--errors-fd {options.errors_fd}: {exc.strerror}") from exc
+    return log_fd
+
+
+def _put(fd: int, number: int) -> None:
+    os.dup2(fd, number)
+    os.close(fd)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    except OSError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}") from exc

@@ -1,0 +1,81 @@
+"""The command line of `hs-worker` as people type it."""
+
+import os
+from typing import Any
+
+import click
+
+from hs_common import __version__, limits
+from hs_common.config import Settings, load_settings
+from hs_common.errors import RefusedError
+from hs_worker import cli
+from hs_worker.options import Options
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version")
+@click.option("--connection", required=True, metavar="FILE|NAME|-",
+              help="Connection file of the role worker, or the name of a cluster of this site; - reads it from stdin.")  # fmt: skip
+@click.option("-N", "--num-tasks", type=click.IntRange(0, limits.SLOTS_MAX), metavar="NUM",
+              help="Tasks at once; 0: the cores this process may use.  [worker.num_tasks, else 1]")  # fmt: skip
+@click.option(
+    "-t",
+    "--template",
+    metavar="CMD",
+    help="Expanded for each task: {} its args, {q} quoted.  [worker.template, else {}]",
+)
+@click.option("--shell", metavar="PATH", help="For lines that need one.  [worker.shell, else /bin/sh]")
+@click.option("-b", "--bundlesize", type=click.IntRange(1, limits.BUNDLE_TASKS_MAX), expose_value=False, hidden=True)
+@click.option("-w", "--bundlewait", type=click.FloatRange(0, 86_400), metavar="SEC",
+              help="Longest wait before results are sent.  [scheduler.bundlewait, else 5]")  # fmt: skip
+@click.option("-d", "--delay-start", type=click.FloatRange(-86_400, 86_400), metavar="SEC",
+              help="Wait before connecting; negative: a random wait up to that.  [worker.delay_start, else 0]")  # fmt: skip
+@click.option("-o", "--output", metavar="PATH", default="", help="All tasks' stdout in one file.")
+@click.option("-e", "--errors", metavar="PATH", default="", help="All tasks' stderr in one file.")
+@click.option("-W", "--task-timeout", type=click.FloatRange(0, 1e9), metavar="SEC",
+              help="Wall time limit of a task; 0: none.  [worker.task_timeout]")  # fmt: skip
+@click.option("-S", "--signalwait", type=click.FloatRange(0, 86_400), default=10.0, show_default=True, metavar="SEC",
+              help="Between SIGINT, SIGTERM and SIGKILL.")  # fmt: skip
+@click.option("--no-confirm", is_flag=True, help="Do not confirm bundles: fewer messages.")
+@click.option("--relay", is_flag=True, hidden=True)
+@click.option("--errors-fd", type=click.IntRange(2, 1023), default=2, hidden=True)
+def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
+    """Run tasks that a broker hands out, until told to stop."""
+    try:
+        settings = load_settings()
+        options = _options(given, settings)
+        options.check()
+    except RefusedError as exc:
+        cli.leave(2, str(exc))
+    cli.run(options)
+
+
+def _options(given: dict[str, Any], settings: Settings) -> Options:
+    def either(name: str, key: str) -> Any:  # noqa: ANN401 - of the kind that the setting has
+        return settings.get(key) if given[name] is None else given[name]
+
+    shell = either("shell", "worker.shell")
+    return Options(
+        connection=given["connection"],
+        num_tasks=either("num_tasks", "worker.num_tasks"),
+        template=either("template", "worker.template"),
+        shell=shell if os.path.isabs(shell) else _found(shell),
+        bundlewait_s=either("bundlewait", "scheduler.bundlewait"),
+        delay_start_s=either("delay_start", "worker.delay_start"),
+        output=given["output"],
+        errors=given["errors"],
+        errors_fd=given["errors_fd"],
+        task_timeout_s=either("task_timeout", "worker.task_timeout"),
+        signalwait_s=given["signalwait"],
+        confirm=not given["no_confirm"],
+        relay=given["relay"],
+    )
+
+
+def _found(shell: str) -> str:
+    """Return the path of a shell that was given by its name."""
+    for folder in os.get_exec_path():
+        path = os.path.join(folder, shell)
+        if os.path.isabs(path) and os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    raise RefusedError(f"--shell {shell}: not found on PATH")

@@ -1,0 +1,287 @@
+"""IO shell of the worker: one thread, one epoll. Feeds the core and does what it says.
+
+    pipe of the guardian ─┐                       ┌─ Spawn, Signal ──▶ executor
+    SIGCHLD ──────────────┼──▶ core.handle ──▶────┼─ Record, Release ▶ shared map
+    socket, its monitor ──┤    core.expire        ├─ Send, Reopen ───▶ link
+    pipes of the relay ───┘                       └─ Note ───────────▶ log
+
+The descriptors of ZeroMQ are edge-triggered: after anything was sent, or a wake-up, the socket is read until it has nothing more.
+"""
+
+import os
+import select
+import signal
+from math import ceil
+
+import zmq
+
+from hs_common.clock import monotonic, wall
+from hs_common.crash import crash_point
+from hs_common.lifeline import Lifeline
+from hs_common.logs import get_logger
+from hs_common.messages import Committed, Message, Result, Welcome
+from hs_common.signals import SignalPipe
+from hs_common.sockets import Link
+from hs_worker import events
+from hs_worker.core import WorkerCore
+from hs_worker.events import Effect, Event
+from hs_worker.guardian import EXIT_REFUSED
+from hs_worker.processes import Executor
+from hs_worker.relay import Relay
+from hs_worker.shared_map import SharedMap
+from hs_worker.tree import sweep
+
+_RECEIVE_MAX = 256
+"""Messages taken in one go."""
+_ROUNDS_MAX = 16
+"""Of reaping and starting anew before the broker is served again."""
+_DENIED_MAX = 10
+"""Then the broker is not one that we may speak to."""
+_REOPEN_S = 1.0
+_STOPPED_WAIT_S = 1.0
+"""After the guardian's end: for the acknowledgement of what was handed back."""
+_IDLE_WAIT_S = 0.1
+"""The same when nothing was running: whoever ended us knows all that he wants to know."""
+_LAST_WORDS_MS = 200
+_RELAY_WAIT_MS = 500
+_SWEEP_S = 2.0
+_CLOCK_S = 0.002
+"""The wall clock may be off by so much before the core is told."""
+
+
+class WorkerDaemon:
+    """The loop.
+
+    Args:
+        core: Decides.
+        link: To the broker.
+        executor: Runs tasks.
+        poller: The relay, if any, is registered there already.
+        pipe: Of the guardian, its document read.
+        shared: The map; None: nothing is recorded there (null executor).
+        relay: None: tasks write by themselves.
+        grace_s: Of running tasks after the word `grace`.
+
+    """
+
+    def __init__(
+        self,
+        core: WorkerCore,
+        link: Link,
+        executor: Executor,
+        poller: select.epoll,
+        pipe: Lifeline,
+        *,
+        shared: SharedMap | None,
+        relay: Relay | None,
+        grace_s: float | None,
+    ) -> None:
+        self._core = core
+        self._link = link
+        self._executor = executor
+        self._poller = poller
+        self._pipe = pipe
+        self._shared = shared
+        self._relay = relay
+        self._grace_s = grace_s
+        # Only the guardian's signals count (see there): ours get handlers that do nothing, for a default would kill.
+        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+        self._signals = SignalPipe([signal.SIGCHLD, *ignored])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, *ignored})
+        self._poller.register(self._signals.fd, select.EPOLLIN)
+        self._poller.register(self._pipe.fd, select.EPOLLIN)
+        self._link_fds: tuple[int, int] = (-1, -1)
+        self._register_link()
+        self._log = get_logger("worker")
+        self._offset_s = 0.0
+        self._sent = False
+        self._lingering: set[int] = set()
+        self._denied = 0
+        self._reopen_at = float("inf")
+        self._status: int | None = None
+
+    def run(self) -> int:
+        """Work until the core says that it leaves; return the exit status."""
+        while self._status is None:
+            self.step()
+        if self._relay is not None:
+            self._relay.close(_RELAY_WAIT_MS)
+        self._link.close(linger_ms=_LAST_WORDS_MS)
+        # What tasks left in the background ends with us; the guardian looks again.
+        sweep(monotonic() + _SWEEP_S, monotonic)
+        return self._status
+
+    def step(self, wait_max_s: float = 60.0) -> None:
+        """Wait for something to happen, then act on it."""
+        wait_s = min(wait_max_s, self._core.deadline() - monotonic(), self._reopen_at - monotonic())
+        ready = self._poller.poll(max(0.0, ceil(wait_s * 1000) / 1000))
+        self._set_clock()
+        listen = self._sent
+        for fd, _ in ready:
+            if fd == self._signals.fd:
+                if signal.SIGCHLD in self._signals.drain():
+                    self._reap()
+            elif fd == self._pipe.fd:
+                self._obey()
+            elif fd in self._link_fds:
+                listen = True
+            elif self._relay is not None and self._relay.owns(fd):
+                self._relay.handle(fd)
+        now = monotonic()
+        if now >= self._reopen_at:
+            self._reopen()
+        if now >= self._core.deadline():
+            self._perform(self._core.expire(now))
+        if listen or self._sent:
+            self._listen()
+
+    def _listen(self) -> None:
+        """Take what the broker and the monitor have to say, until they have nothing more to say."""
+        self._sent = False
+        for event in self._link.events():
+            if event == "connected":
+                self._denied = 0
+                self._handle(events.Connected())
+            else:
+                self._handle(events.Disconnected())
+                if event == "denied":
+                    self._on_denied()
+        messages = self._link.receive(_RECEIVE_MAX)
+        for message in messages:
+            crash_point("worker.received")
+            if type(message) is Welcome and self._shared is not None:
+                self._shared.welcome()
+            self._handle(message)
+            if type(message) is Committed:
+                crash_point("worker.after_committed")
+        if len(messages) == _RECEIVE_MAX:
+            self._sent = True  # there may be more: look again, after the others
+
+    def _reap(self) -> None:
+        """Take what ended, start what follows, and look again: the next may have ended meanwhile."""
+        for _ in range(_ROUNDS_MAX):
+            strangers = self._executor.strangers
+            exits = self._executor.reap()
+            if self._relay is not None:
+                for exit_ in exits:
+                    self._relay.finish(exit_.slot)
+            if exits:
+                self._handle(events.Exited(exits))
+            elif self._executor.strangers == strangers:
+                return
+            if self._lingering and self._executor.strangers != strangers:
+                self._look_again()
+        # Not done yet, and the signal is spent: come back without waiting.
+        os.kill(os.getpid(), signal.SIGCHLD)
+
+    def _look_again(self) -> None:
+        self._executor.forget_snapshot()
+        for slot in list(self._lingering):
+            self._handle(events.Left(slot, self._executor.left(slot)))
+
+    def _obey(self) -> None:
+        for word in self._pipe.lines():
+            if word == b"drain":
+                self._handle(events.DrainAsked(None))
+            elif word == b"grace":
+                self._handle(events.DrainAsked(self._grace_s))
+            elif word == b"stop":
+                self._reap()  # what ended by itself has finished
+                self._handle(events.StopAsked(kill=False, wait_s=_STOPPED_WAIT_S))
+        if self._pipe.ended:
+            self._poller.unregister(self._pipe.fd)
+            self._reap()
+            wait_s = _STOPPED_WAIT_S if self._core.busy else _IDLE_WAIT_S
+            self._handle(events.StopAsked(kill=True, wait_s=wait_s))
+
+    def _handle(self, event: Event) -> None:
+        self._perform(self._core.handle(event, monotonic()))
+
+    def _perform(self, effects: list[Effect]) -> None:
+        """Do it all, in order; then what came of it, until nothing more comes of it."""
+        steps = [effects]
+        for step in steps:
+            answers: list[Event] = []
+            for effect in step:
+                self._do(effect, answers)
+            if answers:
+                steps.extend(self._core.handle(answer, monotonic()) for answer in answers)
+
+    def _do(self, effect: Effect, answers: list[Event]) -> None:
+        match effect:
+            case events.Spawn():
+                if error := self._executor.spawn(effect):
+                    answers.append(events.SpawnFailed(effect.slot, error))
+            case events.Record(slot, bundle, packed):
+                if self._shared is not None:
+                    self._shared.append(bundle, packed)
+                    self._shared.clear(slot)
+                self._lingering.discard(slot)
+            case events.Send(message):
+                self._send(message, answers)
+            case events.Release(size):
+                if self._shared is not None:
+                    self._shared.release(size)
+            case events.Signal(slot, number):
+                self._executor.forget_snapshot()
+                self._executor.signal(slot, number)
+            case events.Look(slot):
+                self._executor.forget_snapshot()
+                count = self._executor.left(slot)
+                if count:
+                    self._lingering.add(slot)
+                answers.append(events.Left(slot, count))
+            case events.Abandon(slot):
+                self._executor.abandon(slot)
+            case events.Reopen():
+                self._reopen()
+            case events.Leave(refused):
+                self._status = EXIT_REFUSED if refused else 0
+            case events.Note(level, event, keys):
+                getattr(self._log, level)(event, **keys)
+
+    def _send(self, message: Message, answers: list[Event]) -> None:
+        if type(message) is Result:
+            crash_point("worker.before_result")
+            self._sent = True
+            if not self._link.send(message):
+                answers.append(events.Unsent())
+            crash_point("worker.after_result")
+            return
+        self._sent = True
+        if not self._link.send(message):
+            answers.append(events.Unsent())
+
+    # --- The socket ---
+
+    def _register_link(self) -> None:
+        dealer, monitor = (socket.getsockopt(zmq.FD) for socket in self._link.sockets)
+        assert isinstance(dealer, int)
+        assert isinstance(monitor, int)
+        self._link_fds = (dealer, monitor)
+        for fd in self._link_fds:
+            self._poller.register(fd, select.EPOLLIN)
+        self._sent = True  # it may have become ready before we asked
+
+    def _reopen(self) -> None:
+        self._reopen_at = float("inf")
+        for fd in self._link_fds:
+            self._poller.unregister(fd)
+        self._link.reopen()
+        self._register_link()
+
+    def _on_denied(self) -> None:
+        """Try again a little later: a refused socket never comes back by itself."""
+        self._denied += 1
+        if self._denied >= _DENIED_MAX:
+            self._log.error(
+                "broker.denied", endpoint=self._link.endpoint, advice="is this the cluster's connection file?"
+            )
+            self._status = EXIT_REFUSED
+        self._reopen_at = monotonic() + _REOPEN_S
+
+    def _set_clock(self) -> None:
+        offset_s = wall() - monotonic()
+        if abs(offset_s - self._offset_s) > _CLOCK_S:
+            self._offset_s = offset_s
+            self._handle(events.ClockSet(offset_s))

@@ -1,0 +1,156 @@
+"""What the worker's core is told, and what it asks for. Tuples: some of these exist once per task on the hot path.
+
+shell ── Message | Exited | SpawnFailed | Left | Connected | Disconnected | Unsent | DrainAsked | StopAsked | ClockSet ──▶ core
+      ◀─ Record Spawn Signal Look Abandon Release Send Reopen Leave Note ─
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hs_common.messages import Message
+from hs_common.tasks import Task
+
+
+class Exit(NamedTuple):
+    """One first process of a task ended and was reaped."""
+
+    slot: int
+    status: int
+    """Raw wait status."""
+    started_at: float
+    """Monotonic seconds, just before it was spawned."""
+    ended_at: float
+    cpu_user: float
+    """Seconds."""
+    cpu_system: float
+    memory_max: int
+    """Bytes; 0: not known."""
+
+
+class Exited(NamedTuple):
+    """These ended since the last look."""
+
+    exits: Sequence[Exit]
+
+
+class SpawnFailed(NamedTuple):
+    """The process of this slot could not be made."""
+
+    slot: int
+    error: int
+    """errno."""
+
+
+class Left(NamedTuple):
+    """Answer to Look: so many processes of this stopped task are still there."""
+
+    slot: int
+    processes: int
+
+
+class Connected(NamedTuple):
+    """A handshake with a broker succeeded; it knows nothing of us yet."""
+
+
+class Disconnected(NamedTuple):
+    """The connection broke; what was sent may be lost."""
+
+
+class Unsent(NamedTuple):
+    """The socket did not take a message: the broker is gone, or does not read."""
+
+
+class DrainAsked(NamedTuple):
+    """Finish what runs, start nothing more, leave; after `grace_s` seconds (None: never) stop what still runs."""
+
+    grace_s: float | None
+
+
+class StopAsked(NamedTuple):
+    """Stop what runs, hand all back, leave."""
+
+    kill: bool
+    """SIGKILL at once, instead of SIGINT, SIGTERM, SIGKILL."""
+    wait_s: float
+    """Seconds to wait for the acknowledgement of the last results once nothing runs any more."""
+
+
+class ClockSet(NamedTuple):
+    """The wall clock stands at monotonic time + `offset_s` now."""
+
+    offset_s: float
+
+
+Event = Message | Exited | SpawnFailed | Left | Connected | Disconnected | Unsent | DrainAsked | StopAsked | ClockSet
+
+
+class Spawn(NamedTuple):
+    """Start this task in this slot."""
+
+    slot: int
+    task: Task
+    bundle: int
+    cwd: bytes
+    command: bytes
+
+
+class Record(NamedTuple):
+    """Write this outcome where it survives us; then the slot is empty."""
+
+    slot: int
+    bundle: int
+    packed: bytes
+    """The outcome as it will stand in the body of a Result."""
+
+
+class Release(NamedTuple):
+    """The oldest recorded outcomes, of so many bytes in all, are committed: forget them."""
+
+    size: int
+
+
+class Signal(NamedTuple):
+    """Send a signal to everything that the task in this slot started."""
+
+    slot: int
+    number: int
+
+
+class Look(NamedTuple):
+    """The first process of this stopped task ended: is anything else of it left? Answer with Left."""
+
+    slot: int
+
+
+class Abandon(NamedTuple):
+    """What is in this slot survived SIGKILL: the slot is given up."""
+
+    slot: int
+
+
+class Send(NamedTuple):
+    """Send a message to the broker."""
+
+    message: Message
+
+
+class Reopen(NamedTuple):
+    """The broker was silent too long: open a new socket."""
+
+
+class Leave(NamedTuple):
+    """Nothing is left to do here: end the process."""
+
+    refused: bool
+    """Coming back would be of no use either."""
+
+
+class Note(NamedTuple):
+    """Something a person may want to read in the log."""
+
+    level: str
+    event: str
+    keys: dict[str, object]
+
+
+Effect = Spawn | Record | Release | Signal | Look | Abandon | Send | Reopen | Leave | Note

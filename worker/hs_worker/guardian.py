@@ -1,0 +1,203 @@
+"""The guardian: starts the worker, outlives it, and lets nothing survive it that it started.
+
+    hs-cluster or a shell ──stdin, signals──▶ guardian ──pipe: document, words──▶ worker ──▶ tasks
+                                                  └───────── shared map ───────────┘
+
+    worker ended with 0 or refused      sweep, end
+    worker died                         sweep, read the map, start a successor (at most `limits.RESTARTS_MAX` times in a row)
+    guardian died                       the worker reads the end of its pipe, stops its tasks and ends
+
+Words on the pipe: drain, grace, stop. Its end means: kill what runs and end. Signals reach only the guardian (the worker lives in a
+session of its own and heeds none), so that a launcher that signals all processes of a step is not taken for two signals.
+The guardian imports nothing that is not needed here, and ends with status 0 whatever happened: launchers act on anything else.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from math import ceil
+from typing import NamedTuple, NoReturn
+
+from hs_common import limits
+from hs_common.clock import monotonic
+from hs_common.lifeline import Lifeline
+from hs_common.logs import get_logger
+from hs_common.prctl import become_subreaper
+from hs_common.signals import SignalPipe
+from hs_worker.shared_map import SharedMap
+from hs_worker.tree import sweep
+
+EXIT_REFUSED = 2
+"""Of a worker for which coming back would be of no use."""
+END_S = 2.0
+"""Within so long after the end of the lifeline everything is gone."""
+_SWEEP_S = 10.0
+"""For what a dead worker left. What survives SIGKILL for so long sits in the kernel."""
+_DRAIN_SIGNALS = {signal.SIGINT: b"drain", signal.SIGUSR1: b"drain", signal.SIGTERM: b"grace", signal.SIGHUP: b"grace"}
+
+log = get_logger("worker")
+
+
+class Start(NamedTuple):
+    """What a worker inherits."""
+
+    pipe: int
+    """Reading end: the document if there is a lifeline, then words."""
+    shared: SharedMap
+
+
+Work = Callable[[Start], int]
+"""Runs in the new process; returns its exit status."""
+
+
+class Guardian:
+    """One guardian and the worker of the moment.
+
+    Args:
+        work: What a worker does.
+        shared: The map.
+        lifeline: Descriptor of the lifeline, or None where stdin is none.
+
+    """
+
+    def __init__(self, work: Work, shared: SharedMap, lifeline: int | None) -> None:
+        self._work = work
+        self._shared = shared
+        self._lifeline = None if lifeline is None else Lifeline(lifeline)
+        self._document = b""
+        self._signals = SignalPipe([signal.SIGCHLD, *_DRAIN_SIGNALS])
+        self._poll = select.poll()
+        self._poll.register(self._signals.fd, select.POLLIN)
+        if lifeline is not None:
+            self._poll.register(lifeline, select.POLLIN)
+        self._worker = 0
+        self._pipe = -1
+        self._word = b""
+        """The last that was said; a successor hears it too."""
+        self._ends_at: float | None = None
+        self._restarts = 0
+        self._finished = 0
+
+    def run(self) -> None:
+        """Return when the worker has ended for good, and nothing of it is left."""
+        self._start()
+        while self._worker:
+            self._wait()
+            if self._ends_at is not None and monotonic() >= self._ends_at:
+                break
+        sweep(monotonic() + END_S, monotonic)
+
+    def _wait(self) -> None:
+        wait_ms = None if self._ends_at is None else ceil(max(0.0, self._ends_at - monotonic()) * 1000)
+        ready = {fd for fd, _ in self._poll.poll(wait_ms)}
+        if self._lifeline is not None and self._lifeline.fd in ready:
+            self._on_lifeline(self._lifeline)
+        if self._signals.fd in ready:
+            for number in self._signals.drain():
+                if number == signal.SIGCHLD:
+                    self._reap()
+                elif number in _DRAIN_SIGNALS:
+                    # The second one, whichever it is, says: now.
+                    self._say(b"stop" if self._word else _DRAIN_SIGNALS[signal.Signals(number)])
+
+    def _on_lifeline(self, lifeline: Lifeline) -> None:
+        lines = lifeline.lines()
+        if lines and not self._document:
+            self._document = lines[0] + b"\n"
+            self._write(self._document)
+        if lifeline.ended:
+            self._poll.unregister(lifeline.fd)
+            self._ends_at = monotonic() + END_S
+            self._close_pipe()
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                if pid == self._worker:
+                    self._on_death(os.waitstatus_to_exitcode(status))
+
+    def _on_death(self, status: int) -> None:
+        self._worker = 0
+        self._close_pipe()
+        if status in (0, EXIT_REFUSED) or self._ends_at is not None:
+            return
+        if not sweep(monotonic() + _SWEEP_S, monotonic):
+            log.error("worker.unkillable")
+        if self._shared.finished != self._finished:
+            self._restarts = 0
+        self._finished = self._shared.finished
+        self._restarts += 1
+        if self._restarts > limits.RESTARTS_MAX or self._word == b"stop":
+            log.error("worker.lost", status=status, restarts=self._restarts - 1)
+            return
+        log.warning("worker.restarted", status=status)
+        self._start()
+
+    def _start(self) -> None:
+        self._shared.succeed(os.urandom(16))
+        read_end, self._pipe = os.pipe2(os.O_CLOEXEC)
+        # Blocked: the new process must not act on a signal in our stead before it has its own handlers.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_DRAIN_SIGNALS})
+        sys.stdout.flush()
+        self._worker = os.fork()
+        if not self._worker:
+            self._become_worker(read_end)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.close(read_end)
+        self._write(self._document)
+        if self._word:
+            self._write(self._word + b"\n")
+
+    def _become_worker(self, read_end: int) -> NoReturn:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            os.close(self._signals.fd)
+            os.close(self._pipe)
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            if nothing:  # the lifeline is the guardian's alone; tasks inherit this one
+                os.dup2(nothing, 0)
+                os.close(nothing)
+            os.setsid()
+            status = self._work(Start(read_end, self._shared))
+        except BaseException:
+            log.exception("worker.crashed")
+        finally:
+            os._exit(status)
+
+    def _say(self, word: bytes) -> None:
+        self._word = word
+        self._write(word + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        """Write to the worker. It reads all the time, and a document or a word is far less than the pipe holds."""
+        if self._pipe >= 0 and line:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._pipe, line)
+
+    def _close_pipe(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def guard(work: Work, slots: int, area_bytes: int, lifeline: int | None) -> None:
+    """Be the guardian of a worker; return when all is over."""
+    become_subreaper()
+    Guardian(work, SharedMap(slots, area_bytes), lifeline).run()
+
+
+def close_on_exec() -> None:
+    """Let no task inherit a descriptor that we inherited, stdin, stdout and stderr excepted."""
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2:  # noqa: PLR2004 - stderr
+            with contextlib.suppress(OSError):  # the one of the listing itself
+                fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)

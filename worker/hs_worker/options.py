@@ -1,0 +1,60 @@
+"""What a worker was started with: parsed from the command line and the settings by `cli`, used by guardian and worker."""
+
+import os
+from dataclasses import dataclass
+
+from hs_common import limits
+from hs_common.errors import RefusedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """All of it."""
+
+    connection: str
+    """`-`: from stdin, which is a lifeline then; a path of a connection file, or the name of a cluster."""
+    num_tasks: int = 1
+    template: str = "{}"
+    shell: str = "/bin/sh"
+    bundlewait_s: float = 5.0
+    delay_start_s: float = 0.0
+    """Negative: a random wait up to its magnitude."""
+    output: str = ""
+    """File for all tasks' stdout; "": inherited."""
+    errors: str = ""
+    errors_fd: int = 2
+    """Inherited descriptor for all tasks' stderr; our own log stays on 2."""
+    task_timeout_s: float = 0.0
+    signalwait_s: float = 10.0
+    grace_s: float | None = None
+    """Of running tasks after SIGTERM; None: without limit."""
+    confirm: bool = True
+    relay: bool = False
+    null: bool = False
+    """Execute nothing: for benchmarks."""
+    log_level: str = "warning"
+    log_format: str = "console"
+    log_file: str = ""
+
+    def slots(self) -> int:
+        """Return how many tasks run at once."""
+        return self.num_tasks or cores_usable()
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything starts.
+
+        Raises:
+            RefusedError: Names the option, its value and what is wrong with it.
+
+        """
+        if not 0 <= self.num_tasks <= limits.SLOTS_MAX:
+            raise RefusedError(f"-N {self.num_tasks} is not in 0..{limits.SLOTS_MAX}")
+        if not (os.path.isabs(self.shell) and os.access(self.shell, os.X_OK) and os.path.isfile(self.shell)):
+            raise RefusedError(f"--shell {self.shell}: no such program; give the absolute path of a shell")
+        if self.relay and (self.output or self.errors):
+            raise RefusedError("--relay excludes -o and -e")
+
+
+def cores_usable() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))

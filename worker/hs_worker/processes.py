@@ -1,0 +1,256 @@
+"""Tasks as processes: spawn, reap, signal. One thread, no polling, no `subprocess`.
+
+    Spawn ──▶ slot noted in the map ──▶ posix_spawn ──▶ SIGCHLD ──▶ wait4(-1) ──▶ Exit
+
+posix_spawn has no folder, umask or limits of its own, so the worker changes none of these but the folder, and that only when it
+differs from the last task's. All descriptors beyond stderr are closed on exec. Source: RELIABILITY section 6.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Callable, Mapping
+from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC
+from typing import Any, Protocol
+
+from hs_common import limits
+from hs_common.clock import monotonic, wall
+from hs_common.crash import crash_point
+from hs_worker.direct import choose_split
+from hs_worker.environment import base_environment, task_environment, uuid_text
+from hs_worker.events import Exit, Spawn
+from hs_worker.shared_map import SharedMap
+from hs_worker.tree import Snapshot, signal_all
+
+_HOST_FAULTS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT})
+_FOLDERS_MAX = 1000
+"""Missing folders that are remembered, so that each is told once."""
+_REAP_MAX = 256
+"""Children reaped in one go, so that the broker is served in between."""
+
+
+class Executor(Protocol):
+    """What runs tasks."""
+
+    strangers: int
+    """Children reaped that were no task's first process."""
+
+    def spawn(self, effect: Spawn) -> int:
+        """Start a task; return 0, or the errno of what prevented it."""
+
+    def reap(self) -> list[Exit]:
+        """Return what ended since the last call."""
+
+    def signal(self, slot: int, number: int) -> None:
+        """Signal all that a task started."""
+
+    def left(self, slot: int) -> int:
+        """Return how many processes of a task are still there."""
+
+    def abandon(self, slot: int) -> None:
+        """Forget what is in a slot."""
+
+    def forget_snapshot(self) -> None:
+        """Look at the processes afresh next time."""
+
+
+class Processes:
+    """The slots of a worker as processes.
+
+    Args:
+        shared: Where a successor finds what was running.
+        shell: Program that runs the lines that need one.
+        environment: Of the worker.
+        file_actions: slot -> what posix_spawn does to the descriptors of its tasks; None: they inherit ours.
+        warn: Called with the event and its keys when a person may want to know.
+
+    """
+
+    def __init__(
+        self,
+        shared: SharedMap,
+        shell: str,
+        environment: Mapping[bytes, bytes],
+        file_actions: Callable[[int], list[tuple[int, int, int]]] | None,
+        warn: Callable[..., None],
+    ) -> None:
+        self.strangers = 0
+        self._shared = shared
+        self._shell = os.fsencode(shell)
+        self._shell_name = os.path.basename(self._shell)
+        self._split = choose_split(shell, environment)
+        self._base = base_environment(environment)
+        self._file_actions = file_actions
+        self._warn = warn
+        self._slot_of: dict[int, int] = {}
+        self._running: dict[int, tuple[int, float, bytes]] = {}
+        """slot -> (pid, when it started, task's uid); stays after a stopped task's first process, as long as others are left."""
+        self._peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._snapshot: Snapshot | None = None
+        self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._home_pwd = self._base.get(b"PWD")
+        self._folder = os.getcwdb()
+        self._missing: set[bytes] = set()
+        self._attributes: dict[str, Any] = {
+            "setsid": True,
+            # What Python ignores, a task would inherit as ignored.
+            "setsigdef": [signal.SIGPIPE, signal.SIGXFSZ],
+            "setsigmask": [],
+        }
+
+    def spawn(self, effect: Spawn) -> int:
+        """Start a task; return 0, or the errno of what prevented it."""
+        slot, task, bundle, folder, command = effect
+        if folder != self._folder:
+            self._enter(folder)
+        environment = task_environment(self._base, task, command, slot)
+        self._shared.occupy(slot, task.row, task.dispatch, bundle, wall())
+        crash_point("worker.before_spawn")
+        started_at = monotonic()
+        try:
+            pid = self._launch(slot, command, environment)
+        except OSError as exc:
+            self._shared.clear(slot)
+            return exc.errno or EAGAIN
+        self._slot_of[pid] = slot
+        self._running[slot] = (pid, started_at, task.uid)
+        self._shared.set_pid(slot, pid)
+        crash_point("worker.after_spawn")
+        return 0
+
+    def reap(self) -> list[Exit]:
+        """Return what ended since the last call; whom we do not know is reaped and counted."""
+        exits: list[Exit] = []
+        for _ in range(_REAP_MAX):
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            slot = self._slot_of.pop(pid, -1)
+            if slot < 0:
+                self.strangers += 1
+                continue
+            memory = self._memory(usage.ru_maxrss)
+            exits.append(
+                Exit(slot, status, self._running[slot][1], monotonic(), usage.ru_utime, usage.ru_stime, memory)
+            )
+        return exits
+
+    def signal(self, slot: int, number: int) -> None:
+        """Signal the group of a task, and whatever else of it can be found."""
+        pid, _, uid = self._running[slot]
+        processes = self._processes().of_task(pid, uuid_text(uid))
+        if pid in self._slot_of:  # as long as it is not reaped, nobody else can have its number
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, number)
+            processes = [process for process in processes if process.group != pid]
+        signal_all(processes, number)
+
+    def left(self, slot: int) -> int:
+        """Return how many processes of a task are still there."""
+        pid, _, uid = self._running[slot]
+        return len(self._processes().of_task(pid, uuid_text(uid)))
+
+    def abandon(self, slot: int) -> None:
+        """Forget what is in a slot: should it end after all, it is a stranger."""
+        pid, _, _ = self._running.pop(slot)
+        self._slot_of.pop(pid, None)
+
+    def forget_snapshot(self) -> None:
+        """Look at the processes afresh next time: one look serves all slots of one step."""
+        self._snapshot = None
+
+    def _processes(self) -> Snapshot:
+        if self._snapshot is None:
+            self._snapshot = Snapshot(os.getpid())
+        return self._snapshot
+
+    def _launch(self, slot: int, command: bytes, environment: dict[bytes, bytes]) -> int:
+        attributes = self._attributes
+        if self._file_actions is not None:
+            attributes = {**attributes, "file_actions": self._file_actions(slot)}
+        argv = self._split(command)
+        if argv is not None:
+            try:
+                return os.posix_spawnp(argv[0], argv, environment, **attributes)
+            except OSError as exc:
+                if exc.errno in _HOST_FAULTS:
+                    raise
+                # The task's own mistake: the shell says and returns what a shell does.
+        if len(command) >= limits.SCRIPT_BYTES_MIN:
+            return self._launch_script(command, environment, attributes)
+        # A line that begins with a dash is no option of the shell.
+        end_of_options = [b"--"] if command[:1] in (b"-", b"+") else []
+        argv = [self._shell_name, b"-c", *end_of_options, command]
+        return os.posix_spawn(self._shell, argv, environment, **attributes)
+
+    def _launch_script(self, command: bytes, environment: dict[bytes, bytes], attributes: dict[str, Any]) -> int:
+        """Run a line that is too long for an argument, from a file in memory: private, and gone with the last who reads it."""
+        script = os.memfd_create("hs-task", os.MFD_CLOEXEC)
+        try:
+            with open(script, "wb", closefd=False) as file:
+                file.write(command + b"\n")
+            os.set_inheritable(script, True)  # noqa: FBT003 - its only argument
+            argv = [self._shell_name, b"/dev/fd/%d" % script]
+            return os.posix_spawn(self._shell, argv, environment, **attributes)
+        finally:
+            os.close(script)
+
+    def _enter(self, folder: bytes) -> None:
+        """Go to a folder, or back to our own where there is no such one."""
+        self._folder = folder
+        try:
+            os.chdir(folder or b"/nonexistent")
+            self._base[b"PWD"] = folder
+        except OSError as exc:
+            os.fchdir(self._home)
+            if self._home_pwd is None:
+                self._base.pop(b"PWD", None)
+            else:
+                self._base[b"PWD"] = self._home_pwd
+            if folder and folder not in self._missing and len(self._missing) < _FOLDERS_MAX:
+                self._missing.add(folder)
+                self._warn("folder.missing", folder=os.fsdecode(folder), error=exc.strerror)
+
+    def _memory(self, kib: int) -> int:
+        """Return the peak of a task in bytes, or 0 where it cannot be told: a vforked child starts with ours."""
+        if kib <= self._peak_kib:
+            return 0
+        self._peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return kib * limits.KIB if kib > self._peak_kib else 0
+
+
+class NullExecutor:
+    """For benchmarks of all else: every task succeeds at once, without a process."""
+
+    def __init__(self) -> None:
+        self.strangers = 0
+        self._ended: list[Exit] = []
+
+    def spawn(self, effect: Spawn) -> int:
+        """Let it have ended."""
+        now = monotonic()
+        self._ended.append(Exit(effect[0], 0, now, now, 0.0, 0.0, 0))
+        return 0
+
+    def reap(self) -> list[Exit]:
+        """Return what "ended" since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def signal(self, slot: int, number: int) -> None:
+        """Do nothing: there is no process."""
+
+    def left(self, slot: int) -> int:
+        """Return 0: there is no process."""
+        del slot
+        return 0
+
+    def abandon(self, slot: int) -> None:
+        """Do nothing: there is no process."""
+
+    def forget_snapshot(self) -> None:
+        """Do nothing: there is no process."""

@@ -1,0 +1,42 @@
+"""What a worker was told to be. Values only."""
+
+from dataclasses import dataclass
+
+from hs_common import limits
+
+AREA_BYTES = 8 * limits.MIB
+"""Room in the shared map for outcomes that are not committed. It is used from its start whenever it ran empty, so that few pages
+of it are ever touched: a task's peak of memory can only be told when it is above the worker's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this process is on the wire."""
+
+    worker: bytes
+    """16 random bytes: the incarnation."""
+    replaces: bytes
+    """The incarnation that died in the same place, or b""."""
+    version: str
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the core decides by."""
+
+    slots: int
+    template: bytes = b"{}"
+    bundlewait_s: float = 5.0
+    """Results are held back no longer than this."""
+    task_timeout_s: float = 0.0
+    """Wall time limit of a task; 0: none."""
+    signalwait_s: float = 10.0
+    """Between SIGINT, SIGTERM and SIGKILL."""
+    confirms: bool = True
+    cores: int = 1
+    """Most that tasks running together may ask for."""
+    memory: int = 0
+    """Bytes, likewise; 0: not known, nothing is refused for it."""
+    area_bytes: int = AREA_BYTES

@@ -1,0 +1,66 @@
+"""The states of one dispatch of a task in a worker: every legal step, in one table.
+
+WAITING ──START──▶ RUNNING ──EXIT──▶ ENDED
+   │                  │
+   │                STOP (limit, cancel, halt)
+   │                  ▼
+   │              STOPPING ──EXIT──▶ LINGERING ──GONE──▶ ENDED
+   │                  └──────── SURVIVE ───────┴──────▶ LOST     (also SIGKILL did not help; so is its slot)
+   └──DROP (handed back, cancelled, rejected)──────────▶ ENDED
+"""
+
+from enum import IntEnum, auto
+
+from hs_common.errors import InvalidTransitionError
+
+
+class State(IntEnum):
+    """Where a dispatch is. (Of integers, whose hash is not a Python call: it is looked up twice per task.)."""
+
+    WAITING = auto()
+    RUNNING = auto()
+    STOPPING = auto()
+    """We sent it a signal."""
+    LINGERING = auto()
+    """It was stopped and its first process ended, but not all that it started."""
+    ENDED = auto()
+    LOST = auto()
+
+
+class Step(IntEnum):
+    """What can happen to it."""
+
+    DROP = auto()
+    START = auto()
+    EXIT = auto()
+    STOP = auto()
+    GONE = auto()
+    SURVIVE = auto()
+
+
+TRANSITIONS: dict[tuple[State, Step], State] = {
+    (State.WAITING, Step.DROP): State.ENDED,
+    (State.WAITING, Step.START): State.RUNNING,
+    (State.RUNNING, Step.EXIT): State.ENDED,
+    (State.RUNNING, Step.STOP): State.STOPPING,
+    (State.RUNNING, Step.DROP): State.ENDED,  # it could not be spawned
+    (State.STOPPING, Step.STOP): State.STOPPING,  # the next signal, or another reason
+    (State.STOPPING, Step.EXIT): State.LINGERING,
+    (State.STOPPING, Step.SURVIVE): State.LOST,
+    (State.LINGERING, Step.STOP): State.LINGERING,
+    (State.LINGERING, Step.GONE): State.ENDED,
+    (State.LINGERING, Step.SURVIVE): State.LOST,
+}
+
+
+def after(state: State, step: Step) -> State:
+    """Return the state that follows.
+
+    Raises:
+        InvalidTransitionError: There is no such step. Our fault.
+
+    """
+    try:
+        return TRANSITIONS[state, step]
+    except KeyError:
+        raise InvalidTransitionError(f"a task that is {state.name} cannot {step.name}") from None

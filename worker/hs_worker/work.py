@@ -1,0 +1,127 @@
+"""What happens in a worker process from its fork to its end: document, keys, core, executor, loop."""
+
+import json
+import os
+import random
+import select
+
+from hs_common import __version__
+from hs_common.clock import monotonic
+from hs_common.errors import RefusedError, StoppedError
+from hs_common.lifeline import Lifeline
+from hs_common.logs import get_logger
+from hs_common.prctl import become_subreaper, set_process_name
+from hs_common.security import Connection, read_connection
+from hs_common.site import connection_path
+from hs_common.sockets import Link, new_context
+from hs_worker.core import WorkerCore
+from hs_worker.daemon import WorkerDaemon
+from hs_worker.guardian import EXIT_REFUSED, Start
+from hs_worker.options import Options, cores_usable
+from hs_worker.processes import Executor, NullExecutor, Processes
+from hs_worker.relay import Relay
+from hs_worker.settings import AREA_BYTES, Identity, Rules
+from hs_worker.shared_map import settle
+
+_DOCUMENT_WAIT_S = 60.0
+"""For the line with the connection; who started us is making the keys at this moment."""
+
+log = get_logger("worker")
+
+
+def work(options: Options, start: Start) -> int:
+    """Be the worker; return the exit status for the guardian."""
+    set_process_name("hs-worker")
+    become_subreaper()
+    try:
+        return _work(options, start)
+    except RefusedError as exc:
+        log.error("worker.refused", reason=str(exc))  # noqa: TRY400 - the reason says it all
+    except StoppedError as exc:
+        log.error("worker.stopped", reason=str(exc))  # noqa: TRY400
+    return EXIT_REFUSED
+
+
+def _work(options: Options, start: Start) -> int:
+    context = new_context()
+    pipe = Lifeline(start.pipe)
+    connection = _connection(options, pipe)
+    if connection is None or not _delay(options.delay_start_s, pipe):
+        return 0
+    shared = start.shared
+    slots = options.slots()
+    rules = Rules(
+        slots=slots,
+        template=os.fsencode(options.template),
+        bundlewait_s=options.bundlewait_s,
+        task_timeout_s=options.task_timeout_s,
+        signalwait_s=options.signalwait_s,
+        confirms=options.confirm,
+        cores=cores_usable(),
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        # Without processes nothing is recorded, and nothing need fit.
+        area_bytes=AREA_BYTES,
+    )
+    identity = Identity(
+        worker=shared.incarnation,
+        replaces=shared.replaces,
+        version=__version__,
+        host=os.uname().nodename,
+        pid=os.getpid(),
+    )
+    poller = select.epoll()
+    relay = Relay(poller) if options.relay else None
+    executor: Executor
+    if options.null:
+        executor = NullExecutor()
+    else:
+        actions = relay.file_actions if relay is not None else None
+        executor = Processes(shared, options.shell, os.environb, actions, log.warning)
+    core = WorkerCore(rules, identity, settle(shared), monotonic())
+    link = Link(context, connection)
+    daemon = WorkerDaemon(
+        core,
+        link,
+        executor,
+        poller,
+        pipe,
+        shared=None if options.null else shared,
+        relay=relay,
+        grace_s=options.grace_s,
+    )
+    return daemon.run()
+
+
+def _connection(options: Options, pipe: Lifeline) -> Connection | None:
+    """Return the connection, or None if whoever started us has gone already.
+
+    Raises:
+        RefusedError: There is none, or it makes no sense.
+
+    """
+    if options.connection != "-":
+        path = options.connection
+        if "/" not in path and not os.path.exists(path):
+            path = connection_path(path, "worker")
+        return read_connection(path)
+    try:
+        line = pipe.first_line(_DOCUMENT_WAIT_S)
+    except RefusedError:
+        if pipe.ended:
+            return None
+        raise
+    try:
+        return Connection.from_json(json.loads(line)["connection"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise RefusedError("stdin: the first line is no JSON object with a connection") from exc
+
+
+def _delay(delay_s: float, pipe: Lifeline) -> bool:
+    """Wait as -d asks; return whether we are still wanted then."""
+    if delay_s < 0:
+        delay_s = random.uniform(0, -delay_s)  # noqa: S311 - spreads a burst of workers, no more
+    if not delay_s:
+        return True
+    poll = select.poll()
+    poll.register(pipe.fd, select.POLLIN)
+    return not poll.poll(delay_s * 1000)
