@@ -682,6 +682,7 @@ class WorkerCore:
                 worker=self._identity.worker,
                 sequence=kept.sequence,
                 oldest=self._outbox.oldest,
+                oldest=self._outbox.oldest,
                 tasks=kept.tasks,
                 closed=kept.closed,
                 body=kept.body,
