@@ -50,10 +50,12 @@ def read_private(path: str) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
         raise RefusedError(f"{path}: {exc.strerror}") from exc
-    with open(fd, "rb") as file:
+    try:
         _check_file(path, os.fstat(fd))
         _check_folders(path)
-        content = file.read(_FILE_BYTES_MAX + 1)
+        content = os.read(fd, _FILE_BYTES_MAX + 1)  # of a regular file: all of it at once
+    finally:
+        os.close(fd)
     if len(content) > _FILE_BYTES_MAX:
         raise RefusedError(f"{path}: over {_FILE_BYTES_MAX} bytes, this is no file of ours")
     return content

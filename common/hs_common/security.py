@@ -230,7 +230,7 @@ def read_connection(path: str) -> Connection:
     """
     try:
         return Connection.from_json(json.loads(read_private(path)))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise RefusedError(f"{path}: not JSON: {exc}") from exc
 
 

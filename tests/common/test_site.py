@@ -1,0 +1,127 @@
+"""Where things are kept: made private, and refused where others could reach in."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from hs_common import filesystems, site
+from hs_common.errors import RefusedError
+
+
+@pytest.fixture(name="home")
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a home that nobody has used yet."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("HYPERSHELL_SITE", raising=False)
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    return tmp_path
+
+
+def mode(path: str | Path) -> int:
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def test_the_site_is_made_private_in_the_home(home: Path) -> None:
+    """No set-up."""
+    assert site.site() == f"{home}/.hypershell"
+    assert mode(site.site()) == 0o700
+    assert (site.runs(), site.main()) == (f"{home}/.hypershell/runs", f"{home}/.hypershell/main")
+    assert (mode(site.runs()), mode(site.main())) == (0o700, 0o700)
+    assert site.latest() == f"{home}/.hypershell/latest"
+
+
+def test_a_variable_puts_it_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local disk instead of a network home; also relative to where we are."""
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HYPERSHELL_SITE", "deep/site")
+    assert site.site() == f"{home}/deep/site"
+
+
+def test_an_existing_readable_site_will_do(home: Path) -> None:
+    """Made by hand with the usual umask."""
+    (home / ".hypershell").mkdir(mode=0o755)
+    assert site.site() == f"{home}/.hypershell"
+
+
+def test_a_site_that_others_can_write_is_refused(home: Path) -> None:
+    """They could put keys of their own there."""
+    (home / ".hypershell").mkdir()
+    (home / ".hypershell").chmod(0o770)
+    with pytest.raises(RefusedError, match="others can write to it"):
+        site.site()
+
+
+def test_a_site_that_cannot_be_is_refused(home: Path) -> None:
+    """One line."""
+    (home / ".hypershell").touch()
+    with pytest.raises(RefusedError, match=r"site .*: File exists"):
+        site.site()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_somebody_elses_site_is_refused(home: Path) -> None:
+    """As with sudo and the home of another user: it would leave root's files there."""
+    (home / ".hypershell").mkdir()
+    os.chown(home / ".hypershell", 12345, 12345)
+    with pytest.raises(RefusedError, match="belongs to user 12345"):
+        site.site()
+
+
+def test_latest_is_moved_in_one_step(home: Path) -> None:
+    """There is no moment without it, and nothing is left over."""
+    for run in ("a", "b"):
+        site.set_latest(os.path.join(site.runs(), run))
+    assert os.readlink(site.latest()) == f"{home}/.hypershell/runs/b"
+    assert sorted(os.listdir(site.site())) == ["latest", "runs"]
+
+
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "/etc"])
+def test_a_name_that_leads_out_of_the_site_is_refused(home: Path, name: str) -> None:
+    """A name of a cluster is no path."""
+    with pytest.raises(RefusedError, match="no name of a cluster"):
+        site.connection_path(name, "worker")
+
+
+def test_a_connection_has_its_place(home: Path) -> None:
+    """By cluster and role."""
+    assert site.connection_path("big", "worker") == f"{home}/.hypershell/connect/big/worker.json"
+    assert mode(home / ".hypershell/connect/big") == 0o700
+
+
+def test_the_runtime_folder_is_private_and_fresh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets of two runs never meet."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    one, other = site.runtime_folder(), site.runtime_folder()
+    assert one != other
+    for folder in (one, other):
+        assert os.path.dirname(folder) == str(home)
+        assert mode(folder) == 0o700
+
+
+@pytest.mark.parametrize("bad", ["missing", "file", "x" * 100], ids=["missing", "file", "long"])
+def test_the_runtime_folder_goes_where_it_can(home: Path, monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
+    """XDG_RUNTIME_DIR of a dead session, or a path that no socket address can hold."""
+    (home / "file").touch()
+    (home / ("x" * 100)).mkdir()
+    (home / "tmp").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / bad))
+    monkeypatch.setenv("TMPDIR", str(home / "tmp"))
+    assert os.path.dirname(site.runtime_folder()) == str(home / "tmp")
+
+
+def test_a_network_file_system_holds_no_sockets(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's answer is replaced here: this machine has none."""
+    monkeypatch.setattr(filesystems, "filesystem_type", lambda _: 0x6969)
+    with pytest.raises(RefusedError, match="/tmp: on NFS"):
+        site.runtime_folder()
+
+
+def test_the_kernel_says_what_a_file_system_is(tmp_path: Path) -> None:
+    """/proc has a magic number that no other has."""
+    assert filesystems.filesystem_type("/proc") == 0x9FA0
+    assert filesystems.network_name("/proc") == ""
+    with pytest.raises(FileNotFoundError):
+        filesystems.filesystem_type(str(tmp_path / "missing"))
