@@ -682,7 +682,6 @@ class WorkerCore:
                 worker=self._identity.worker,
                 sequence=kept.sequence,
                 oldest=self._outbox.oldest,
-                oldest=self._outbox.oldest,
                 tasks=kept.tasks,
                 closed=kept.closed,
                 body=kept.body,

@@ -54,11 +54,6 @@ class Outbox:
         return len(self._pending)
 
     @property
-    def oldest(self) -> int:
-        """The lowest sequence that is not committed; while something is kept."""
-        return self._in_order[0].sequence
-
-    @property
     def empty(self) -> bool:
         """Whether all that was ever added is committed."""
         return not (self._pending or self._pending_closed or self._kept)
