@@ -80,7 +80,8 @@ def test_a_flood_of_one_event_is_counted_instead() -> None:
     """A thousand strangers are one line a second, and other events are still told."""
     done = run(
         "configure(format='json')\nfor _ in range(1000): log.warning('peer.refused')\nlog.warning('worker.lost')\n"
-        "import hs_common.logs as logs; before = logs.monotonic(); logs.monotonic = lambda: before + 1\nlog.warning('peer.refused')"
+        "import hs_common.logs as logs; before = logs.monotonic(); logs.monotonic = lambda: before + 1\n"
+        "log.warning('peer.refused')"
     )
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["event"] for line in lines] == ["peer.refused"] * 20 + ["worker.lost", "peer.refused"]
