@@ -1,0 +1,147 @@
+"""Whatever happens, in whatever order: both stores say the same, and each row ends once."""
+
+import contextlib
+import tempfile
+from dataclasses import asdict
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hs_common.tasks import Detail, Outcome, OutcomeKind, Started
+from hs_scheduler.memory import MemoryStore
+from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.store import NewTask, Retry
+
+RUN = b"r" * 16
+details = st.none() | st.just(Detail(1.0, 2, 3, (("n", 1),), b""))
+lines = st.builds(
+    NewTask,
+    st.sampled_from([b"a", b"b"]),
+    details,
+    st.integers(-1, 1),
+    st.integers(-1, 1),
+    st.sampled_from(["", "", "", "NUL"]),
+)
+# Few rows and dispatches, so that stale, repeated and unknown ones are frequent.
+rows = st.integers(1, 9)
+outcomes = st.builds(
+    Outcome,
+    row=rows,
+    dispatch=st.integers(1, 4),
+    kind=st.sampled_from([0, 0, 0, *OutcomeKind]),
+    status=st.sampled_from([0, 0, 256, 9]),
+    reason=st.sampled_from(["", "", "timeout"]),
+    start=st.sampled_from([0.0, 1e9]),
+    duration=st.just(0.5),
+    cpu_user=st.just(0.1),
+    cpu_system=st.just(0.1),
+    memory_max=st.sampled_from([0, 5]),
+    command=st.just(b""),
+    outpath=st.just(b""),
+    errpath=st.just(b""),
+)
+retries = st.builds(Retry, st.integers(0, 2), st.booleans())
+
+
+class RolledBackError(Exception):
+    """Ends a transaction that shall leave nothing."""
+
+
+class Twins(RuleBasedStateMachine):
+    """The same calls to both stores; ids are random, so they are left out of what is compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bundle = 0
+        self.ended: set[int] = set()
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.stores = (MemoryStore(), SqliteStore(f"{self.folder.name}/tasks.db"))
+        for store in self.stores:
+            store.open_run(RUN, {}, 1e9)
+
+    def teardown(self) -> None:
+        self.stores[1].close()
+        self.folder.cleanup()
+
+    def both(self, *calls: Any, undo: bool) -> Any:
+        """Make these calls of both stores, in a transaction each; return what they agreed upon."""
+        answers = []
+        for store in self.stores:
+            with contextlib.suppress(RolledBackError), store.transaction():
+                answers.append([call(store) for call in calls])
+                if undo:
+                    raise RolledBackError
+        assert answers[0] == answers[1]
+        return answers[0]
+
+    @rule(tasks=st.lists(lines, min_size=1, max_size=3), at_once=st.booleans(), undo=st.booleans())
+    def add(self, tasks: list[NewTask], at_once: bool, undo: bool) -> None:
+        self.bundle += 1
+        bundles = [self.bundle if at_once else 0] * len(tasks)
+        self.both(lambda s: [t._replace(uid=b"") for t in s.add(tasks, bundles, b"/", 1e9)], undo=undo)
+
+    @rule(count=st.integers(1, 4), undo=st.booleans())
+    def claim(self, count: int, undo: bool) -> None:
+        self.bundle += 1
+
+        def assign(store: MemoryStore | SqliteStore) -> list[int]:
+            tasks = [item.task for item in store.ready(count)]
+            store.assign([(self.bundle, tasks)], 1e9)
+            return [task.row for task in tasks]
+
+        self.both(assign, undo=undo)
+
+    @rule(what=st.lists(outcomes, max_size=4), more=st.lists(outcomes, max_size=2), retry=retries, undo=st.booleans())
+    def record(self, what: list[Outcome], more: list[Outcome], retry: Retry, undo: bool) -> None:
+        applied = self.both(
+            lambda s: s.record(b"w" * 16, "host", what, retry, 1e9),
+            lambda s: s.record(b"v" * 16, "host", more, retry, 1e9),
+            undo=undo,
+        )
+        if undo:
+            return
+        now_ended = [item.row for answer in applied for item in answer if item.state]
+        assert len(set(now_ended)) == len(now_ended)
+        assert not self.ended & set(now_ended), "a row ended twice"
+        self.ended |= set(now_ended)
+        known, other = (list(store.finished(now_ended)) for store in self.stores)
+        assert len(known) == len(other) == len(now_ended)
+        assert [item | {"id": 0, "submit_time": 0} for item in known] == [
+            {name: raw[name] for name in item} | {"id": 0, "submit_time": 0} for item, raw in zip(known, other, strict=True)
+        ]
+
+    @rule(what=st.lists(st.builds(Started, rows, st.integers(1, 3), st.just(1e9)), max_size=3), undo=st.booleans())
+    def started(self, what: list[Started], undo: bool) -> None:
+        self.both(lambda s: s.started(b"w" * 16, "host", what), undo=undo)
+
+    @rule(what=st.lists(st.tuples(rows, st.integers(1, 3)), max_size=4), undo=st.booleans())
+    def release(self, what: list[tuple[int, int]], undo: bool) -> None:
+        self.both(lambda s: s.release(what), undo=undo)
+
+    @rule()
+    def reopen(self) -> None:
+        """A new scheduler finds in the file what the old one knew."""
+        path = self.stores[1].path
+        self.stores[1].close()
+        self.stores = (self.stores[0], SqliteStore(path))
+        self.stores[1].open_run(RUN, {}, 1e9)
+
+    @invariant()
+    def they_agree(self) -> None:
+        memory, sqlite = self.stores
+        assert asdict(memory.counts) == asdict(sqlite.counts)
+        assert [(i.task._replace(uid=b""), i.cwd) for i in memory.ready(50)] == [
+            (i.task._replace(uid=b""), i.cwd) for i in sqlite.ready(50)
+        ]
+        assert sorted(memory.held()) == sorted(sqlite.held())
+        assert list(memory.failures()) == list(sqlite.failures())
+        assert (len(memory.ready(50)), len(list(memory.held()))) == (memory.counts.new, memory.counts.assigned)
+
+
+TestTwins = Twins.TestCase
+TestTwins.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
