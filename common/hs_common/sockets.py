@@ -70,6 +70,8 @@ def router(context: "zmq.Context[Any]", server: Server) -> Router:
     try:
         _set_common(socket)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # or what is sent to a peer that left vanishes without a word (Z1)
+        # The answer to a scheduler's Hello is one burst: an Attached for each worker. What is over the mark would be lost.
+        socket.setsockopt(zmq.SNDHWM, limits.WORKERS_MAX + _HWM)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 0)  # nobody takes over another's routing id (Z6)
         socket.setsockopt(zmq.MAXMSGSIZE, limits.MESSAGE_BYTES_MAX)
         socket.setsockopt(zmq.HEARTBEAT_IVL, 0)  # the peers ping, and their TTL arms our timer
