@@ -15,6 +15,7 @@ from functools import partial
 
 from hs_common.clock import monotonic
 from hs_common.signals import SignalPipe
+from hs_deploy.daemons import Daemon
 from hs_deploy.launch import Launcher
 from hs_deploy.launchers.local import Process, children
 from hs_deploy.relay import Outlet, Stream
@@ -23,7 +24,6 @@ from hs_deploy.summary import Totals, totals
 from hs_deploy.supervisor import (
     KILLED_S,
     AwaitOrphans,
-    Daemon,
     DaemonEnded,
     Effect,
     Event,
@@ -43,8 +43,6 @@ from hs_deploy.supervisor import (
 )
 from hs_deploy.terminal import Terminal
 
-SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-
 SWEEP_POLL_MS = 50
 """Between two looks at what is still dying; each death wakes us before."""
 
@@ -57,10 +55,21 @@ class Cluster:
         launcher: Knows how each daemon is started and what it is given.
         spool: Copies a piped input, or None.
         terminal: Where everything that people read goes.
+        signals: `launch.SIGNALS`, caught since before the first start: no SIGCHLD may be missed.
+        kept: Children that we had before (an exec in a shell script, a process substitution): not ours to end.
 
     """
 
-    def __init__(self, *, core: SupervisorCore, launcher: Launcher, spool: Spool | None, terminal: Terminal) -> None:
+    def __init__(
+        self,
+        *,
+        core: SupervisorCore,
+        launcher: Launcher,
+        spool: Spool | None,
+        terminal: Terminal,
+        signals: SignalPipe,
+        kept: set[int],
+    ) -> None:
         self.totals = Totals()
         self.slots = 0
         """Most that there were at once."""
@@ -68,10 +77,8 @@ class Cluster:
         self._launcher = launcher
         self._spool = spool
         self._terminal = terminal
-        # Before the first child: a SIGCHLD must not be missed. Children that we had before (an exec in a shell script, a
-        # process substitution) are not ours to end.
-        self._signals = SignalPipe(SIGNALS)
-        self._kept = children()
+        self._signals = signals
+        self._kept = kept
         self._processes: dict[Daemon, Process] = {}
         self._words: dict[Daemon, str] = {}
         self._streams: list[tuple[Stream, Daemon | None, Outlet | None]] = []
@@ -86,6 +93,8 @@ class Cluster:
         hand_over()
         for process in self._processes.values():
             self._tell_document(process)
+        if self._terminal.wants_progress:
+            self._terminal.begin_progress()
         while self._finish is None:
             self._step()
         self._sweep()

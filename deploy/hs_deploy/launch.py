@@ -6,14 +6,19 @@ scheduler  lifeline   /dev/null      log pipe   report   input (--no-db)
 worker     lifeline   tasks' stdout  log pipe                              tasks' stderr
 """
 
+import contextlib
 import json
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hs_deploy.daemons import Daemon
 from hs_deploy.launchers import local
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, CHILD_INPUT_FD, CHILD_REPORT_FD, Process
-from hs_deploy.supervisor import Daemon
+
+SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""What `hs-cluster` waits for while its daemons run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,10 @@ class Streams:
     """Tasks' stdout; None: a pipe to us."""
     errors: int | None
     """Tasks' stderr; None: a pipe to us."""
+
+
+Started = tuple[Process, list[tuple[int, str]]]
+"""A daemon, and the read ends of its pipes, each with its kind: log, report, out or err."""
 
 
 class Launcher:
@@ -46,6 +55,13 @@ class Launcher:
         self._streams = streams
         self._nothing = local.out_of_the_way(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
         self._documents: dict[Daemon, bytes] = {}
+        self._started: dict[Daemon, Started] = {}
+
+    def start_all(self) -> None:
+        """Start all three now; `start` hands them out. So they run while their supervisor is still being imported."""
+        for daemon in Daemon:
+            with contextlib.suppress(OSError):  # `start` tries again, and its caller hears why not
+                self._started[daemon] = self._start(daemon)
 
     def give(self, documents: Mapping[Daemon, object]) -> None:
         """Take what each daemon is to read first, on its stdin and nowhere else: there are secrets in it."""
@@ -55,13 +71,16 @@ class Launcher:
         """Return the line that it reads first, or None: the keys are not made yet."""
         return self._documents.get(daemon)
 
-    def start(self, daemon: Daemon) -> tuple[Process, list[tuple[int, str]]]:
-        """Start it; return it and the read ends of its pipes, each with its kind: log, report, out or err.
+    def start(self, daemon: Daemon) -> Started:
+        """Start it, if it was not started already; return it and the read ends of its pipes.
 
         Raises:
             OSError: It cannot be started.
 
         """
+        return self._started.pop(daemon, None) or self._start(daemon)
+
+    def _start(self, daemon: Daemon) -> Started:
         ours: list[tuple[int, str]] = []
         theirs: list[int] = []
 

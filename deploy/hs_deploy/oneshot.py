@@ -8,18 +8,22 @@ import os
 import stat
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hs_common.clock import monotonic, wall
-from hs_common.prctl import become_subreaper, protect_secrets, set_process_name
-from hs_deploy import arguments, options, runs, summary
-from hs_deploy.cluster import Cluster
-from hs_deploy.launch import Launcher, Streams
+from hs_common.signals import SignalPipe
+from hs_deploy import arguments, options, runs
+from hs_deploy.daemons import Daemon
+from hs_deploy.launch import SIGNALS, Launcher, Streams
 from hs_deploy.launchers import local
 from hs_deploy.options import Options
 from hs_deploy.runs import Run
 from hs_deploy.spool import Spool
-from hs_deploy.supervisor import STATUS_STOPPED, Daemon, Finish, SupervisorCore
 from hs_deploy.terminal import Terminal
+
+if TYPE_CHECKING:
+    from hs_deploy.cluster import Cluster
+    from hs_deploy.supervisor import Finish
 
 LAST_WORDS_MS = 2000
 """How long our own last lines wait for somebody who reads stderr."""
@@ -52,18 +56,24 @@ def run(options: Options) -> int:
     spool = None
     if places.source is not None and places.run.database is not None:
         spool = Spool(places.source, places.run.spool)
+    signals, kept = SignalPipe(SIGNALS), local.children()
     launcher = _launcher(options, places, terminal, spooled=spool is not None)
+    launcher.start_all()
+    # The daemons are on their way: what follows is imported while they import what they need.
+    from hs_deploy.cluster import Cluster  # noqa: PLC0415
+    from hs_deploy.supervisor import SupervisorCore  # noqa: PLC0415
+
     core = SupervisorCore(recorded=not options.no_db, signalwait_s=options.signalwait_s)
-    cluster = Cluster(core=core, launcher=launcher, spool=spool, terminal=terminal)
+    cluster = Cluster(core=core, launcher=launcher, spool=spool, terminal=terminal, signals=signals, kept=kept)
 
     def hand_over() -> None:
         """Do what takes its time, while the daemons do what takes theirs."""
+        from hs_common.prctl import become_subreaper, protect_secrets, set_process_name  # noqa: PLC0415
+
         become_subreaper()
         set_process_name("hs-cluster")
         protect_secrets(starts_tasks=True)
         _give_keys(launcher, options, places, terminal)
-        if terminal.wants_progress:
-            terminal.begin_progress()
 
     try:
         finish = cluster.run(hand_over)
@@ -178,12 +188,14 @@ def _clean_up(places: Places) -> None:
 
 
 def _say_how_it_ended(
-    asked: Options, run: Run, cluster: Cluster, finish: Finish, terminal: Terminal, elapsed_s: float
+    asked: Options, run: Run, cluster: "Cluster", finish: "Finish", terminal: Terminal, elapsed_s: float
 ) -> None:
+    from hs_deploy import summary  # noqa: PLC0415 - imported long ago, but not before the start
+
     if finish.reason and not cluster.said(finish.reason):
         terminal.say(finish.reason)
     left = summary.left_text(cluster.totals, run.database)
-    if left and (finish.status >= STATUS_STOPPED or not asked.quiet):
+    if left and (finish.status > 1 or not asked.quiet):
         terminal.say(left)
     if not asked.quiet and (finish.status <= 1 or cluster.totals.done):
         terminal.say(summary.summary(cluster.totals, elapsed_s=elapsed_s, slots=cluster.slots))

@@ -13,17 +13,10 @@ Rules, checked by `check`:
 
 import signal
 from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 
 from hs_common import limits
-
-
-class Daemon(StrEnum):
-    """What hs-cluster starts; the value is the name of the program."""
-
-    BROKER = "hs-broker"
-    SCHEDULER = "hs-scheduler"
-    WORKER = "hs-worker"
+from hs_deploy.daemons import Daemon
 
 
 class Phase(Enum):

@@ -4,10 +4,10 @@ import os
 from typing import TYPE_CHECKING
 
 from hs_deploy.relay import Outlet
-from hs_deploy.summary import Totals
 
 if TYPE_CHECKING:  # it imports rich: only where a progress line is shown
     from hs_deploy.progress import Progress
+    from hs_deploy.summary import Totals
 
 
 class Terminal:
@@ -46,7 +46,7 @@ class Terminal:
         """Write a line of our own."""
         self.write_err(f"hs-cluster: {text}\n".encode(errors="backslashreplace"))
 
-    def update(self, totals: Totals, now: float) -> None:
+    def update(self, totals: "Totals", now: float) -> None:
         """Take new numbers for the progress line."""
         if self._progress is not None:
             self._progress.update(totals, now)

@@ -9,11 +9,13 @@ import os
 import sys
 
 from hs_common.prctl import become_subreaper
+from hs_common.signals import SignalPipe
 from hs_deploy.cluster import Cluster
-from hs_deploy.launch import Launcher, Streams
+from hs_deploy.daemons import Daemon
+from hs_deploy.launch import SIGNALS, Launcher, Streams
 from hs_deploy.launchers import local
 from hs_deploy.spool import Spool
-from hs_deploy.supervisor import Daemon, SupervisorCore
+from hs_deploy.supervisor import SupervisorCore
 from hs_deploy.terminal import Terminal
 
 
@@ -27,7 +29,14 @@ def main() -> None:
         streams=Streams(input=None, output=local.copy_out_of_the_way(1), errors=local.copy_out_of_the_way(2)),
     )
     core = SupervisorCore(recorded=True, signalwait_s=1)
-    cluster = Cluster(core=core, launcher=launcher, spool=spool, terminal=Terminal(quiet=True))
+    cluster = Cluster(
+        core=core,
+        launcher=launcher,
+        spool=spool,
+        terminal=Terminal(quiet=True),
+        signals=SignalPipe(SIGNALS),
+        kept=local.children(),
+    )
 
     def hand_over() -> None:
         become_subreaper()

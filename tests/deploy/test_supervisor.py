@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from hs_common import limits
+from hs_deploy.daemons import Daemon
 from hs_deploy.supervisor import (
     CLOSE_S,
     KILLED_S,
@@ -13,7 +14,6 @@ from hs_deploy.supervisor import (
     PATIENCE_S,
     SWEEP_S,
     AwaitOrphans,
-    Daemon,
     DaemonEnded,
     Effect,
     Event,

@@ -5,9 +5,9 @@ import signal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from hs_deploy.daemons import Daemon
 from hs_deploy.supervisor import (
     AwaitOrphans,
-    Daemon,
     DaemonEnded,
     Effect,
     Failed,

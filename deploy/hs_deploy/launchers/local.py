@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
-from hs_deploy.supervisor import Daemon
+from hs_deploy.daemons import Daemon
 
 FD_MIN = 16
 """Our own descriptors live above this, so that no number that a child expects is ever one of them."""
