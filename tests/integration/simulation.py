@@ -358,6 +358,8 @@ class World:
         self.after(self.random.expovariate(1), self._disaster)
 
     def kill_broker(self) -> None:
+        if self.broker is None:
+            return
         self.broker = None
         for wire, peer in self.wires.values():
             if wire.open:
