@@ -34,9 +34,16 @@ def main() -> NoReturn:
     """Run the program."""
     if sys.argv[1:] == ["--connection", "-"]:
         run(serve_lifeline)
-    from hs_broker.command import broker  # noqa: PLC0415 - click costs 24 ms
+    import click  # noqa: PLC0415 - 24 ms
 
-    broker.main()
+    from hs_broker.command import broker  # noqa: PLC0415
+
+    try:
+        broker.main(standalone_mode=False)
+    except click.ClickException as exc:
+        leave(2, f"{exc.format_message()} See hs-broker --help")
+    except (click.Abort, KeyboardInterrupt):
+        leave(130)
     leave(0)
 
 

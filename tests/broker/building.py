@@ -23,9 +23,7 @@ class Broker:
 
     def __init__(self) -> None:
         numbers = count(1)
-        self.core = BrokerCore(
-            broker=BROKER, make_token=lambda: next(numbers).to_bytes(16, "big"), lease_s=LEASE_S
-        )
+        self.core = BrokerCore(broker=BROKER, make_token=lambda: next(numbers).to_bytes(16, "big"), lease_s=LEASE_S)
         self.now = 0.0
         self.token: dict[bytes, bytes] = {}
         """Routing id -> the session that its last Welcome gave."""
@@ -104,7 +102,7 @@ class Worker(Peer):
         self.sequence = 0
 
     def hello(self, **fields: Any) -> list[Effect]:
-        usual = {
+        usual: dict[str, Any] = {
             "worker": self.id,
             "replaces": b"",
             "version": "1",
@@ -152,7 +150,7 @@ class Scheduler(Peer):
         self.id = bytes([200 + number]) * 16
 
     def hello(self, **fields: Any) -> list[Effect]:
-        usual = {"scheduler": self.id, "version": "1", "host": "here", "pid": 1, "epoch": 1}
+        usual: dict[str, Any] = {"scheduler": self.id, "version": "1", "host": "here", "pid": 1, "epoch": 1}
         return self.broker.hears(self.routing_id, self.role, messages.SchedulerHello(**(usual | fields)))
 
     def submit(self, *headers: BundleHeader) -> list[Effect]:
@@ -166,7 +164,7 @@ class Scheduler(Peer):
 
     def sees(self, worker: Worker, *bundles: int, **fields: Any) -> Send:
         """Return the effect by which it learns of a worker."""
-        usual = {
+        usual: dict[str, Any] = {
             "worker": worker.id,
             "replaces": b"",
             "host": "here",

@@ -287,7 +287,6 @@ class AnyOrder(RuleBasedStateMachine):
             if known is not None and known.token and known.token == worker.token:
                 assert set(known.leases) <= worker.holds
 
-
     @invariant()
     def what_the_scheduler_believes_to_be_here_is_here(self) -> None:
         """Or told to be lost, refused or finished: a bundle never just vanishes."""

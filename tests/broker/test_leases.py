@@ -1,11 +1,11 @@
 """Who gets which bundle, and how a bundle ends. Without sockets and without time passing."""
 
 import pytest
+from tests.broker.building import Broker, Scheduler, Worker, a_bundle, a_cluster
 
 from hs_broker.dispatch import RECALL_PERIOD_S
 from hs_common import limits, messages
 from hs_common.messages import Demand
-from tests.broker.building import Broker, Scheduler, Worker, a_bundle, a_cluster
 
 
 def test_a_bundle_waits_for_a_worker() -> None:
@@ -230,6 +230,17 @@ def test_a_worker_that_was_passed_over_is_asked_again_when_something_fits_it() -
     scheduler.submit(a_bundle(1, demand=wide), a_bundle(2, demand=wide))
 
     assert scheduler.submit(a_bundle(3)) == [small.gets(a_bundle(3))]
+
+
+def test_a_worker_that_had_no_room_is_asked_again_when_others_took_what_was_too_large() -> None:
+    """Within a tick: nobody is looked at for nothing, nobody is forgotten."""
+    broker, scheduler, (little, large) = a_cluster(workers=2, credit=0)
+    little.ready(credit=3)
+    scheduler.submit(a_bundle(1))
+    assert scheduler.submit(a_bundle(2, tasks=3), a_bundle(3)) == []
+
+    assert large.ready(credit=3) == [large.gets(a_bundle(2, tasks=3)), scheduler.has_credit(12)]
+    assert broker.passes(0.25) == [little.gets(a_bundle(3))]
 
 
 def test_waiting_bundles_are_given_back_when_the_last_that_could_run_them_leaves() -> None:

@@ -1,12 +1,6 @@
 """Who is who, who came back with what, and who may say what."""
 
 import pytest
-
-from hs_broker.events import Malformed, PeerBanned, PeerLeft, PeerRefused, PeerUnreachable, Send, WorkerLost
-from hs_broker.peers import ALLOWED, ECHOES_PER_S_MAX, MESSAGES_PER_S_MAX, OFFENCES_MAX
-from hs_broker.workers import HELLOS_AT_ONCE_MAX
-from hs_common import limits, messages
-from hs_common.messages import Message
 from tests.broker.building import (
     LEASE_S,
     Broker,
@@ -18,6 +12,12 @@ from tests.broker.building import (
     a_bundle,
     a_cluster,
 )
+
+from hs_broker.events import Malformed, PeerBanned, PeerLeft, PeerRefused, PeerUnreachable, Send, WorkerLost
+from hs_broker.peers import ALLOWED, ECHOES_PER_S_MAX, MESSAGES_PER_S_MAX, OFFENCES_MAX
+from hs_broker.workers import HELLOS_AT_ONCE_MAX
+from hs_common import limits, messages
+from hs_common.messages import Message
 
 SILENT = f"silent for {LEASE_S:g} s"
 ZERO = bytes(16)
@@ -428,7 +428,9 @@ def test_a_role_that_nobody_has_may_say_nothing() -> None:
     assert isinstance(effects[1], PeerRefused)
 
 
-@pytest.mark.parametrize("peer", [Worker(Broker(), 1), Scheduler(Broker()), Control(Broker(), b"c"), Submitter(Broker(), b"t")])
+@pytest.mark.parametrize(
+    "peer", [Worker(Broker(), 1), Scheduler(Broker()), Control(Broker(), b"c"), Submitter(Broker(), b"t")]
+)
 def test_who_has_no_session_is_asked_once_who_it_is(peer: Peer) -> None:
     """One question is enough: each could bring one more Hello."""
     assert peer.says(messages.Heartbeat) == [Send(peer.routing_id, messages.WhoAreYou())]
