@@ -224,7 +224,7 @@ class SqliteStore:
     def ready(self, count: int) -> list[Ready]:
         """Return up to `count` NEW rows in the order of dispatch."""
         index = "task_ready" if self._whole else "task_ready_in_run"
-        statement = statements.READY.format(index=index, scope=self._scope("AND"))
+        statement = self._scoped(statements.READY).replace("{index}", index)
         with self._database.translated():
             rows = self._execute(statement, {"count": count, "run": self._run}).fetchall()
             folders = self._folders
@@ -293,25 +293,27 @@ class SqliteStore:
         """Yield every ASSIGNED or RUNNING row."""
         # Without an index, for it would cost each task something; the counts say when there is nothing to look for.
         if self.counts.assigned:
-            for bundle, row, dispatch, worker in self._read(statements.HELD.format(scope=self._scope("AND"))):
+            for bundle, row, dispatch, worker in self._read(self._scoped(statements.HELD)):
                 yield Held(bundle, row, dispatch, worker or b"")
 
     def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
         """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
-        for args, *detail, group, priority in self._read(statements.FAILURES.format(scope=self._scope("AND"))):
+        for args, *detail, group, priority in self._read(self._scoped(statements.FAILURES)):
             yield args, statements.detail_of(*detail), group, priority
 
     def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
         """Yield the public fields of ended attempts: of these rows, or of all in the order of completion."""
         if rows is None:
-            for row in self._read(statements.ENDED.format(scope=self._scope("AND"))):
+            for row in self._read(self._scoped(statements.ENDED)):
                 yield _public(row)
             return
         for start in range(0, len(rows), _ROWS_MAX):
             some = rows[start : start + _ROWS_MAX]
             marks = ", ".join("?" * len(some))
             with self._database.translated():
-                found = self._execute(f"{statements.PUBLIC} WHERE task.row IN ({marks})", some).fetchall()
+                found = self._execute(
+                    f"{statements.PUBLIC} WHERE task.state >= 3 AND task.row IN ({marks})", some
+                ).fetchall()
             ended = {row[0]: row for row in found}
             for number in some:
                 if number in ended:
@@ -375,15 +377,15 @@ class SqliteStore:
         with self._database.translated():
             yield from self._execute(statement, {"run": self._run} if ":run" in statement else ())
 
-    def _scope(self, word: str) -> str:
-        return "" if self._whole else f"{word} task.run = :run"
+    def _scoped(self, statement: str) -> str:
+        return statement.replace("{scope}", "" if self._whole else "AND task.run = :run")
 
     def _writing(self) -> None:
         if not self._open:
             raise InvalidTransitionError("writing outside a transaction")
 
     def _count(self) -> None:
-        statement = statements.COUNTS.format(scope=self._scope("WHERE"))
+        statement = self._scoped(statements.COUNTS)
         counts = dict.fromkeys((field.name for field in fields(Counts)), 0)
         for state, failed, retried, count in self._read(statement):
             match state:

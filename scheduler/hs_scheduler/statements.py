@@ -57,7 +57,7 @@ FAILED = f"""(task.state IN ({State.QUARANTINED:d}, {State.REJECTED:d})
 OR task.state = {State.DONE:d} AND (task.exit_status IS NOT 0 OR task.reason IS NOT NULL))"""
 """COMMANDS section 1, Output and end."""
 
-COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task {{scope}} GROUP BY 1, 2, 3"
+COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task WHERE true {{scope}} GROUP BY 1, 2, 3"
 
 HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid FROM task LEFT JOIN worker ON worker.worker = task.worker
 WHERE task.state IN (1, 2) {scope}"""

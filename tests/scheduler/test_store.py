@@ -30,7 +30,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     one.close()
 
 
-def line(args: bytes, *, group: int = 0, priority: int = 0, detail: Detail | None = None, rejected: str = "") -> NewTask:
+def line(
+    args: bytes, *, group: int = 0, priority: int = 0, detail: Detail | None = None, rejected: str = ""
+) -> NewTask:
     return NewTask(args, detail, group, priority, rejected)
 
 
@@ -46,7 +48,9 @@ def claim(store: Store, count: int = 100, bundle: int = 7) -> list[Task]:
     return tasks
 
 
-def outcome(task: Task, *, kind: OutcomeKind = OutcomeKind.FINISHED, status: int = 0, reason: str = "", **more: Any) -> Outcome:
+def outcome(
+    task: Task, *, kind: OutcomeKind = OutcomeKind.FINISHED, status: int = 0, reason: str = "", **more: Any
+) -> Outcome:
     ran = kind == OutcomeKind.FINISHED
     base = Outcome(
         task.row, task.dispatch, kind, status, reason, T0 + 2 if ran else 0.0, 0.5, 0.25, 0.125, 1024, b"", b"", b""
@@ -215,7 +219,10 @@ def test_a_late_success_counts_a_late_failure_does_not(store: Store) -> None:
 
     assert record(store, outcome(waiting, status=256), outcome(elsewhere, status=256)) == []
     assert store.counts == Counts(new=1, assigned=1)
-    assert [applied.row for applied in record(store, outcome(waiting), outcome(elsewhere))] == [waiting.row, elsewhere.row]
+    assert [applied.row for applied in record(store, outcome(waiting), outcome(elsewhere))] == [
+        waiting.row,
+        elsewhere.row,
+    ]
     assert store.counts == Counts(succeeded=2)
     assert record(store, outcome(elsewhere._replace(dispatch=2), status=256)) == []
 
@@ -232,7 +239,9 @@ def test_a_result_of_a_dispatch_that_never_was_is_discarded(store: Store, dispat
 def test_the_same_result_twice_in_one_message_counts_once(store: Store) -> None:
     first, second = add(store, line(b"a"), line(b"b"), bundle=1)
 
-    applied = record(store, outcome(first, status=256), outcome(first, status=256), outcome(second), retry=Retry(1, eager=False))
+    applied = record(
+        store, outcome(first, status=256), outcome(first, status=256), outcome(second), retry=Retry(1, eager=False)
+    )
 
     assert [(item.row, item.retried) for item in applied] == [(first.row, True), (second.row, False)]
     assert store.counts == Counts(new=1, succeeded=1, retried=1)
@@ -263,7 +272,7 @@ def test_only_rows_that_are_new_for_this_dispatch_can_be_assigned(store: Store) 
 
 
 def test_nothing_of_a_transaction_that_failed_remains(store: Store) -> None:
-    new, held, other = add(store, line(b"new"), line(b"held"), line(b"other"))
+    new, _, other = add(store, line(b"new"), line(b"held"), line(b"other"))
     claim(store, 1)
     with store.transaction():
         store.worker_attached(W1, b"", "host1", T0)

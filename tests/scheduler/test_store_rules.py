@@ -54,7 +54,7 @@ class Twins(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bundle = 0
+        self.last_bundle = 0
         self.ended: set[int] = set()
 
     @initialize()
@@ -81,17 +81,17 @@ class Twins(RuleBasedStateMachine):
 
     @rule(tasks=st.lists(lines, min_size=1, max_size=3), at_once=st.booleans(), undo=st.booleans())
     def add(self, tasks: list[NewTask], at_once: bool, undo: bool) -> None:
-        self.bundle += 1
-        bundles = [self.bundle if at_once else 0] * len(tasks)
+        self.last_bundle += 1
+        bundles = [self.last_bundle if at_once else 0] * len(tasks)
         self.both(lambda s: [t._replace(uid=b"") for t in s.add(tasks, bundles, b"/", 1e9)], undo=undo)
 
     @rule(count=st.integers(1, 4), undo=st.booleans())
     def claim(self, count: int, undo: bool) -> None:
-        self.bundle += 1
+        self.last_bundle += 1
 
         def assign(store: MemoryStore | SqliteStore) -> list[int]:
             tasks = [item.task for item in store.ready(count)]
-            store.assign([(self.bundle, tasks)], 1e9)
+            store.assign([(self.last_bundle, tasks)], 1e9)
             return [task.row for task in tasks]
 
         self.both(assign, undo=undo)
@@ -112,7 +112,8 @@ class Twins(RuleBasedStateMachine):
         known, other = (list(store.finished(now_ended)) for store in self.stores)
         assert len(known) == len(other) == len(now_ended)
         assert [item | {"id": 0, "submit_time": 0} for item in known] == [
-            {name: raw[name] for name in item} | {"id": 0, "submit_time": 0} for item, raw in zip(known, other, strict=True)
+            {name: raw[name] for name in item} | {"id": 0, "submit_time": 0}
+            for item, raw in zip(known, other, strict=True)
         ]
 
     @rule(what=st.lists(st.builds(Started, rows, st.integers(1, 3), st.just(1e9)), max_size=3), undo=st.booleans())

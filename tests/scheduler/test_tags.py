@@ -1,5 +1,7 @@
 """Tags on lines: what counts as one, what it means, and that it can be written back."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +39,11 @@ from hs_scheduler.tags import (
         (b"echo a\\ # HYPERSHELL: n:1", None, None),  # the blank belongs to a word
         (b"echo it's # HYPERSHELL: n:1", None, None),  # a quote is open
         (b"echo # HYPERSHELLS: n:1", None, None),  # another word
-        (b'echo "a" # HYPERSHELL: n:1 # HYPERSHELL: m:2', b'echo "a"', b" n:1 # HYPERSHELL: m:2"),  # the first one counts
+        (
+            b'echo "a" # HYPERSHELL: n:1 # HYPERSHELL: m:2',
+            b'echo "a"',
+            b" n:1 # HYPERSHELL: m:2",
+        ),  # the first one counts
     ],
 )
 def test_a_marker_after_a_blank_and_outside_quotes_ends_the_command(
@@ -63,13 +69,18 @@ def test_a_megabyte_with_an_open_quote_is_judged_at_once() -> None:
         (b"flag:", (("flag", ""),)),
         (b"url:http://host:80/x", (("url", "http://host:80/x"),)),
         (b"a:null b:true c:false d:True", (("a", None), ("b", True), ("c", False), ("d", "True"))),
-        (b"a:-7 b:1.5 c:1e3 d:.5 e:1_000 f:0x10", (("a", -7), ("b", 1.5), ("c", 1000.0), ("d", 0.5), ("e", "1_000"), ("f", "0x10"))),
-        (b"big:99999999999999999999 huge:1e999 nan:nan", (("big", "99999999999999999999"), ("huge", "1e999"), ("nan", "nan"))),
+        (b"a:-7 b:1.5 c:1e3 d:.5", (("a", -7), ("b", 1.5), ("c", 1000.0), ("d", 0.5))),
+        (b"e:1_000 f:0x10", (("e", "1_000"), ("f", "0x10"))),
+        (
+            b"big:99999999999999999999 huge:1e999 nan:nan",
+            (("big", "99999999999999999999"), ("huge", "1e999"), ("nan", "nan")),
+        ),
         (b'a:"two words" b:"7"', (("a", "two words"), ("b", "7"))),
         ("k:\u00e4".encode(), (("k", "\u00e4"),)),
-        (b"group:3 priority:-2 cores:4 memory:1.5G timeout:1h30m", (("group", 3), ("priority", -2), ("cores", 4), ("memory", 1610612736), ("timeout", 5400.0))),
+        (b"group:3 priority:-2 cores:4", (("group", 3), ("priority", -2), ("cores", 4))),
+        (b"memory:1.5G timeout:1h30m", (("memory", 1610612736), ("timeout", 5400.0))),
     ],
-)  # fmt: skip
+)
 def test_tags_are_keys_with_coerced_values(text: bytes, tags: object) -> None:
     assert parse_tags(text) == tags
 
@@ -133,7 +144,8 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90.0), ("1.5s", 1.5), ("10m", 600.0), ("1h30m", 5400.0), ("2d", 172800.0), ("0.001", 0.001)]
+    ("text", "seconds"),
+    [("90", 90.0), ("1.5s", 1.5), ("10m", 600.0), ("1h30m", 5400.0), ("2d", 172800.0), ("0.001", 0.001)],
 )
 def test_a_duration_is_seconds_or_days_hours_minutes_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -182,13 +194,16 @@ def test_a_line_that_was_written_makes_the_same_task_again(
 
 @given(st.binary(max_size=60))
 def test_whatever_stands_behind_a_marker_is_tags_or_a_bad_tag(text: bytes) -> None:
-    try:
-        tags = parse_tags(text)
-    except TagError as exc:
-        assert str(exc)
-    else:
-        assert resolve(tags)
+    with contextlib.suppress(TagError):
+        assert len(resolve(parse_tags(text))) == 3
 
 
 def test_text_that_only_looks_like_a_value_stays_text() -> None:
-    assert [coerce(text) for text in ("1.2.3", "+", "e5", "1e", "--1", "truely")] == ["1.2.3", "+", "e5", "1e", "--1", "truely"]
+    assert [coerce(text) for text in ("1.2.3", "+", "e5", "1e", "--1", "truely")] == [
+        "1.2.3",
+        "+",
+        "e5",
+        "1e",
+        "--1",
+        "truely",
+    ]
