@@ -37,7 +37,7 @@ sort "$work/expected.txt" >"$work/expected.sorted"
 cmp "$work/found.sorted" "$work/expected.sorted"
 check "lines of output" "$files" "$(wc -l <"$work/sums.txt")"
 check "rows recorded" "$files" "$(hs task search -c)"
-check "of them with exit status 0" "$files" "$(hs task search -c -w exit_status==0)"
+check "of them with exit status 0" "$files" "$(hs task search -c -w 'exit_status == 0')"
 
 say "(cat some lines; echo false; echo 'exit 3') | hs-cluster -N $slots -f failed.txt"
 status=0
