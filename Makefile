@@ -48,7 +48,7 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --quiet
+	$(VENV)/bin/lint-imports
 
 bench: $(STAMP) tools
 	$(VENV)/bin/python tests/bench/run.py --rounds $(ROUNDS) $(if $(ROWS),--rows $(subst $(space),$(comma),$(strip $(ROWS))))
