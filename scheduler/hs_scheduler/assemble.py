@@ -6,8 +6,6 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
-import zmq
-
 from hs_common import __version__, limits
 from hs_common.clock import monotonic, wall
 from hs_common.config import load_settings
@@ -54,7 +52,6 @@ class Parts:
     store: Store
     core: SchedulerCore
     feed: Feed
-    context: "zmq.Context[Any]"
     link: Link
     report: Report
     joblog: JobLog | None
@@ -83,7 +80,6 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
     run_id = bytes.fromhex(run.get("id", "")) or bytes(16)
     store.open_run(run_id, run.get("settings", {}), wall())
     source = _open_source(options, store)
-    context = new_context()
     now = monotonic()
     core = SchedulerCore(
         identity=Identity(
@@ -107,8 +103,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
         store=store,
         core=core,
         feed=feed,
-        context=context,
-        link=Link(context, connection),
+        link=Link(new_context(), connection),
         report=report,
         joblog=JobLog(options.joblog, store) if options.joblog else None,
         control=Control(source),

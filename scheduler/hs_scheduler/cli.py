@@ -84,7 +84,6 @@ def _serve(options: "Options", report: "Report") -> int:
         end = SchedulerDaemon(parts).run()
         # The last acknowledgements leave before we say that we are done: then everybody else may end at once.
         parts.link.close(linger_ms=LAST_WORDS_MS)
-        parts.context.term()
         if options.failures or options.report_fd is None:
             write_failures(parts.store, options.failures or "/dev/stdout")
         if parts.joblog is not None:
