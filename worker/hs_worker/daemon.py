@@ -8,6 +8,7 @@
 The descriptors of ZeroMQ are edge-triggered: after anything was sent, or a wake-up, the socket is read until it has nothing more.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -114,6 +115,8 @@ class WorkerDaemon:
     def step(self, wait_max_s: float = 60.0) -> None:
         """Wait for something to happen, then act on it."""
         wait_s = min(wait_max_s, self._core.deadline() - monotonic(), self._reopen_at - monotonic())
+        if self._sent or self._executor.has_ended:
+            wait_s = 0.0
         ready = self._poller.poll(max(0.0, ceil(wait_s * 1000) / 1000))
         self._set_clock()
         listen = self._sent
@@ -127,6 +130,8 @@ class WorkerDaemon:
                 listen = True
             elif self._relay is not None and self._relay.owns(fd):
                 self._relay.handle(fd)
+        if self._executor.has_ended:
+            self._reap()
         now = monotonic()
         if now >= self._reopen_at:
             self._reopen()
@@ -171,8 +176,9 @@ class WorkerDaemon:
                 return
             if self._lingering and self._executor.strangers != strangers:
                 self._look_again()
-        # Not done yet, and the signal is spent: come back without waiting.
-        os.kill(os.getpid(), signal.SIGCHLD)
+        if not self._executor.has_ended:
+            # Not done yet, and the signal is spent: come back without waiting.
+            os.kill(os.getpid(), signal.SIGCHLD)
 
     def _look_again(self) -> None:
         self._executor.forget_snapshot()
@@ -238,7 +244,9 @@ class WorkerDaemon:
             case events.Leave(refused):
                 self._status = EXIT_REFUSED if refused else 0
             case events.Note(level, event, keys):
-                getattr(self._log, level)(event, **keys)
+                # The first line imports the logger, which a host without free descriptors cannot.
+                with contextlib.suppress(OSError, ImportError):
+                    getattr(self._log, level)(event, **keys)
 
     def _send(self, message: Message, answers: list[Event]) -> None:
         if type(message) is Result:

@@ -36,6 +36,10 @@ class Executor(Protocol):
     strangers: int
     """Children reaped that were no task's first process."""
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is something to reap of which no signal tells."""
+
     def spawn(self, effect: Spawn) -> int:
         """Start a task; return 0, or the errno of what prevented it."""
 
@@ -98,6 +102,11 @@ class Processes:
             "setsigdef": [signal.SIGPIPE, signal.SIGXFSZ],
             "setsigmask": [],
         }
+
+    @property
+    def has_ended(self) -> bool:
+        """Return False: SIGCHLD tells."""
+        return False
 
     def spawn(self, effect: Spawn) -> int:
         """Start a task; return 0, or the errno of what prevented it."""
@@ -229,6 +238,11 @@ class NullExecutor:
     def __init__(self) -> None:
         self.strangers = 0
         self._ended: list[Exit] = []
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether anything was spawned since the last call of `reap`."""
+        return bool(self._ended)
 
     def spawn(self, effect: Spawn) -> int:
         """Let it have ended."""
