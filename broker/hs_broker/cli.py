@@ -87,6 +87,8 @@ def serve_lifeline(settings: Settings) -> None:
     context = new_context()
     authenticator = Authenticator(context, server)
     serve(settings, router(context, server), authenticator, lifeline)
+    if lifeline.ended:
+        _remove_sockets(server.endpoints)
 
 
 def serve(settings: Settings, bound: Router, authenticator: Authenticator, lifeline: Lifeline | None) -> None:
@@ -96,6 +98,17 @@ def serve(settings: Settings, bound: Router, authenticator: Authenticator, lifel
     signals = SignalPipe([signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     log.info("broker.started", endpoints=" ".join(bound.bound))
     BrokerDaemon(core, bound, authenticator, signals=signals, lifeline=lifeline).run()
+
+
+def _remove_sockets(endpoints: tuple[str, ...]) -> None:
+    """Remove what hs-cluster made for us to listen in, in case it was killed: nobody else is left to do so."""
+    for endpoint in endpoints:
+        if endpoint.startswith("ipc://"):
+            path = endpoint.removeprefix("ipc://")
+            with contextlib.suppress(OSError):  # it was not killed, and was faster
+                os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(path))
 
 
 def raise_descriptor_limit() -> None:

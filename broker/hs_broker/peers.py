@@ -71,6 +71,8 @@ class Peer:
     token: bytes = b""
     """Of its session; b"" while it has none."""
     worker: Worker | None = None
+    credit_told: int = -1
+    """To a scheduler, in its session."""
     superseded: bool = False
     """It was the scheduler until another one came."""
     banned: bool = False

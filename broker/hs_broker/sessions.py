@@ -123,6 +123,8 @@ class Sessions:
             worker.heard_at = self.now
         elif peer.role == "scheduler":
             self.scheduler = peer
+            peer.credit_told = -1
+            self._workers.touched = True
         else:
             self._controls += 1
         self.send(peer, messages.Welcome(session=peer.token, broker=self._broker, epoch=self.epoch))

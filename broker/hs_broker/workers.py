@@ -104,6 +104,8 @@ class Workers:
         """They have credit, but nothing in the backlog fitted them: not looked at again until something has changed."""
         self.credit = 0
         """Of all, tasks."""
+        self.touched = False
+        """Something changed since bundles were last given out."""
 
     def __len__(self) -> int:
         """Return how many are known."""
@@ -128,6 +130,7 @@ class Workers:
 
     def remove(self, worker: Worker) -> tuple[int, ...]:
         """Forget a worker; return the bundles that it had."""
+        self.touched = True
         self.withdraw(worker)
         bundles = worker.bundles()
         for bundle in bundles:
@@ -189,6 +192,7 @@ class Workers:
 
     def offer(self, worker: Worker) -> None:
         """Put it at the end of the ring where it belongs now."""
+        self.touched = True
         self.withdraw(worker)
         if worker.free() > 0:
             (self._idle if worker.held < worker.slots else self._spare)[worker] = None
