@@ -198,7 +198,7 @@ def _say_how_it_ended(
     if left and (finish.status > 1 or not asked.quiet):
         terminal.say(left)
     if not asked.quiet and (finish.status <= 1 or cluster.totals.done):
-        terminal.say(summary.summary(cluster.totals, elapsed_s=elapsed_s, slots=cluster.slots))
+        terminal.say(summary.summary(cluster.totals, elapsed_s=elapsed_s, slots=cluster.slots or asked.slots))
 
 
 def close_gaps() -> None:

@@ -54,7 +54,7 @@ def summary(totals: Totals, *, elapsed_s: float, slots: int) -> str:
         duration_text(elapsed_s),
         f"{rate:.{0 if rate >= 10 else 1}f} tasks/s",  # noqa: PLR2004 - two digits are enough
     ]
-    if slots and totals.busy_s and elapsed_s > 0:
+    if slots and totals.done and elapsed_s > 0:
         parts.append(f"{min(1.0, totals.busy_s / (slots * elapsed_s)):.0%} of {_count(slots, 'slot')} used")
     return ", ".join(parts)
 

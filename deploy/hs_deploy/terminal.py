@@ -20,6 +20,7 @@ class Terminal:
         """Whether stderr is a terminal that can show a progress line."""
         self.out_is_terminal = os.isatty(1)
         self._progress: Progress | None = None
+        self._mid_line = False  # the last that a task wrote to the terminal ends without newline
 
     def begin_progress(self) -> None:
         """Show the progress line from now on."""
@@ -35,15 +36,18 @@ class Terminal:
     def write_out(self, text: bytes) -> None:
         """Write what tasks wrote to their stdout, whole lines."""
         self._hide()
+        self._mid_line = self.wants_progress and not text.endswith(b"\n")
         self.out.write(text)
 
     def write_err(self, text: bytes) -> None:
         """Write what tasks or daemons wrote to their stderr, whole lines."""
         self._hide()
+        self._mid_line = self.wants_progress and not text.endswith(b"\n")
         self.err.write(text)
 
     def say(self, text: str) -> None:
         """Write a line of our own."""
+        self._end_line()
         self.write_err(f"hs-cluster: {text}\n".encode(errors="backslashreplace"))
 
     def update(self, totals: "Totals", now: float) -> None:
@@ -54,11 +58,18 @@ class Terminal:
     def draw(self, now: float) -> None:
         """Draw the progress line where it is due."""
         if self._progress is not None:
+            self._end_line()
             self._progress.draw(now)
 
     def deadline(self) -> float | None:
         """When to call `draw` next, or None: when something happens."""
         return None if self._progress is None else self._progress.deadline()
+
+    def _end_line(self) -> None:
+        """Go to a new line, so that what a task left unfinished is not erased."""
+        if self._mid_line:
+            self._mid_line = False
+            self.err.write(b"\n")
 
     def _hide(self) -> None:
         if self._progress is not None:

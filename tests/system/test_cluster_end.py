@@ -1,0 +1,172 @@
+"""How a run ends when it cannot go on, and what it says."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import pytest
+from tests.faults.home import Home
+from tests.faults.processes import daemon, until
+
+pytestmark = pytest.mark.system
+
+
+def test_the_summary_is_one_line_on_stderr(home: Home) -> None:
+    """Tasks, failures, retries, time, rate, use."""
+    done = home.run("hs-cluster", "-N2", "-r1", stdin=b"true\nfalse\n")
+
+    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode == 1
+    assert line.startswith("hs-cluster: 2 tasks, 1 failed, 1 retried, ")
+    assert "tasks/s" in line
+    assert "2 slots used" in line
+
+
+def test_quiet_says_nothing_when_there_is_nothing_to_say(home: Home) -> None:
+    """The status says it."""
+    done = home.run("hs-cluster", "-q", stdin=b"true\nfalse\n")
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+
+
+def test_a_run_leaves_its_database_and_nothing_else(home: Home) -> None:
+    """No copy of the input, no socket, no lock; `latest` leads to it."""
+    home.run("hs-cluster", stdin=b"true\n" * 50)
+
+    (run,) = os.listdir(os.path.join(home.site, "runs"))
+    assert os.path.realpath(os.path.join(home.site, "latest")) == os.path.join(home.site, "runs", run)
+    assert [name for name in os.listdir(os.path.join(home.site, "runs", run)) if name != "tasks.db.lock"] == [
+        "tasks.db"
+    ]
+    assert home.leftovers() == []
+
+
+def test_without_a_database_nothing_is_kept(home: Home) -> None:
+    """Not even a folder."""
+    done = home.run("hs-cluster", "--no-db", stdin=b"echo one\nfalse\n")
+
+    assert (done.returncode, done.stdout) == (1, b"one\n")
+    assert [name for _, _, files in os.walk(home.site) for name in files] == []
+    assert home.leftovers() == []
+
+
+def test_a_database_that_was_named_is_used_and_latest_finds_it(home: Home) -> None:
+    """Under the one name, wherever it is."""
+    done = home.run("hs-cluster", "--database", "my.db", stdin=b"true\n")
+
+    assert done.returncode == 0
+    assert os.path.realpath(os.path.join(home.site, "latest", "tasks.db")) == home.path("my.db")
+
+
+def test_a_taken_port_is_status_3(home: Home) -> None:
+    """It was asked for, so another would be of no use."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = home.run("hs-cluster", "-H", "127.0.0.1", "-p", str(port), stdin=b"echo ran\n")
+
+    assert (done.returncode, done.stdout) == (3, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert f"port {port} is taken" in line
+    assert home.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-H", "192.0.2.1"], b"192.0.2.1"),
+        (["--shell", "/no/such/shell"], b"/no/such/shell"),
+        (["-f", "/no/such/folder/f"], b"/no/such/folder/f"),
+        (["--joblog", "/no/such/folder/j"], b"/no/such/folder/j"),
+        (["-e", "/"], b"-e"),
+        (["--database", "/no/such/folder/db"], b"/no/such/folder"),
+        (["-q", "-v"], b"-q and -v"),
+        (["-W", "soon"], b"soon"),
+        (["."], b"folder"),
+        (["--num-threads", "4"], b"-N"),
+        (["--restart-everything"], b"--restart-everything"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_misuse_is_one_line_and_nothing_is_made(home: Home, options: list[str], said: bytes) -> None:
+    """Status 2 before anything starts."""
+    done = home.run("hs-cluster", *options, stdin=b"echo ran\n")
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+    assert not os.path.exists(os.path.join(home.site, "latest"))
+
+
+@pytest.mark.parametrize("name", ["broker", "scheduler", "guardian"])
+def test_a_daemon_that_dies_again_and_again_is_status_3(home: Home, name: str) -> None:
+    """Within seconds, with the reason; what is left is said."""
+    home.write("tasks", b"touch started; sleep 600\n" * 3)
+    cluster = home.start("hs-cluster", "tasks", stderr=subprocess.PIPE)
+    assert until(lambda: os.path.exists(home.path("started")), 20)
+
+    killed: set[int] = set()
+
+    def kill_it() -> bool:
+        pid = daemon(cluster.pid, name)
+        if pid is not None and pid not in killed:
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+        return cluster.poll() is not None
+
+    assert until(kill_it, 60, poll_s=0.005)
+    _, err = cluster.communicate()
+
+    program = {"guardian": "hs-worker"}.get(name, f"hs-{name}")
+    assert cluster.returncode == 3
+    assert f"{program} ended 11 times with no task finished in between".encode() in err
+    assert b"was killed by SIGKILL" in err
+    assert b"3 tasks left in " in err
+    assert home.leftovers() == []
+
+
+def test_without_a_database_a_dead_scheduler_is_the_end(home: Home) -> None:
+    """It says how many were not finished."""
+    home.write("tasks", b"touch started; sleep 600\n" * 3)
+    cluster = home.start("hs-cluster", "tasks", "--no-db", stderr=subprocess.PIPE)
+    assert until(lambda: os.path.exists(home.path("started")), 20)
+    pid = daemon(cluster.pid, "scheduler")
+    assert pid is not None
+
+    os.kill(pid, signal.SIGKILL)
+    _, err = cluster.communicate(timeout=20)
+
+    assert cluster.returncode == 3
+    assert b"3 tasks were not finished" in err
+    assert home.leftovers() == []
+
+
+def test_two_schedulers_never_share_a_database(home: Home) -> None:
+    """The second is told who owns it."""
+    home.write("tasks", b"touch started; until [ -e go ]; do sleep 0.05; done\n")
+    first = home.start("hs-cluster", "tasks", "--database", "my.db")
+    assert until(lambda: os.path.exists(home.path("started")), 20)
+    owner = daemon(first.pid, "scheduler")
+
+    second = home.run("hs-cluster", "--database", "my.db", stdin=b"echo ran\n")
+    home.write("go", b"")
+
+    assert (second.returncode, second.stdout) == (3, b"")
+    assert str(owner).encode() in second.stderr
+    assert first.wait(20) == 0
+
+
+def test_what_was_asked_for_is_recorded_with_the_run(home: Home) -> None:
+    """So that the run can be continued from anywhere."""
+    import sqlite3  # noqa: PLC0415
+
+    home.run("hs-cluster", "-N3", "-t", "echo {}", "-r2", "-W", "9", "-f", "failed", stdin=b"x\n")
+
+    with sqlite3.connect(os.path.join(home.site, "latest", "tasks.db")) as database:
+        ((settings,),) = database.execute("SELECT settings FROM run")
+    database.close()
+    recorded = json.loads(settings)
+    expected = {"num_tasks": 3, "template": "echo {}", "max_retries": 2, "task_timeout": 9.0}
+    assert recorded | expected == recorded
+    assert recorded["failures"] == home.path("failed")

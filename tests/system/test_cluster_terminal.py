@@ -1,0 +1,134 @@
+"""A run at a terminal: the progress line, and tasks' output that never mixes with it."""
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+
+import pytest
+from tests.faults.home import Home
+
+pytestmark = pytest.mark.system
+
+SILENT_S = 20
+"""A terminal that shows nothing for so long belongs to a run that hangs."""
+
+LINE = re.compile(rb"(\d+)/(\d+|\?)  (\d+) failed  (\d+) running")
+
+
+def at_a_terminal(home: Home, *argv: str, out_too: bool = True) -> tuple[int, bytes, bytes]:
+    """Run with stderr (and stdout) on a terminal; return status, what the terminal got, what stdout got."""
+    ours, theirs = pty.openpty()
+    process = home.start(
+        *argv,
+        stdin=theirs,
+        stdout=theirs if out_too else subprocess.PIPE,
+        stderr=theirs,
+        env={"TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
+        while select.select([ours], [], [], SILENT_S)[0]:
+            shown += os.read(ours, 65536)
+    os.close(ours)
+    out = process.stdout.read() if process.stdout else b""
+    return process.wait(5), shown, out
+
+
+def screen(shown: bytes) -> list[bytes]:
+    """Return the lines that stand on the screen at the end: what was erased is gone."""
+    lines = [line.rpartition(b"\x1b[2K")[2].rpartition(b"\r")[2] for line in shown.replace(b"\r\n", b"\n").split(b"\n")]
+    return [line for line in lines if line]
+
+
+def test_a_progress_line_counts_and_leaves_no_trace(home: Home) -> None:
+    """While it runs: done, failed, running. At the end: the tasks' lines and the summary."""
+    home.write("tasks", b"sleep 0.3; echo one\nsleep 0.6; false\nsleep 0.9; echo three >&2\n")
+
+    status, shown, _ = at_a_terminal(home, "hs-cluster", "tasks", "-N3")
+
+    seen = [tuple(map(int, found.groups())) for found in LINE.finditer(shown) if found[2] != b"?"]
+    assert status == 1
+    assert (2, 3, 1, 1) in seen
+    assert screen(shown)[:2] == [b"one", b"three"]
+    assert screen(shown)[2].startswith(b"hs-cluster: 3 tasks, 1 failed")
+    assert len(screen(shown)) == 3
+
+
+def test_an_unfinished_line_of_a_task_is_not_overwritten(home: Home) -> None:
+    """It has no newline, so the progress line would begin right after it."""
+    home.write("tasks", b"printf unfinished; sleep 0.5; printf ' business'\n")
+
+    _, shown, _ = at_a_terminal(home, "hs-cluster", "tasks")
+
+    assert screen(shown)[0] == b"unfinished business"
+
+
+def test_stdout_that_is_no_terminal_gets_tasks_output_only(home: Home) -> None:
+    """`hs-cluster tasks >file` at a terminal shows progress there."""
+    home.write("tasks", b"sleep 0.4; echo one\n")
+
+    status, shown, out = at_a_terminal(home, "hs-cluster", "tasks", out_too=False)
+
+    assert (status, out) == (0, b"one\n")
+    assert LINE.search(shown)
+
+
+@pytest.mark.parametrize("quiet", [["-q"], ["--quiet"]])
+def test_quiet_shows_no_progress(home: Home, quiet: list[str]) -> None:
+    """Only what tasks say."""
+    home.write("tasks", b"sleep 0.4; echo one\n")
+
+    _, shown, _ = at_a_terminal(home, "hs-cluster", "tasks", *quiet)
+
+    assert shown == b"one\r\n"
+
+
+def test_no_input_at_a_terminal_is_the_usage(home: Home) -> None:
+    """Rather than a program that seems to hang."""
+    status, shown, _ = at_a_terminal(home, "hs-cluster")
+
+    assert status == 2
+    assert b"Usage: hs-cluster [OPTIONS] [FILE]" in shown
+
+
+def test_a_long_output_at_a_terminal_arrives_whole(home: Home) -> None:
+    """A terminal is slower than the tasks: they wait, nothing is dropped."""
+    home.write("tasks", b"seq 1 20000\n" * 2)
+
+    _, shown, _ = at_a_terminal(home, "hs-cluster", "tasks", "-N1")
+
+    numbers = [line for line in screen(shown) if line.isdigit()]
+    assert numbers == [b"%d" % i for i in range(1, 20001)] * 2
+
+
+def test_a_closed_terminal_is_a_hangup(home: Home) -> None:
+    """The kernel says SIGHUP: the run drains; that nobody reads any more harms nobody."""
+    home.write("tasks", b"touch started; until [ -e go ]; do sleep 0.05; done; touch finished\n")
+    pid, ours = pty.fork()
+    if not pid:
+        os.chdir(home.folder)
+        os.execve(_program(home), ["hs-cluster", "tasks"], home.env | {"TERM": "xterm"})
+    from tests.faults.processes import until  # noqa: PLC0415
+
+    assert until(lambda: os.path.exists(home.path("started")), 20)
+    os.close(ours)
+    home.write("go", b"")
+
+    _, status = os.waitpid(pid, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    assert os.path.exists(home.path("finished"))
+    assert home.leftovers() == []
+
+
+def _program(home: Home) -> str:
+    import shutil  # noqa: PLC0415
+
+    path = shutil.which("hs-cluster", path=home.env["PATH"])
+    assert path is not None
+    return path
