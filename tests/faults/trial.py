@@ -1,6 +1,5 @@
 """One trial: a whole hs-cluster run of deterministic tasks, disturbed at a moment that a seed decides, then judged."""
 
-import json
 import os
 import random
 import signal
@@ -14,6 +13,9 @@ from tests.faults.campaigns import SLOTS, Campaign
 from tests.faults.home import Home
 from tests.faults.oracle import MODULUS, Allowance, Evidence, Row, Verdict, judge, read_ledger
 from tests.faults.processes import daemon, descendants, ended_within, kill, until
+
+from hs_scheduler import schema
+from hs_scheduler.store import State
 
 TASKS = 5_000
 
@@ -126,7 +128,7 @@ class _Run:
         if plan.no_db:
             options.append("--no-db")
         else:
-            install_audit(home, self._database)
+            install_audit(self._database)
             options += ["--database", self._database]
         if not plan.piped:
             options.append(home.write("tasks.txt", b"".join(self._lines)))
@@ -166,7 +168,7 @@ class _Run:
         return Evidence(
             tasks=self._tasks,
             ledger=read_ledger(home.read("ledger")),
-            rows=read_rows(home, self._database) if with_rows else None,
+            rows=read_rows(self._database) if with_rows else None,
             applied=read_audit(self._database) if with_rows else {},
             failures=home.read("failed").splitlines() if plan.campaign.finishes else None,
             exit_status=status,
@@ -211,15 +213,14 @@ class _Run:
         return 1
 
 
-def install_audit(home: Home, database: str) -> None:
+def install_audit(database: str) -> None:
     """Make the database, and a trigger in it that counts each time a row reaches an end: a primary key hides overwrites."""
-    made = home.run("hs", "submit", "-f", "-", "--database", database)
-    assert made.returncode == 0, made.stderr.decode(errors="replace")
-    with closing(sqlite3.connect(database)) as db:
-        db.executescript(
-            "CREATE TABLE audit (row INTEGER NOT NULL);"
-            "CREATE TRIGGER audit AFTER UPDATE OF state ON task WHEN NEW.state >= 3"
-            " BEGIN INSERT INTO audit VALUES (NEW.row); END;"
+    with closing(sqlite3.connect(database, isolation_level=None)) as db:
+        schema.migrate(db, database, time.time())
+        db.execute("CREATE TABLE audit (row INTEGER NOT NULL)")
+        db.execute(
+            f"CREATE TRIGGER audit AFTER UPDATE OF state ON task WHEN NEW.state >= {State.DONE:d}"
+            " BEGIN INSERT INTO audit VALUES (NEW.row); END"
         )
 
 
@@ -230,11 +231,10 @@ def read_audit(database: str) -> dict[int, int]:
         return {int(args): count for args, count in db.execute(query)}
 
 
-def read_rows(home: Home, database: str) -> list[Row]:
-    """Return the rows as the user's own command shows them."""
-    fields = ("args", "state", "exit_status", "dispatch")
-    found = home.run("hs", "task", "search", *fields, "--json", "--database", database)
-    assert found.returncode == 0, found.stderr.decode(errors="replace")
-    return [
-        Row(int(row["args"]), row["state"], row["exit_status"], row["dispatch"]) for row in json.loads(found.stdout)
-    ]
+def read_rows(database: str) -> list[Row]:
+    """Return the rows as they stand in the database: no code of ours between them and the judge."""
+    query = "SELECT CAST(args AS TEXT), state, exit_status, dispatch FROM task"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+        return [
+            Row(int(args), State(state).name, status, dispatch) for args, state, status, dispatch in db.execute(query)
+        ]
