@@ -234,11 +234,11 @@ class FileSource:
 class StreamSource:
     """A pipe, a FIFO or a device, read as it comes."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, tags: Tags = ()) -> None:
         """Read `fd`, which stays as it is: making it non-blocking would reach its producer too (a terminal)."""
         self.fd = fd
         self.path = f"<descriptor {fd}>"
-        self._lines = Lines()
+        self._lines = Lines(tags=tags)
         self._eof = False
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
@@ -314,7 +314,7 @@ def open_file(path: str) -> FileSource:
 
     """
     fd = _open(path)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    if not is_regular(fd):
         os.close(fd)
         raise RefusedError(f"input {path}: is no regular file")
     return FileSource(fd, path)
@@ -372,13 +372,18 @@ def check_file(path: str) -> None:
     """
     fd = _open(path)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        if not is_regular(fd):
             return
         _check_tags(fd, path)
     except OSError as exc:
         raise RefusedError(f"input {path}: {exc.strerror}") from exc
     finally:
         os.close(fd)
+
+
+def is_regular(fd: int) -> bool:
+    """Whether a descriptor is a regular file: then it is read by offset."""
+    return stat.S_ISREG(os.fstat(fd).st_mode)
 
 
 def _open(path: str) -> int:

@@ -1,0 +1,209 @@
+"""`hs submit`: tasks into a database that nobody owns at this moment. Accepted means committed."""
+
+import os
+import select
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hs_common import limits
+from hs_common.errors import RefusedError
+
+if TYPE_CHECKING:
+    from hs_scheduler.source import FileSource, StreamSource
+    from hs_scheduler.sqlite import SqliteStore
+    from hs_scheduler.tags import Tags
+
+LINES_AT_ONCE = 10_000
+BYTES_AT_ONCE = 4 * limits.MIB
+
+PAUSE_MS = 100
+"""A stream that pauses longer gives the database free until more comes."""
+
+EXAMPLES = """\b
+Examples:
+  hs submit -- convert a.png a.jpg        prints the id of the task
+  hs submit -f tasks.txt -t kind:train    prints how many there were
+  seq 100 | hs submit -f - --template 'echo {}'
+"""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.argument("args", nargs=-1, metavar="[-- ARGS...]")
+@click.option("-f", "--file", metavar="FILE", help="Lines of this file; - is stdin.")
+@click.option(
+    "-t", "--tag", "tags", multiple=True, metavar="TAG", help="KEY:VALUE for each task; a line's own tags win."
+)
+@click.option("--template", metavar="CMD", help="What to run for the args, instead of the worker's own template.")
+@click.option("-g", "--group", metavar="GROUP", help="A group is run after those with a lower number.  [0]")
+@click.option("--priority", metavar="INT", help="Higher goes first inside its group.  [0]")
+@click.option("--cores", metavar="NUM", help="Cores that each task needs.")
+@click.option("--memory", metavar="SIZE", help="Memory that each task needs, as 512M or 4G.")
+@click.option("-W", "--task-timeout", "timeout", metavar="SEC", help="Time limit of each task, seconds.")
+@click.option("--database", metavar="PATH", help="Into this SQLite file.  [the standing queue]")
+def submit(args: tuple[str, ...], file: str | None, tags: tuple[str, ...], template: str | None,
+           database: str | None, **fields: str | None) -> None:  # fmt: skip
+    """Add tasks: the lines of a file or of stdin, or one command (one ARG as it stands, several quoted and joined)."""
+    if bool(args) == bool(file):
+        raise RefusedError("what is to be submitted? Give either -f FILE or -- ARGS...")
+    # Only now: --help needs none of this.
+    from hs_scheduler.commands.location import to_write  # noqa: PLC0415
+
+    given = _given(tags, fields)
+    line = _line(args) if args else b""
+    source = _source(file, given) if file else None
+    path, standing = to_write(database)
+    submission = Submission(path, os.fsencode(template or ""))
+    if source is None:
+        answer = submission.one(line, given)
+    else:
+        answer = str(submission.all_of(source))
+    if standing:
+        from hs_common import site  # noqa: PLC0415
+
+        site.set_latest(os.path.dirname(path))
+    click.echo(answer)
+
+
+class Submission:
+    """What goes into one database, with one template.
+
+    Args:
+        path: The database.
+        template: b"": the worker's own.
+
+    """
+
+    def __init__(self, path: str, template: bytes) -> None:
+        self._path = path
+        self._template = template
+        self._cwd = os.getcwdb()
+        self._rejected = 0
+
+    def one(self, args: bytes, tags: "Tags") -> str:
+        """Add a single task and return its id.
+
+        Raises:
+            StoppedError: The database is owned by another process, or cannot be written.
+
+        """
+        from hs_scheduler.fields import uuid_text  # noqa: PLC0415
+        from hs_scheduler.store import NewTask  # noqa: PLC0415
+        from hs_scheduler.tags import resolve  # noqa: PLC0415
+
+        store = self._open()
+        try:
+            with store.transaction():
+                (uid,) = self._add(store, [NewTask(args, *resolve(tags), "")])
+        finally:
+            store.close()
+        return uuid_text(uid)
+
+    def all_of(self, source: "FileSource | StreamSource") -> int:
+        """Add every line, and return how many there were: those of a file together or not at all, a stream's as they come.
+
+        Raises:
+            StoppedError: As above; how many of a stream were accepted is said on stderr.
+
+        """
+        count = 0
+        try:
+            if source.state() is not None:
+                count = self._batch(source, whole=True)
+            while not source.ended:
+                select.select([source.fd], [], [])
+                count += self._batch(source, whole=False)
+        except BaseException:
+            if count:
+                click.echo(f"{count} tasks were accepted before it ended", err=True)
+            raise
+        if self._rejected:
+            click.echo(f"{self._rejected} of {count} lines can never run: they are recorded as REJECTED", err=True)
+        return count
+
+    def _batch(self, source: "FileSource | StreamSource", *, whole: bool) -> int:
+        """Open the database for what can be read now; `whole`: in one transaction, to the end."""
+        lines = source.read(LINES_AT_ONCE, BYTES_AT_ONCE)
+        if not lines:
+            return 0
+        store = self._open()
+        count = 0
+        try:
+            while lines:
+                with store.transaction():
+                    while lines:
+                        count += len(self._add(store, lines))
+                        lines = source.read(LINES_AT_ONCE, BYTES_AT_ONCE) if whole else []
+                if not whole and select.select([source.fd], [], [], PAUSE_MS / 1000)[0]:
+                    lines = source.read(LINES_AT_ONCE, BYTES_AT_ONCE)
+        finally:
+            store.close()
+        return count
+
+    def _open(self) -> "SqliteStore":
+        from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415
+
+        return SqliteStore(self._path, program="hs submit", brief=True)
+
+    def _add(self, store: "SqliteStore", lines: list[Any]) -> list[bytes]:
+        from hs_common.clock import wall  # noqa: PLC0415
+        from hs_common.tasks import Detail  # noqa: PLC0415
+
+        if self._template:
+            none = Detail(0.0, 0, 0, (), b"")
+            lines = [line._replace(detail=(line.detail or none)._replace(template=self._template)) for line in lines]
+        self._rejected += sum(bool(line.rejected) for line in lines)
+        return [task.uid for task in store.add(lines, [0] * len(lines), self._cwd, wall())]
+
+
+def _given(tags: tuple[str, ...], fields: dict[str, str | None]) -> "Tags":
+    """Return the tags and fields that the options set for every task.
+
+    Raises:
+        RefusedError: One of them makes no sense.
+
+    """
+    from hs_scheduler.tags import TagError, parse_tag  # noqa: PLC0415
+
+    texts = [*tags, *(f"{name}:{value}" for name, value in fields.items() if value is not None)]
+    try:
+        return tuple(dict(parse_tag(text) for text in texts).items())
+    except TagError as exc:
+        raise RefusedError(str(exc)) from exc
+
+
+def _line(args: tuple[str, ...]) -> bytes:
+    """Return the command line of a single task.
+
+    Raises:
+        RefusedError: It has no place on one line.
+
+    """
+    line = os.fsencode(args[0] if len(args) == 1 else shlex.join(args))
+    if b"\n" in line:
+        raise RefusedError("a task is one line: put a command of several lines into a script")
+    if not line.strip():
+        raise RefusedError("an empty command is no task")
+    if len(line) > limits.LINE_BYTES_MAX:
+        raise RefusedError(f"a command of {len(line)} bytes is over {limits.LINE_BYTES_MAX}: put it into a script")
+    return line
+
+
+def _source(file: str, tags: "Tags") -> "FileSource | StreamSource":
+    """Open the input.
+
+    Raises:
+        RefusedError: It cannot be read, or has a bad tag.
+
+    """
+    from hs_scheduler.source import FileSource, StreamSource, check_file, is_regular  # noqa: PLC0415
+
+    if file == "-":
+        if sys.stdin is None or sys.stdin.closed:
+            raise RefusedError("stdin is closed: nothing to submit")
+        return StreamSource(0, tags)
+    check_file(file)
+    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    return FileSource(fd, file, tags=tags) if is_regular(fd) else StreamSource(fd, tags)

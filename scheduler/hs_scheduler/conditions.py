@@ -1,0 +1,158 @@
+"""Conditions on tasks: the text that users type, checked and turned into SQL with parameters.
+
+    exit_status >= 3      args ~ ^echo      state == DONE      submit_time > 2026-01-31T12:00      reason == null
+
+A field without value satisfies `== null` and nothing else.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hs_common.errors import RefusedError
+from hs_scheduler.fields import BY_NAME, Field, shown
+from hs_scheduler.statements import FAILED
+from hs_scheduler.store import State
+from hs_scheduler.tags import TagError, parse_tag
+
+_CONDITION = r"\s*(\w+)\s*(==|!=|>=|<=|>|<|~|=)\s*(.*?)\s*"
+_ORDERED = ("integer", "real", "time")
+
+
+class Condition(NamedTuple):
+    """A condition as SQL."""
+
+    sql: str
+    values: tuple[Any, ...]
+    function: Callable[[Any], bool] | None = None
+    """What `{function}` in `sql` calls with a raw value."""
+
+
+FAILED_ONLY = Condition(FAILED, ())
+SUCCEEDED_ONLY = Condition(f"task.state = {State.DONE:d} AND NOT {FAILED}", ())
+COMPLETED_ONLY = Condition(f"task.state >= {State.DONE:d}", ())
+REMAINING_ONLY = Condition(f"task.state < {State.DONE:d}", ())
+
+
+def field_named(name: str) -> Field:
+    """Return the public field of that name.
+
+    Raises:
+        RefusedError: There is none.
+
+    """
+    if name not in BY_NAME:
+        raise RefusedError(f"there is no field {name}: the fields are {' '.join(BY_NAME)}")
+    return BY_NAME[name]
+
+
+def parse_condition(text: str) -> Condition:
+    """Return what a `-w` asks for.
+
+    Raises:
+        RefusedError: What in it makes no sense.
+
+    """
+    match = re.fullmatch(_CONDITION, text, re.DOTALL)
+    if match is None or match[2] == "=":
+        raise RefusedError(f"condition {text!r}: is not FIELD OPERATOR VALUE with one of == != > >= < <= ~")
+    name, operator, value = match.groups()
+    field = field_named(name)
+    if not value:
+        raise RefusedError(f"condition {text!r}: has no value")
+    if operator == "~":
+        return _matching(field, value, text)
+    if value == "null":
+        if operator not in ("==", "!="):
+            raise RefusedError(f"condition {text!r}: null is neither more nor less than anything")
+        return Condition(f"{field.sql} IS {'' if operator == '==' else 'NOT '}NULL", ())
+    if field.kind == "json":
+        raise RefusedError(f"condition {text!r}: tags are asked for with -t KEY:VALUE")
+    if operator not in ("==", "!=") and field.kind in ("state", "uuid"):
+        raise RefusedError(f"condition {text!r}: {field.name} has no order, only == and != make sense")
+    return Condition(f"{field.sql} {operator} ?", (_value(field, value, text),))
+
+
+def tagged(text: str) -> Condition:
+    """Return the condition of a `-t`: KEY (with any value) or KEY:VALUE.
+
+    Raises:
+        RefusedError: It is no tag.
+
+    """
+    try:
+        key, value = parse_tag(text)
+    except TagError as exc:
+        raise RefusedError(f"bad tag {exc}") from exc
+    if key in ("group", "priority", "cores", "memory", "timeout"):
+        raise RefusedError(f"{key} is a field, no tag: use -w '{key} == ...'")
+    # The key's characters were checked: none of them means anything inside these quotes.
+    path = f'$."{key}"'
+    kind = "json_type(task.tag, ?)"
+    if ":" not in text:
+        return Condition(f"{kind} IS NOT NULL", (path,))
+    if value is None or isinstance(value, bool):
+        return Condition(f"{kind} = ?", (path, "null" if value is None else str(value).lower()))
+    kinds = "'text'" if isinstance(value, str) else "'integer', 'real'"
+    return Condition(f"{kind} IN ({kinds}) AND json_extract(task.tag, ?) = ?", (path, path, value))
+
+
+def in_group(group: int) -> Condition:
+    """Return the condition of a `-g`."""
+    return Condition('task."group" = ?', (group,))
+
+
+def _matching(field: Field, value: str, text: str) -> Condition:
+    try:
+        if field.kind == "bytes":
+            in_bytes = re.compile(os.fsencode(value))
+            return Condition(
+                f"{{function}}({field.sql})", (), lambda raw: bool(raw is not None and in_bytes.search(raw))
+            )
+        pattern = re.compile(value)
+    except re.error as exc:
+        raise RefusedError(f"condition {text!r}: {value!r} is no regular expression: {exc}") from exc
+    return Condition(
+        f"{{function}}({field.sql})",
+        (),
+        lambda raw: bool(raw is not None and pattern.search(raw if field.kind == "json" else str(shown(field, raw)))),
+    )
+
+
+def _value(field: Field, value: str, text: str) -> Any:  # noqa: ANN401 - what the column holds
+    try:
+        match field.kind:
+            case "integer":
+                return int(value)
+            case "real":
+                return float(value)
+            case "time":
+                return _instant(value)
+            case "uuid":
+                raw = bytes.fromhex(value.replace("-", ""))
+                return raw if len(raw) == 16 else _no(f"{value} has not 32 digits")  # noqa: PLR2004 - a UUID
+            case "state":
+                return State[value.upper()].value
+            case "bytes":
+                return os.fsencode(value)
+    except (ValueError, KeyError, OverflowError) as exc:
+        expected = {"state": f"one of {' '.join(State.__members__)}", "time": "a time such as 2026-01-31T12:00:00Z"}
+        what = expected.get(field.kind, f"{'an' if field.kind[0] in 'aeiou' else 'a'} {field.kind}")
+        raise RefusedError(f"condition {text!r}: {value!r} is not {what}") from exc
+    return value
+
+
+def _instant(value: str) -> float:
+    """Return seconds since the epoch; a time without zone is UTC, as everything that we show."""
+    try:
+        return float(value)
+    except ValueError:
+        from datetime import UTC, datetime  # noqa: PLC0415 - rarely needed, and it takes a while to load
+
+        instant = datetime.fromisoformat(value)
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+
+
+def _no(reason: str) -> bytes:
+    raise ValueError(reason)
