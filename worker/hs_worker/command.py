@@ -15,7 +15,7 @@ from hs_worker.options import Options
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version")
 @click.option("--connection", required=True, metavar="FILE|NAME|-",
-              help="Connection file of the role worker, or the name of a cluster of this site; - reads it from stdin.")  # fmt: skip
+              help="Connection file of the role worker, or the name of a cluster of this site; -: from stdin.")  # fmt: skip
 @click.option("-N", "--num-tasks", type=click.IntRange(0, limits.SLOTS_MAX), metavar="NUM",
               help="Tasks at once; 0: the cores this process may use.  [worker.num_tasks, else 1]")  # fmt: skip
 @click.option(

@@ -207,6 +207,7 @@ class WorkerDaemon:
         """Do it all, in order; then what came of it, until nothing more comes of it."""
         steps = [effects]
         for step in steps:
+            self._executor.forget_snapshot()
             answers: list[Event] = []
             for effect in step:
                 self._do(effect, answers)
@@ -228,17 +229,8 @@ class WorkerDaemon:
             case events.Release(size):
                 if self._shared is not None:
                     self._shared.release(size)
-            case events.Signal(slot, number):
-                self._executor.forget_snapshot()
-                self._executor.signal(slot, number)
-            case events.Look(slot):
-                self._executor.forget_snapshot()
-                count = self._executor.left(slot)
-                if count:
-                    self._lingering.add(slot)
-                answers.append(events.Left(slot, count))
-            case events.Abandon(slot):
-                self._executor.abandon(slot)
+            case events.Signal() | events.Look() | events.Abandon():
+                self._stop(effect, answers)
             case events.Reopen():
                 self._reopen()
             case events.Leave(refused):
@@ -247,6 +239,18 @@ class WorkerDaemon:
                 # The first line imports the logger, which a host without free descriptors cannot.
                 with contextlib.suppress(OSError, ImportError):
                     getattr(self._log, level)(event, **keys)
+
+    def _stop(self, effect: events.Signal | events.Look | events.Abandon, answers: list[Event]) -> None:
+        match effect:
+            case events.Signal(slot, number):
+                self._executor.signal(slot, number)
+            case events.Look(slot):
+                count = self._executor.left(slot)
+                if count:
+                    self._lingering.add(slot)
+                answers.append(events.Left(slot, count))
+            case events.Abandon(slot):
+                self._executor.abandon(slot)
 
     def _send(self, message: Message, answers: list[Event]) -> None:
         if type(message) is Result:

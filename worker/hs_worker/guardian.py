@@ -7,8 +7,8 @@
     worker died                         sweep, read the map, start a successor (at most `limits.RESTARTS_MAX` times in a row)
     guardian died                       the worker reads the end of its pipe, stops its tasks and ends
 
-Words on the pipe: drain, grace, stop. Its end means: kill what runs and end. Signals reach only the guardian (the worker lives in a
-session of its own and heeds none), so that a launcher that signals all processes of a step is not taken for two signals.
+Words on the pipe: drain, grace, stop. Its end means: kill what runs and end. Signals reach only the guardian (the worker lives
+in a session of its own and heeds none), so that a launcher that signals all processes of a step is not taken for two signals.
 The guardian imports nothing that is not needed here, and ends with status 0 whatever happened: launchers act on anything else.
 """
 

@@ -1,9 +1,10 @@
 """Outcomes on their way out: gathered, cut into Results, kept until the scheduler's commit is acknowledged. No IO.
 
     add ──▶ pending ──cut──▶ kept (sequence 1, 2, 3 ...) ──commit──▶ forgotten
+                          └▶ take: to be sent now
 
-Some outcomes are *recorded* in the map that outlives the worker (those of tasks that ran). Records are released oldest first, so a
-Result that is acknowledged early frees its records when its elders are.
+Some outcomes are *recorded* in the map that outlives the worker (those of tasks that ran). Records are released oldest first, so
+a Result that is acknowledged early frees its records when its elders are.
 
 Rules, checked by `check`:
 1. Sequences rise by one, in the order in which the outcomes came.
@@ -43,15 +44,11 @@ class Outbox:
         self._pending_closed: list[int] = []
         self._kept: dict[int, Kept] = {}
         self._in_order: deque[Kept] = deque()
+        self._fresh: list[Kept] = []
         self._sequence = 0
         self._packer = msgpack.Packer()
         self.unacknowledged = 0
         """Outcomes pending or kept."""
-
-    @property
-    def pending(self) -> int:
-        """Outcomes that stand in no Result yet."""
-        return len(self._pending)
 
     @property
     def empty(self) -> bool:
@@ -64,47 +61,35 @@ class Outbox:
         return self._in_order[0].sequence if self._in_order else self._sequence + 1
 
     @property
-    def has_pending(self) -> bool:
-        """Whether `cut` would return something."""
-        return bool(self._pending or self._pending_closed)
+    def has_news(self) -> bool:
+        """Whether there is anything that was not taken yet."""
+        return bool(self._pending or self._pending_closed or self._fresh)
 
-    def add(self, packed: bytes, recorded: int) -> list[Kept]:
-        """Take one packed outcome, which occupies `recorded` bytes of the map; return a Result if there was no room for both."""
-        full = []
+    def add(self, packed: bytes, recorded: int) -> None:
+        """Take one packed outcome, which occupies `recorded` bytes of the map."""
         if len(self._pending) >= limits.IDS_MAX or self._pending_bytes + len(packed) > limits.BODY_BYTES_MAX:
-            full = self.cut()
+            self._cut()
         self._pending.append(packed)
         self._pending_bytes += len(packed)
         self._pending_recorded += recorded
         self.unacknowledged += 1
-        return full
 
     def close(self, bundle: int) -> None:
         """The last outcome of this bundle was added."""
         self._pending_closed.append(bundle)
 
-    def cut(self) -> list[Kept]:
-        """Make Results of what is pending, and keep them."""
-        made = []
-        while self._pending or self._pending_closed:
-            self._sequence += 1
-            closed = tuple(self._pending_closed[: limits.IDS_MAX])
-            body = self._packer.pack_array_header(len(self._pending)) + b"".join(self._pending)
-            kept = Kept(self._sequence, len(self._pending), closed, body, self._pending_recorded)
-            del self._pending_closed[: limits.IDS_MAX]
-            self._pending = []
-            self._pending_bytes = self._pending_recorded = 0
-            self._kept[kept.sequence] = kept
-            self._in_order.append(kept)
-            made.append(kept)
-        return made
+    def take(self) -> list[Kept]:
+        """Make Results of what is pending, and return all that were made since the last call."""
+        self._cut()
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def kept(self) -> Iterator[Kept]:
         """Yield what must be sent again, oldest first."""
         return (kept for kept in self._in_order if not kept.committed)
 
     def commit(self, sequences: Iterable[int]) -> int:
-        """Forget these Results; return how many bytes of the map are free again. Unknown sequences are ordinary: late, or repeated."""
+        """Forget these Results; return how many bytes of the map are free again. An unknown sequence is ordinary: a late one."""
         for sequence in sequences:
             kept = self._kept.pop(sequence, None)
             if kept is not None:
@@ -131,3 +116,16 @@ class Outbox:
         for kept in self._kept.values():
             assert max(kept.tasks, len(kept.closed)) <= limits.IDS_MAX
             assert kept.tasks == 1 or len(kept.body) <= limits.BODY_BYTES_MAX + 8
+
+    def _cut(self) -> None:
+        while self._pending or self._pending_closed:
+            self._sequence += 1
+            closed = tuple(self._pending_closed[: limits.IDS_MAX])
+            body = self._packer.pack_array_header(len(self._pending)) + b"".join(self._pending)
+            kept = Kept(self._sequence, len(self._pending), closed, body, self._pending_recorded)
+            del self._pending_closed[: limits.IDS_MAX]
+            self._pending = []
+            self._pending_bytes = self._pending_recorded = 0
+            self._kept[kept.sequence] = kept
+            self._in_order.append(kept)
+            self._fresh.append(kept)

@@ -2,8 +2,8 @@
 
     task ──▶ pipe of its slot and stream ──▶ lines ──▶ queue ──▶ our own stdout or stderr
 
-The pipes stay open from task to task, so nothing here ever waits for an end of file: what a task left in the background may go on
-writing. A reader that does not keep up fills the queue; then the pipes are not read, and the tasks wait, as they would at a terminal.
+The pipes stay open from task to task, so nothing here ever waits for an end of file: what a task left in the background may go
+on writing. A reader that does not keep up fills the queue; then the pipes are not read, and the tasks wait, as at a terminal.
 """
 
 import os

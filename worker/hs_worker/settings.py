@@ -8,6 +8,9 @@ AREA_BYTES = 8 * limits.MIB
 """Room in the shared map for outcomes that are not committed. It is used from its start whenever it ran empty, so that few pages
 of it are ever touched: a task's peak of memory can only be told when it is above the worker's own."""
 
+RECORD_BYTES = 16
+"""What a record in the map occupies beside its outcome."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:

@@ -84,7 +84,7 @@ class SharedMap:
     def succeed(self, fresh: bytes) -> None:
         """Give the next worker its id: `fresh`, 16 random bytes, if a broker may know the last one.
 
-        One that was never welcomed has sent no results: its successor goes on under its name, and still replaces whom it replaced.
+        One that was never welcomed has sent no results: its successor goes on under its name and replaces whom it replaced.
         """
         if self._words[6] or not any(self.incarnation):
             self._bytes[4 * _WORD : 6 * _WORD] = self.incarnation

@@ -9,8 +9,16 @@ brace stays as it is.
 import re
 from collections.abc import Callable
 
+from hs_common import limits
+
 Expand = Callable[[bytes], bytes]
 """args -> command."""
+
+COMMAND_BYTES_MAX = 2 * limits.MIB
+"""Of an expanded command line; a longer one is REJECTED."""
+
+_TEMPLATES_MAX = 64
+"""Compiled ones that are kept: beyond the worker's own they come with tasks."""
 
 _OURS = rb"[ \t]*(q?)[ \t]*"
 _GROUP = re.compile(
@@ -19,6 +27,38 @@ _GROUP = re.compile(
     rb"|\{" + _OURS + rb"\}"
 )
 _SAFE = re.compile(rb"[A-Za-z0-9@%+=:,./_-]+")
+
+
+class Templates:
+    """The worker's own template, and those that tasks bring along.
+
+    Args:
+        own: For tasks that bring none.
+
+    """
+
+    def __init__(self, own: bytes) -> None:
+        self.own = compile_template(own)
+        self._compiled: dict[bytes, Expand] = {}
+
+    def expand(self, template: bytes, args: bytes) -> bytes:
+        """Return the command line of a task that brings this template; b"": our own."""
+        if not template:
+            return self.own(args)
+        if template not in self._compiled:
+            if len(self._compiled) >= _TEMPLATES_MAX:
+                self._compiled.clear()
+            self._compiled[template] = compile_template(template)
+        return self._compiled[template](args)
+
+
+def never_runs(command: bytes) -> str:
+    """Return why a command line can never run, or ""."""
+    if b"\0" in command:
+        return "NUL"
+    if len(command) > COMMAND_BYTES_MAX:
+        return "too long"
+    return ""
 
 
 def compile_template(template: bytes) -> Expand:
