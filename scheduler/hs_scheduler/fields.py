@@ -78,7 +78,7 @@ def shown(field: Field, raw: Any) -> Any:  # noqa: ANN401 - what a column holds
         case "json":
             return json.loads(raw)
         case "real":
-            return float(raw)
+            return round(float(raw), 6)  # microseconds: what the clocks behind them give
     return raw
 
 
