@@ -13,8 +13,16 @@ def broker_arguments() -> list[str]:
     return ["--connection", "-"]
 
 
-def scheduler_arguments(options: Options, run: Run, *, spooled: bool) -> list[str]:
-    """Return the command line of the scheduler, without the program; the same for each start, so that it goes on."""
+def scheduler_arguments(options: Options, run: Run, *, file: str | None, spooled: bool) -> list[str]:
+    """Return the command line of the scheduler, without the program; the same for each start, so that it goes on.
+
+    Args:
+        options: What was asked for.
+        run: Where things are.
+        file: Path of the input that it reads by itself, or None.
+        spooled: Whether it reads the copy of a stream.
+
+    """
     arguments = ["--connection", "-", "--report-fd", str(CHILD_REPORT_FD)]
     arguments += ["-b", str(options.bundlesize), "-w", str(options.bundlewait_s), "-r", str(options.retries_max)]
     arguments += ["--eager"] if options.eager else []
@@ -23,8 +31,8 @@ def scheduler_arguments(options: Options, run: Run, *, spooled: bool) -> list[st
     arguments += ["--joblog", options.joblog] if options.joblog is not None else []
     if spooled:
         return [*arguments, "--spool", run.spool]
-    if options.file is not None and os.path.isfile(options.file):
-        return [*arguments, "--", options.file]
+    if file is not None:
+        return [*arguments, "--", file]
     return [*arguments, "--input-fd", str(CHILD_INPUT_FD)]
 
 

@@ -5,7 +5,6 @@ Everything that can be refused is refused before the first folder is made and th
 
 import contextlib
 import os
-import stat
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,8 +35,10 @@ class Places:
     run: Run
     port: int | None
     """Where others may join, or None."""
+    file: str | None
+    """The input where it is a file that the scheduler reads itself."""
     source: int | None
-    """The input where it is a stream; None: a file that the scheduler reads itself."""
+    """The input where it is a stream."""
     output: int | None
     errors: int | None
 
@@ -88,18 +89,17 @@ def run(options: Options) -> int:
 
 
 def _open_places(asked: Options) -> Places:
+    file = None if asked.file is None else options.regular_file(asked.file)
     source = None
-    if asked.file is not None:
-        options.check_input(asked.file)
-        if stat.S_ISREG(os.stat(asked.file).st_mode):
-            from hs_scheduler.source import check_file  # noqa: PLC0415 - a piped input needs none of it
-
-            check_file(asked.file)
-        else:
-            # A FIFO: this waits until somebody writes to it. Nothing has been started yet, so any signal ends us.
-            source = local.out_of_the_way(os.open(asked.file, os.O_RDONLY | os.O_CLOEXEC))
-    else:
+    if asked.file is None:
         source = local.copy_out_of_the_way(0)
+    elif file is None:
+        # A FIFO: this waits until somebody writes to it. Nothing has been started yet, so any signal ends us.
+        source = local.out_of_the_way(os.open(asked.file, os.O_RDONLY | os.O_CLOEXEC))
+    else:
+        from hs_scheduler.source import check_file  # noqa: PLC0415 - a stream needs none of it
+
+        check_file(asked.file)
     opened = {
         option: options.open_output(path, option, asked.file)
         for option, path in (
@@ -123,7 +123,7 @@ def _open_places(asked: Options) -> Places:
             os.ftruncate(fd, 0)
         if option not in ("-o", "-e"):
             os.close(fd)  # the scheduler's to write
-    return Places(run=run, port=port, source=source, output=opened.get("-o"), errors=opened.get("-e"))
+    return Places(run=run, port=port, file=file, source=source, output=opened.get("-o"), errors=opened.get("-e"))
 
 
 def _launcher(asked: Options, places: Places, terminal: Terminal, *, spooled: bool) -> Launcher:
@@ -142,7 +142,7 @@ def _launcher(asked: Options, places: Places, terminal: Terminal, *, spooled: bo
         arguments={
             Daemon.BROKER: local.program(Daemon.BROKER) + arguments.broker_arguments(),
             Daemon.SCHEDULER: local.program(Daemon.SCHEDULER)
-            + arguments.scheduler_arguments(asked, places.run, spooled=spooled),
+            + arguments.scheduler_arguments(asked, places.run, file=places.file, spooled=spooled),
             Daemon.WORKER: local.program(Daemon.WORKER) + arguments.worker_arguments(asked, relays=relays),
         },
         environ=environ,

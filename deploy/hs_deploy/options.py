@@ -106,8 +106,10 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
     )
 
 
-def check_input(path: str) -> None:
-    """Look at the input without reading it.
+def regular_file(path: str) -> str | None:
+    """Return where the input can be read by offset, and again after a restart; None: it is a stream.
+
+    Links are followed: `/dev/stdin` is another file in another process.
 
     Raises:
         RefusedError: There is no such file, it is a folder, or it may not be read.
@@ -121,6 +123,8 @@ def check_input(path: str) -> None:
         raise RefusedError(f"{path}: is a folder, expected a file with one task per line")
     if not os.access(path, os.R_OK):
         raise RefusedError(f"{path}: you may not read it")
+    real = os.path.realpath(path)
+    return real if stat.S_ISREG(mode) and os.path.exists(real) else None
 
 
 def open_output(path: str, option: str, source: str | None) -> int:

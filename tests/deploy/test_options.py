@@ -8,7 +8,7 @@ import pytest
 
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
-from hs_deploy.options import Options, check_input, open_output, options
+from hs_deploy.options import Options, open_output, options, regular_file
 
 NOTHING: dict[str, Any] = {
     "file": None,
@@ -213,4 +213,27 @@ def test_an_input_must_be_there(tmp_path: Path) -> None:
     """A folder is none."""
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RefusedError, match=str(path)):
-            check_input(str(path))
+            regular_file(str(path))
+
+
+def test_an_input_is_read_where_its_links_lead(tmp_path: Path) -> None:
+    """A link that is changed while the run goes on changes nothing."""
+    (tmp_path / "tasks").write_text("true\n")
+    (tmp_path / "link").symlink_to("tasks")
+
+    assert regular_file(str(tmp_path / "link")) == str(tmp_path / "tasks")
+
+
+def test_an_input_that_has_no_name_any_more_is_a_stream(tmp_path: Path) -> None:
+    """`/dev/fd/N` of a removed file can be read, but not found again."""
+    with (tmp_path / "tasks").open("w+") as file:
+        (tmp_path / "tasks").unlink()
+
+        assert regular_file(f"/dev/fd/{file.fileno()}") is None
+
+
+def test_a_fifo_is_a_stream(tmp_path: Path) -> None:
+    """What was read from it is gone from it."""
+    os.mkfifo(tmp_path / "fifo")
+
+    assert regular_file(str(tmp_path / "fifo")) is None

@@ -104,3 +104,12 @@ def test_the_job_log_has_a_row_for_each_attempt(home: Home) -> None:
     heading, *rows = home.read("log").decode().splitlines()
     assert heading.split("\t")[:2] == ["id", "attempt"]
     assert sorted(row.split("\t")[heading.split("\t").index("exit_status")] for row in rows) == ["0", "4", "4"]
+
+
+def test_stdin_by_its_name_is_the_stdin_of_hs_cluster(home: Home) -> None:
+    """`/dev/stdin` means another file in the scheduler, which reads the input."""
+    home.write("tasks", b"echo one\n")
+
+    done = home.run("sh", "-c", "hs-cluster /dev/stdin <tasks; cat tasks | hs-cluster /dev/stdin")
+
+    assert (done.returncode, done.stdout) == (0, b"one\n" * 2)
