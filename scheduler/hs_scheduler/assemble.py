@@ -83,7 +83,11 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
     now = monotonic()
     core = SchedulerCore(
         identity=Identity(
-            scheduler=os.urandom(16), version=__version__, host=os.uname().nodename, pid=os.getpid(), epoch=store.take_epoch()
+            scheduler=os.urandom(16),
+            version=__version__,
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            epoch=store.take_epoch(),
         ),
         bundlesize=options.bundlesize,
         grace_s=_grace_s(connection),

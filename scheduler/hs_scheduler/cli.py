@@ -20,7 +20,9 @@ LAST_WORDS_MS = 500
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", required=False)
-@click.option("--connection", metavar="FILE", required=True, help="Connection file of the role scheduler; - reads it from stdin.")
+@click.option(
+    "--connection", metavar="FILE", required=True, help="Connection file of the role scheduler; - reads it from stdin."
+)
 @click.option("--database", metavar="PATH", help="SQLite file with the tasks.")
 @click.option("--no-db", is_flag=True, help="Keep tasks in memory only.")
 @click.option("-b", "--bundlesize", type=click.IntRange(1, limits.BUNDLE_TASKS_MAX), default=1, show_default=True, metavar="SIZE",
@@ -30,7 +32,9 @@ LAST_WORDS_MS = 500
 @click.option("-r", "--max-retries", type=click.IntRange(0, 1_000), default=0, show_default=True, metavar="NUM",
               help="More attempts for a task that failed.")  # fmt: skip
 @click.option("--eager", is_flag=True, help="Retries go first.")
-@click.option("-f", "--failures", metavar="PATH", help="Write the args of finally failed tasks there (default: stdout).")
+@click.option(
+    "-f", "--failures", metavar="PATH", help="Write the args of finally failed tasks there (default: stdout)."
+)
 @click.option("--joblog", metavar="PATH", help="A TSV row for each finished attempt.")
 @click.option("--report-fd", type=int, hidden=True)
 @click.option("--input-fd", type=int, hidden=True)
@@ -62,7 +66,9 @@ def _run(options: "Options") -> int:
     set_process_name("hs-scheduler")
     protect_secrets()
     settings = load_settings()
-    configure(level=settings.get("logging.level"), format=settings.get("logging.format"), file=settings.get("logging.file"))
+    configure(
+        level=settings.get("logging.level"), format=settings.get("logging.format"), file=settings.get("logging.file")
+    )
     report = Report(options.report_fd)
     try:
         return _serve(options, report)

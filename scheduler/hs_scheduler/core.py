@@ -579,7 +579,9 @@ class SchedulerCore:
         if not self._unconfirmed or not self._link.census:
             return []
         missing = self._expected - self._workers.keys()
-        nobody = [b for b in self._unconfirmed if (self._out[b].worker not in missing if self._out[b].worker else not missing)]
+        nobody = [
+            b for b in self._unconfirmed if (self._out[b].worker not in missing if self._out[b].worker else not missing)
+        ]
         return self._release(sorted(nobody))
 
     def _release(self, bundles: Sequence[int]) -> list[Effect]:

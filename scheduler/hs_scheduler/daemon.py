@@ -35,6 +35,7 @@ from hs_scheduler.core import (
     Send,
     Tell,
 )
+from hs_scheduler.ownership import RENEW_S
 from hs_scheduler.report import End
 from hs_scheduler.store import Applied, StoreBusyError
 
@@ -61,6 +62,7 @@ class SchedulerDaemon:
         self._input_fd: int | None = None
         self._effects: list[Effect] = []
         self._idle = False
+        self._upkeep_at = 0.0
         self._end_by: float | None = None
 
     def run(self) -> End:
@@ -92,6 +94,8 @@ class SchedulerDaemon:
         self._effects += self._core.expire(now)
         self._commit()
         now = monotonic()
+        if now >= self._upkeep_at:
+            self._keep_up(now)
         if self._parts.report.due(now):
             self._tell(now)
 
@@ -100,7 +104,7 @@ class SchedulerDaemon:
     def _wait(self) -> None:
         self._watch_input()
         now = monotonic()
-        until = self._core.deadline()
+        until = min(self._core.deadline(), self._upkeep_at)
         if (held := self._feed.held_until()) is not None:
             until = min(until, held)
         if not self._parts.report.due(now):
@@ -188,9 +192,7 @@ class SchedulerDaemon:
         held = self._feed.held_until()
         return room > 0 and self._store.counts.new > 0 and (held is None or now >= held)
 
-    def _write(
-        self, writes: Sequence[Effect], room: int, now: float
-    ) -> tuple[list[Applied], list[ClaimedBundle]]:
+    def _write(self, writes: Sequence[Effect], room: int, now: float) -> tuple[list[Applied], list[ClaimedBundle]]:
         """Commit one step; try again while the store is busy.
 
         Raises:
@@ -209,7 +211,9 @@ class SchedulerDaemon:
                 if now == since:
                     log.warning("store.busy", reason=str(exc), wait_max_s=limits.STORE_WAIT_S)
                 if monotonic() - since > limits.STORE_WAIT_S:
-                    raise StoppedError(f"the store could not be written for {limits.STORE_WAIT_S:.0f} s: {exc}") from exc
+                    raise StoppedError(
+                        f"the store could not be written for {limits.STORE_WAIT_S:.0f} s: {exc}"
+                    ) from exc
                 self._wait_for_store()
             else:
                 return applied, claimed
@@ -243,6 +247,16 @@ class SchedulerDaemon:
         poller = zmq.Poller()
         poller.register(self._parts.signals.fd, zmq.POLLIN)
         return poller
+
+    def _keep_up(self, now: float) -> None:
+        """Tell other hosts that the store is ours; write its log back while nothing is under way."""
+        self._upkeep_at = now + RENEW_S
+        try:
+            self._store.renew_owner(wall())
+            if not self._core.tasks_out:
+                self._store.checkpoint()
+        except StoreBusyError as exc:
+            log.info("upkeep.postponed", reason=str(exc))
 
     def _after_commit(self, writes: Sequence[Effect], applied: Sequence[Applied]) -> None:
         for effect in writes:

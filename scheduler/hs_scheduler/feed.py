@@ -120,7 +120,9 @@ class Feed:
         """Claim up to `room` tasks: NEW rows first, then lines; whatever was read is in the store afterwards."""
         bundles: list[ClaimedBundle] = []
         lines, counts = self._lines, self._store.counts
-        if lines and (counts.new or room < len(lines) or self._holds(counts.new + len(lines), now) or not _plain(lines)):
+        if lines and (
+            counts.new or room < len(lines) or self._holds(counts.new + len(lines), now) or not _plain(lines)
+        ):
             self._add(lines, [0] * len(lines), wall)
             lines = []
         if lines:

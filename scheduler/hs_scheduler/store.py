@@ -128,6 +128,18 @@ class Store(Protocol):
 
         """
 
+    def renew_owner(self, now: float) -> None:
+        """Say that we are alive, where a row says who owns the store; call it every `ownership.RENEW_S`.
+
+        Raises:
+            StoreBusyError: Not now.
+            StoppedError: Another took it over.
+
+        """
+
+    def checkpoint(self) -> None:
+        """Tidy up, when there is nothing else to do."""
+
     def take_epoch(self) -> int:
         """Commit and return the next epoch, 1 or more. A transaction of its own."""
 

@@ -49,7 +49,15 @@ class Lines:
 
     def state(self) -> InputState:
         return InputState(
-            path="", device=0, inode=0, size=self._count, modified_ns=0, offset=self._at, line=self._at, tags=(), ended=self.ended
+            path="",
+            device=0,
+            inode=0,
+            size=self._count,
+            modified_ns=0,
+            offset=self._at,
+            line=self._at,
+            tags=(),
+            ended=self.ended,
         )
 
 
@@ -125,7 +133,13 @@ class SimScheduler(Peer):
         self.core.restore(self.store.held(), self.store.workers())
         self.lines = Lines(world.tasks, self.store.input_state())
         self.feed = Feed(
-            store=self.store, source=self.lines, core=self.core, cwd=b"/", bundlesize=world.bundlesize, bundlewait_s=1, ahead_max=None
+            store=self.store,
+            source=self.lines,
+            core=self.core,
+            cwd=b"/",
+            bundlesize=world.bundlesize,
+            bundlewait_s=1,
+            ahead_max=None,
         )
         super().__init__(world)
         world.after(0, self.tick)
@@ -201,7 +215,9 @@ class SimWorker(Peer):
             replaces = predecessor.incarnation
             self.records = list(predecessor.records)
             for bundle, task in predecessor.slots.values():
-                crashed = Outcome(task.row, task.dispatch, OutcomeKind.CRASHED, 0, "", 1.0, 0.0, 0.0, 0.0, 0, b"", b"", b"")
+                crashed = Outcome(
+                    task.row, task.dispatch, OutcomeKind.CRASHED, 0, "", 1.0, 0.0, 0.0, 0.0, 0, b"", b"", b""
+                )
                 self.records.append((bundle, msgpack.packb(crashed)))
         self.incarnation = world.token()
         self.core = WorkerCore(
@@ -234,7 +250,9 @@ class SimWorker(Peer):
                 case working.Spawn(slot=slot, task=task, bundle=bundle):
                     self.slots[slot] = (bundle, task)
                     self.world.started[int(task.args)] += 1
-                    self.world.after(self.world.random.choice((0.001, 0.05, 2.5)), lambda s=slot, t=task: self._ends(s, t))
+                    self.world.after(
+                        self.world.random.choice((0.001, 0.05, 2.5)), lambda s=slot, t=task: self._ends(s, t)
+                    )
                 case working.Record(slot=slot, bundle=bundle, packed=packed):
                     self.records.append((bundle, packed))
                     self.slots.pop(slot, None)
@@ -243,7 +261,9 @@ class SimWorker(Peer):
                         size -= len(self.records.pop(0)[1]) + 16
                 case working.Send(message=message):
                     if not self.say(message):
-                        self.world.after(0, lambda: self.alive and self.perform(self.core.handle(working.Unsent(), self.world.now)))
+                        self.world.after(
+                            0, lambda: self.alive and self.perform(self.core.handle(working.Unsent(), self.world.now))
+                        )
                 case working.Reopen():
                     self.world.cut(self)
         self.core.check()

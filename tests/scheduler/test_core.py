@@ -58,7 +58,15 @@ def welcome(session: bytes = SESSION) -> Welcome:
 
 def attached(worker: bytes = W1, *bundles: int, replaces: bytes = b"") -> Attached:
     return Attached(
-        session=SESSION, worker=worker, replaces=replaces, host="n1", slots=2, cores=0, memory=0, seconds=0.0, bundles=bundles
+        session=SESSION,
+        worker=worker,
+        replaces=replaces,
+        host="n1",
+        slots=2,
+        cores=0,
+        memory=0,
+        seconds=0.0,
+        bundles=bundles,
     )
 
 
