@@ -186,6 +186,7 @@ class SupervisorCore:
         self._sweep_by: float | None = None
         self._phase_by: float | None = None
         self._signum = 0
+        self._drain_signum = 0  # by which the worker was told to drain
         self._status = 0
         self._reason = ""
         self._killed = False
@@ -324,7 +325,9 @@ class SupervisorCore:
         if self.phase is Phase.DRAINING:
             self.phase = Phase.STOPPING
             self._phase_by = min(self._phase_by or now + self._stop_s, now + self._stop_s)
-            return [Say("stopping the running tasks"), *self._tell(Daemon.WORKER, signal.SIGTERM)]
+            # Not the same signal again: while one is pending the kernel makes one of two. A worker takes any second as: now.
+            second = signal.SIGTERM if self._drain_signum == signal.SIGUSR1 else signal.SIGUSR1
+            return [Say("stopping the running tasks"), *self._tell(Daemon.WORKER, second)]
         self._signum = signum
         self._due.pop(Daemon.WORKER, None)
         if Daemon.WORKER not in self._alive:
@@ -336,7 +339,8 @@ class SupervisorCore:
             effects += self._tell_scheduler_to_drain()
         # SIGUSR1 says the same as SIGINT to a worker, is never ignored because a shell started us in the background, and
         # ends one that has no handlers yet (and so runs nothing) without a word.
-        return effects + self._tell(Daemon.WORKER, signal.SIGUSR1 if signum == signal.SIGINT else signal.SIGTERM)
+        self._drain_signum = signal.SIGUSR1 if signum == signal.SIGINT else signal.SIGTERM
+        return effects + self._tell(Daemon.WORKER, self._drain_signum)
 
     def _tell_scheduler_to_drain(self) -> list[Effect]:
         self._told = True
