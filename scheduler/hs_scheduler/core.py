@@ -31,7 +31,6 @@ from hs_common.messages import (
     Demand,
     Heartbeat,
     Lost,
-    Message,
     NewEpoch,
     Received,
     Refused,
@@ -40,8 +39,26 @@ from hs_common.messages import (
     Welcome,
     WhoAreYou,
 )
-from hs_common.tasks import Outcome, Started
-from hs_scheduler.store import Applied, Held, State
+from hs_scheduler.events import (
+    Claimed,
+    Connected,
+    Disconnected,
+    DrainAsked,
+    Effect,
+    Event,
+    ForgetWorker,
+    MarkStarted,
+    Outcomes,
+    Record,
+    Recorded,
+    Release,
+    RememberWorker,
+    Reopen,
+    Running,
+    Send,
+    Tell,
+)
+from hs_scheduler.store import Held, State
 
 PARKED_TASKS_MAX = 10_000
 """Tasks that fit no worker and wait for one; beyond it nothing more is claimed."""
@@ -53,141 +70,6 @@ FITS_NOBODY = "fits nobody"
 """The broker's reason for a bundle that no present worker could ever run."""
 
 NO_DEMAND = Demand(0, 0, 0.0)
-
-
-# --- Events: what happened -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The link to the broker stands: time for a Hello."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The link is gone; nothing is known to arrive until the next Welcome."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """A Result, its body opened."""
-
-    worker: bytes
-    sequence: int
-    oldest: int
-    closed: tuple[int, ...]
-    outcomes: Sequence[Outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A Running message, its body opened."""
-
-    worker: bytes
-    started: Sequence[Started]
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The store committed outcomes; these changed a row."""
-
-    applied: Sequence[Applied]
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The store committed these bundles as ASSIGNED."""
-
-    bundles: Sequence["ClaimedBundle"]
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedBundle:
-    """One bundle on its way out."""
-
-    bundle: int
-    rows: Sequence[tuple[int, int]]
-    """(row, dispatch) pairs."""
-    demand: Demand
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DrainAsked:
-    """Hand out nothing more."""
-
-
-Event = Message | Connected | Disconnected | Outcomes | Running | Recorded | Claimed | DrainAsked
-
-
-# --- Effects: what to do; those of the store come before those of the wire -------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Store: apply the outcomes of a Result, then acknowledge it."""
-
-    worker: bytes
-    host: str
-    sequence: int
-    outcomes: Sequence[Outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Store: these (row, dispatch) pairs are NEW again."""
-
-    rows: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MarkStarted:
-    """Store: these tasks are RUNNING."""
-
-    worker: bytes
-    host: str
-    started: Sequence[Started]
-
-
-@dataclass(frozen=True, slots=True)
-class RememberWorker:
-    """Store: this worker is attached, in place of `replaces`."""
-
-    worker: bytes
-    replaces: bytes
-    host: str
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetWorker:
-    """Store: this worker is gone for good."""
-
-    worker: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Wire: after the commit of everything above."""
-
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Reopen:
-    """Wire: the broker has been silent for too long: a new socket."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Log: something that an operator wants to know."""
-
-    event: str
-    reason: str
-    count: int
-
-
-StoreEffect = Record | Release | MarkStarted | RememberWorker | ForgetWorker
-Effect = StoreEffect | Send | Reopen | Tell
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from hs_common.errors import StoppedError, WireError
 from hs_common.logs import get_logger
 from hs_common.tasks import unpack_outcomes, unpack_started
 from hs_scheduler.assemble import Parts
-from hs_scheduler.core import (
+from hs_scheduler.events import (
     Claimed,
     ClaimedBundle,
     Connected,

@@ -11,7 +11,10 @@ from typing import Protocol
 
 from hs_common.messages import Demand
 from hs_common.tasks import Bundle, Detail, Task, pack_bundle
-from hs_scheduler.core import NO_DEMAND, ClaimedBundle, SchedulerCore
+from hs_scheduler.core import NO_DEMAND, SchedulerCore
+from hs_scheduler.events import (
+    ClaimedBundle,
+)
 from hs_scheduler.store import InputState, NewTask, Store
 
 CLAIM_TASKS_MAX = 5_000

@@ -155,9 +155,7 @@ class Store(Protocol):
     def save_input(self, state: InputState) -> None:
         """Write it (inside the transaction that writes the lines)."""
 
-    def add(
-        self, tasks: Sequence[NewTask], bundles: Sequence[int], cwd: bytes, now: float
-    ) -> list[Task]:
+    def add(self, tasks: Sequence[NewTask], bundles: Sequence[int], cwd: bytes, now: float) -> list[Task]:
         """Insert tasks and return them as they are dispatched.
 
         `bundles[i] == 0`: NEW (or REJECTED). Otherwise ASSIGNED to that bundle at once, with dispatch 1.
@@ -172,9 +170,7 @@ class Store(Protocol):
     def started(self, worker: bytes, host: str, started: Sequence[Started]) -> None:
         """ASSIGNED -> RUNNING where row and dispatch match."""
 
-    def record(
-        self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float
-    ) -> list[Applied]:
+    def record(self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
         """Apply outcomes, each at most once, by the fence of DESIGN section 3.4; insert retry rows; return what was applied."""
 
     def release(self, rows: Sequence[tuple[int, int]]) -> int:

@@ -7,7 +7,8 @@ and started again, workers with what they were running. No socket, no process, n
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 import msgpack
@@ -17,7 +18,8 @@ from hs_broker.events import Heard
 from hs_broker.events import Send as BrokerSend
 from hs_common import messages
 from hs_common.tasks import Outcome, OutcomeKind, Task, unpack_outcomes, unpack_started
-from hs_scheduler import core as scheduling
+from hs_scheduler import events as scheduling
+from hs_scheduler.core import Identity as SchedulerIdentity
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.feed import Feed
 from hs_scheduler.memory import MemoryStore
@@ -113,6 +115,10 @@ class Peer:
     def hear(self, message: messages.Message) -> None:
         raise AssertionError
 
+    def hear_if_alive(self, message: messages.Message) -> None:
+        if self.alive:
+            self.hear(message)
+
 
 class SimScheduler(Peer):
     """The scheduler's shell, step by step; `store` outlives it."""
@@ -123,7 +129,7 @@ class SimScheduler(Peer):
         self.store = world.store
         now = world.now
         self.core = SchedulerCore(
-            identity=scheduling.Identity(
+            identity=SchedulerIdentity(
                 scheduler=world.token(), version="0", host="h", pid=1, epoch=self.store.take_epoch()
             ),
             bundlesize=world.bundlesize,
@@ -219,7 +225,7 @@ class SimWorker(Peer):
                     task.row, task.dispatch, OutcomeKind.CRASHED, 0, "", 1.0, 0.0, 0.0, 0.0, 0, b"", b"", b""
                 )
                 self.records.append((bundle, msgpack.packb(crashed)))
-        self.incarnation = world.token()
+        self.incarnation: bytes = world.token()
         self.core = WorkerCore(
             Rules(slots=2, signalwait_s=1, confirms=world.random.random() < 0.5),
             Identity(worker=self.incarnation, replaces=replaces, version="0", host="h", pid=next(world.numbers)),
@@ -261,12 +267,14 @@ class SimWorker(Peer):
                         size -= len(self.records.pop(0)[1]) + 16
                 case working.Send(message=message):
                     if not self.say(message):
-                        self.world.after(
-                            0, lambda: self.alive and self.perform(self.core.handle(working.Unsent(), self.world.now))
-                        )
+                        self.world.after(0, self._unsent)
                 case working.Reopen():
                     self.world.cut(self)
         self.core.check()
+
+    def _unsent(self) -> None:
+        if self.alive:
+            self.perform(self.core.handle(working.Unsent(), self.world.now))
 
     def _ends(self, slot: int, task: Task) -> None:
         if not self.alive or self.slots.get(slot, (0, None))[1] is not task:
@@ -328,12 +336,12 @@ class World:
         """In order on one wire, and only while it stands."""
         at = max(self.now + self.random.uniform(0.0, 0.01), self._delivered.get(wire, 0.0))
         self._delivered[wire] = at
-        heapq.heappush(self._calendar, (at, next(self.numbers), lambda: wire.open and action()))
+        heapq.heappush(self._calendar, (at, next(self.numbers), lambda: action() if wire.open else None))
 
     def cut(self, peer: Peer) -> None:
         if peer.wire is not None and peer.wire.open:
             peer.wire.open = False
-            self.after(0, lambda: peer.alive and peer.broken())
+            self.after(0, lambda: peer.broken() if peer.alive else None)
 
     # --- The broker's shell ---
 
@@ -348,11 +356,11 @@ class World:
             self._broker_does(self.broker.expire(self.now))
         self.after(0.1, self._broker_tick)
 
-    def _broker_does(self, effects: list[object]) -> None:
+    def _broker_does(self, effects: Sequence[object]) -> None:
         for effect in effects:
             if isinstance(effect, BrokerSend) and effect.peer in self.wires:
                 wire, peer = self.wires[effect.peer]
-                self.deliver(wire, lambda p=peer, m=effect.message: p.alive and p.hear(m))
+                self.deliver(wire, partial(peer.hear_if_alive, effect.message))
 
     def _new_broker(self) -> BrokerCore:
         return BrokerCore(broker=self.token(), make_token=self.token, lease_s=300)

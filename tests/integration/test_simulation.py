@@ -1,7 +1,6 @@
 """Whatever dies or breaks, in whatever order: nothing lost, nothing recorded twice, nothing run twice but by a worker's death."""
 
 import pytest
-
 from tests.integration.simulation import World
 
 TASKS = 60

@@ -21,22 +21,20 @@ from hs_common.messages import (
     WhoAreYou,
 )
 from hs_common.tasks import Outcome, OutcomeKind
-from hs_scheduler.core import (
-    NO_DEMAND,
+from hs_scheduler.core import NO_DEMAND, Identity, SchedulerCore
+from hs_scheduler.events import (
     Claimed,
     ClaimedBundle,
     Connected,
     Disconnected,
     DrainAsked,
     ForgetWorker,
-    Identity,
     Outcomes,
     Record,
     Recorded,
     Release,
     RememberWorker,
     Reopen,
-    SchedulerCore,
     Send,
     Tell,
 )
