@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.worker_harness import House, a_house, a_task, gone
 
 from hs_common import messages
 from hs_common.tasks import OutcomeKind, unpack_outcomes
-from tests.integration.worker_harness import House, a_house, a_task, gone
 
 pytestmark = pytest.mark.system
 

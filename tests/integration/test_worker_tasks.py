@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.integration.worker_harness import House, a_house, a_task, children, gone
 
 from hs_common import messages
 from hs_common.tasks import Detail, OutcomeKind, exit_status
 from hs_worker.direct import split_direct
-from tests.integration.worker_harness import House, a_house, a_task, children, gone
 
 pytestmark = pytest.mark.system
 
@@ -69,9 +69,13 @@ def test_a_line_without_syntax_fails_as_in_a_shell(house: House, command: bytes,
 
 def test_a_task_knows_who_it_is_and_no_launcher(house: House) -> None:
     """Its ids, its tags, its folder; nothing of MPI, of the Slurm step or of systemd; the user's own settings stay."""
-    house.welcome("-t", "{} # x", SLURM_STEP_ID="0", OMPI_COMM_WORLD_RANK="1", NOTIFY_SOCKET="/x", SLURM_JOB_ID="7", KEPT="yes")
+    house.welcome(
+        "-t", "{} # x", SLURM_STEP_ID="0", OMPI_COMM_WORLD_RANK="1", NOTIFY_SOCKET="/x", SLURM_JOB_ID="7", KEPT="yes"
+    )
     detail = Detail(0.0, 0, 0, (("colour", "red"), ("n-1", 2), ("on", True)), b"")
-    house.broker.assign(a_task(9, b"env | sort; pwd", attempt=3, dispatch=4, detail=detail), cwd=os.fsencode(house.folder))
+    house.broker.assign(
+        a_task(9, b"env | sort; pwd", attempt=3, dispatch=4, detail=detail), cwd=os.fsencode(house.folder)
+    )
     (outcome,) = house.broker.outcomes(1)
     house.workers[0].hang_up()
     assert house.workers[0].process.stdout is not None
@@ -133,7 +137,7 @@ def test_a_missing_folder_is_told_once_and_the_task_runs_in_ours(house: House) -
 def test_a_long_line_runs_whole(house: House, size: int) -> None:
     """One argument has at most 128 KiB: a longer line runs from a file, without TASK_ARGS."""
     house.welcome()
-    told = b"test -n \"$TASK_ARGS\"" if size < 100 * 1024 else b"test -z \"$TASK_ARGS\""
+    told = b'test -n "$TASK_ARGS"' if size < 100 * 1024 else b'test -z "$TASK_ARGS"'
     line = b"x=" + b"y" * size + b"; test ${#x} -eq %d && " % size + told
 
     (outcome,) = house.run(line)
@@ -229,7 +233,10 @@ def test_the_relay_keeps_lines_whole_and_bytes_as_they_are(house: House) -> None
     worker = house.welcome("-N", "2", "--relay")
     line = b"printf '%0500d\\n' $(seq 1 400)"
     house.broker.assign(
-        a_task(1, line), a_task(2, line), a_task(3, b"sleep 50 & printf 'caf\\351\\000!'"), a_task(4, b"echo on stderr >&2")
+        a_task(1, line),
+        a_task(2, line),
+        a_task(3, b"sleep 50 & printf 'caf\\351\\000!'"),
+        a_task(4, b"echo on stderr >&2"),
     )
     house.broker.outcomes(4)
     os.kill(worker.process.pid, signal.SIGINT)

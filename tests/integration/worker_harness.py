@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
@@ -16,10 +15,21 @@ from typing import IO, TypeVar
 import zmq
 
 from hs_common import messages
+from hs_common.clock import monotonic
 from hs_common.messages import BundleHeader, Demand, Message
 from hs_common.security import Authenticator, Connection, make_cluster
 from hs_common.sockets import new_context, receive_all, router, send_to
-from hs_common.tasks import Bundle, Detail, Outcome, OutcomeKind, Started, Task, pack_bundle, unpack_outcomes, unpack_started
+from hs_common.tasks import (
+    Bundle,
+    Detail,
+    Outcome,
+    OutcomeKind,
+    Started,
+    Task,
+    pack_bundle,
+    unpack_outcomes,
+    unpack_started,
+)
 from hs_common.wire import decode, encode
 
 M = TypeVar("M", bound=Message)
@@ -53,7 +63,7 @@ class FakeBroker:
 
     def step(self, wait_s: float) -> None:
         """Take what comes within so long."""
-        for socket, _ in self.poller.poll(wait_s * 1000):
+        for socket, _ in self.poller.poll(round(wait_s * 1000)):
             if socket is self.router:
                 for peer, role, frame in receive_all(self.router):
                     assert role == "worker"
@@ -63,8 +73,8 @@ class FakeBroker:
 
     def wait_for(self, kind: type[M], wanted: Callable[[M], bool] = lambda _: True) -> M:
         """Return the first message of this kind that is wanted, and forget it and all before it."""
-        deadline = time.monotonic() + WAIT_S
-        while time.monotonic() < deadline:
+        deadline = monotonic() + WAIT_S
+        while monotonic() < deadline:
             for index, message in enumerate(self.heard):
                 if isinstance(message, kind) and wanted(message):
                     del self.heard[: index + 1]
@@ -186,7 +196,7 @@ def children(pid: int) -> list[int]:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended within a few seconds. (It may be a zombie of somebody else's.)"""
+    """Wait until a process has ended, at most a few seconds. It may be a zombie of somebody else's by then."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -84,12 +84,9 @@ def run(options: Options) -> NoReturn:
         for warning in settings.warnings:
             get_logger("worker").warning("setting.unknown", what=warning)
         lifeline = 0 if options.connection == "-" else None
-        guard(lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline)
-    except RefusedError as exc:
-        leave(2, str(exc))
+        leave(guard(lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline))
     except HSError as exc:
-        leave(3, str(exc))
-    leave(0)
+        leave(_status(exc), str(exc))
 
 
 def leave(status: int, reason: str = "") -> NoReturn:
@@ -103,7 +100,14 @@ def leave(status: int, reason: str = "") -> NoReturn:
 def _work(options: Options, start: Start) -> int:
     from hs_worker.work import work  # noqa: PLC0415 - ZeroMQ: never in the guardian
 
-    return work(options, start)
+    try:
+        return work(options, start)
+    except HSError as exc:
+        leave(_status(exc), str(exc))
+
+
+def _status(error: HSError) -> int:
+    return 2 if isinstance(error, RefusedError) else 3
 
 
 def _complete(options: Options, settings: Settings) -> Options:

@@ -44,7 +44,8 @@ def choose_split(shell: str, environment: Mapping[bytes, bytes]) -> Split:
     imports_functions = any(key.startswith(b"BASH_FUNC_") for key in environment)
     # bash reads BASH_ENV before each script; it may define anything. As sh it does not.
     reads_file = name == "bash" and b"BASH_ENV" in environment
-    if name not in _ORDINARY or imports_functions or reads_file:
+    # Without a PATH the shell has one of its own, which is not that of execvp.
+    if name not in _ORDINARY or imports_functions or reads_file or b"PATH" not in environment:
         return _never
     return split_direct
 

@@ -9,7 +9,8 @@
 
 Words on the pipe: drain, grace, stop. Its end means: kill what runs and end. Signals reach only the guardian (the worker lives
 in a session of its own and heeds none), so that a launcher that signals all processes of a step is not taken for two signals.
-The guardian imports nothing that is not needed here, and ends with status 0 whatever happened: launchers act on anything else.
+The guardian imports nothing that is not needed here, and once its worker has begun it ends with status 0 whatever happens:
+launchers act on anything else.
 """
 
 import contextlib
@@ -31,8 +32,10 @@ from hs_common.signals import SignalPipe
 from hs_worker.shared_map import SharedMap
 from hs_worker.tree import sweep
 
-EXIT_REFUSED = 2
-"""Of a worker for which coming back would be of no use."""
+EXIT_REFUSED = 4
+"""Of a worker that the broker will not have: coming back would be of no use."""
+EXIT_SETUP = (2, 3)
+"""Of a worker that could not even begin: misuse, or a host that lacks something. These the guardian passes on."""
 END_S = 2.0
 """Within so long after the end of the lifeline everything is gone."""
 _SWEEP_S = 10.0
@@ -81,15 +84,17 @@ class Guardian:
         self._ends_at: float | None = None
         self._restarts = 0
         self._finished = 0
+        self._status = 0
 
-    def run(self) -> None:
-        """Return when the worker has ended for good, and nothing of it is left."""
+    def run(self) -> int:
+        """Return when the worker has ended for good, and nothing of it is left: our exit status."""
         self._start()
         while self._worker:
             self._wait()
             if self._ends_at is not None and monotonic() >= self._ends_at:
                 break
         sweep(monotonic() + END_S, monotonic)
+        return self._status
 
     def _wait(self) -> None:
         wait_ms = None if self._ends_at is None else ceil(max(0.0, self._ends_at - monotonic()) * 1000)
@@ -126,7 +131,9 @@ class Guardian:
     def _on_death(self, status: int) -> None:
         self._worker = 0
         self._close_pipe()
-        if status in (0, EXIT_REFUSED) or self._ends_at is not None:
+        if status in EXIT_SETUP:
+            self._status = status
+        if status in (0, EXIT_REFUSED, *EXIT_SETUP) or self._ends_at is not None:
             return
         if not sweep(monotonic() + _SWEEP_S, monotonic):
             log.error("worker.unkillable")
@@ -188,10 +195,10 @@ class Guardian:
             self._pipe = -1
 
 
-def guard(work: Work, slots: int, area_bytes: int, lifeline: int | None) -> None:
-    """Be the guardian of a worker; return when all is over."""
+def guard(work: Work, slots: int, area_bytes: int, lifeline: int | None) -> int:
+    """Be the guardian of a worker; return the exit status when all is over."""
     become_subreaper()
-    Guardian(work, SharedMap(slots, area_bytes), lifeline).run()
+    return Guardian(work, SharedMap(slots, area_bytes), lifeline).run()
 
 
 def close_on_exec() -> None:

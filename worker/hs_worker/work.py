@@ -7,7 +7,7 @@ import select
 
 from hs_common import __version__
 from hs_common.clock import monotonic
-from hs_common.errors import RefusedError, StoppedError
+from hs_common.errors import RefusedError
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
 from hs_common.prctl import become_subreaper, set_process_name
@@ -16,7 +16,7 @@ from hs_common.site import connection_path
 from hs_common.sockets import Link, new_context
 from hs_worker.core import WorkerCore
 from hs_worker.daemon import WorkerDaemon
-from hs_worker.guardian import EXIT_REFUSED, Start
+from hs_worker.guardian import Start
 from hs_worker.options import Options, cores_usable
 from hs_worker.processes import Executor, NullExecutor, Processes
 from hs_worker.relay import Relay
@@ -30,19 +30,15 @@ log = get_logger("worker")
 
 
 def work(options: Options, start: Start) -> int:
-    """Be the worker; return the exit status for the guardian."""
+    """Be the worker; return the exit status for the guardian.
+
+    Raises:
+        RefusedError: There is no connection, or it makes no sense.
+        StoppedError: This host cannot do it.
+
+    """
     set_process_name("hs-worker")
     become_subreaper()
-    try:
-        return _work(options, start)
-    except RefusedError as exc:
-        log.error("worker.refused", reason=str(exc))  # noqa: TRY400 - the reason says it all
-    except StoppedError as exc:
-        log.error("worker.stopped", reason=str(exc))  # noqa: TRY400
-    return EXIT_REFUSED
-
-
-def _work(options: Options, start: Start) -> int:
     context = new_context()
     pipe = Lifeline(start.pipe)
     connection = _connection(options, pipe)

@@ -1,0 +1,87 @@
+"""How much a worker takes: the measure of short tasks, and the rest after faults of the host."""
+
+from math import inf
+
+import pytest
+from tests.worker.building import a_detail, a_task
+
+from hs_common import limits
+from hs_worker.prefetch import Prefetch
+from hs_worker.rest import Rest
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "ahead"),
+    [
+        (0.001, 400),  # four slots, a tenth of a second
+        (0.1, 4),
+        (0.3, 2),
+        (10.0, 0),  # nothing ends soon: what waited would wait for long
+        (0.0, limits.CREDIT_MAX),
+    ],
+)
+def test_as_many_are_held_as_end_in_a_tenth_of_a_second(duration_s: float, ahead: int) -> None:
+    """DESIGN section 4, Prefetch."""
+    prefetch = Prefetch(4)
+    prefetch.see(a_task(1))
+    prefetch.finish(duration_s, now=5.0)
+
+    assert prefetch.tasks(now=5.0) == ahead
+
+
+def test_a_kind_is_its_template_and_the_names_of_its_tags() -> None:
+    """Values may number the tasks: they make no new kind."""
+    prefetch = Prefetch(2)
+    prefetch.see(a_task(1, detail=a_detail(tags=(("n", "1"),))))
+    prefetch.finish(0.001, now=0.0)
+    prefetch.see(a_task(2, detail=a_detail(tags=(("n", "2"),))))
+    assert prefetch.tasks(now=0.0) == 200
+
+    prefetch.see(a_task(3, detail=a_detail(tags=(("m", "2"),))))
+    assert prefetch.tasks(now=0.0) == 2
+    prefetch.finish(0.001, now=0.0)
+    prefetch.see(a_task(4, detail=a_detail(tags=(("m", "2"),), template=b"x {}")))
+    assert prefetch.tasks(now=0.0) == 2
+
+
+def test_when_none_ends_for_a_second_there_is_one_per_slot_at_most() -> None:
+    """The tasks that run now are not like those that were measured."""
+    prefetch = Prefetch(2)
+    prefetch.see(a_task(1))
+    prefetch.finish(0.001, now=0.0)
+
+    assert prefetch.tasks(now=1.0) == 200
+    assert prefetch.tasks(now=1.1) == 2
+
+
+def test_pauses_double_up_to_ten_seconds_and_end_with_the_faults() -> None:
+    """Faults of one burst count once."""
+    rest = Rest(8)
+    now = 0.0
+    pauses = []
+    for _ in range(9):
+        rest.fault(now, running=3)
+        rest.fault(now, running=2)
+        pauses.append(rest.until - now)
+        now = rest.until
+
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0])
+    assert rest.usable == 2
+    assert not rest.recover(now + 9)
+    assert rest.recover(now + 10)
+    assert rest.usable == 4
+    assert rest.recover(now + 20)
+    assert rest.usable == 8
+    assert rest.deadline() == inf
+
+
+def test_a_lost_slot_is_never_given_back() -> None:
+    """What an unkillable task took stays taken."""
+    rest = Rest(4)
+    rest.lose_slot()
+    assert rest.usable == 3
+    rest.fault(0.0, running=1)
+    rest.recover(1.0)
+    rest.recover(2.0)
+
+    assert rest.usable == 3
