@@ -20,40 +20,33 @@ Parcel = tuple[Worker, list[BundleHeader], list[bytes]]
 
 
 def assign(backlog: Backlog, workers: Workers, now: float) -> Iterator[Parcel]:
-    """Lease waiting bundles to workers: one at a time and in turn, so that a few spread over many; yield what to send.
+    """Lease waiting bundles to workers, each in turn; yield what to send.
 
     It looks once at each bundle that it gives, and once at each worker that has credit but finds nothing.
     """
-    parcels: dict[Worker, Parcel] = {}
-    sizes: dict[Worker, int] = {}
-    for _ in range(STEP_BUNDLES_MAX):
-        worker, found = _next(backlog, workers, now)
-        if worker is None or found is None:
-            break
-        header, body = found
-        workers.lease(worker, header)
-        workers.offer(worker)
-        size = sizes.get(worker, 0) + header.size
-        parcel = parcels.get(worker)
-        if parcel is None:
-            parcel = parcels[worker] = (worker, [], [])
-        elif size > limits.BODY_BYTES_MAX or len(parcel[1]) == limits.IDS_MAX:
-            yield parcel
-            parcel, size = (worker, [], []), header.size
-            parcels[worker] = parcel
-        sizes[worker] = size
-        parcel[1].append(header)
-        parcel[2].append(body)
-    yield from parcels.values()
-
-
-def _next(backlog: Backlog, workers: Workers, now: float) -> tuple[Worker | None, tuple[BundleHeader, bytes] | None]:
-    while backlog and (worker := workers.next()) is not None:
-        found = backlog.take(worker.fits, now, worker.free())
-        if found is not None:
-            return worker, found
-        workers.park(worker)
-    return None, None
+    parcels: dict[Worker, tuple[Parcel, int]] = {}
+    left = STEP_BUNDLES_MAX
+    while left > 0 and backlog and (worker := workers.next()) is not None:
+        parcel, size = parcels.get(worker) or ((worker, [], []), 0)
+        given = 0
+        while given < worker.turn and (found := backlog.take(worker.fits, now, worker.free())) is not None:
+            header, body = found
+            workers.lease(worker, header)
+            given += header.tasks
+            left -= 1
+            if parcel[1] and (size + header.size > limits.BODY_BYTES_MAX or len(parcel[1]) == limits.IDS_MAX):
+                yield parcel
+                parcel, size = (worker, [], []), 0
+            parcel[1].append(header)
+            parcel[2].append(body)
+            size += header.size
+        if given:
+            parcels[worker] = parcel, size
+            workers.offer(worker)
+        else:
+            workers.park(worker)
+    for parcel, _ in parcels.values():
+        yield parcel
 
 
 def recalls(workers: Workers, now: float) -> Iterator[tuple[Worker, int]]:
