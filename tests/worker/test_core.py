@@ -290,7 +290,7 @@ def test_heartbeats_are_sent_only_where_nothing_else_was_said() -> None:
 
 
 def test_a_refusal_that_is_not_for_ever_is_followed_by_another_hello() -> None:
-    """ "Too many workers" may pass."""
+    """That there are too many workers may pass."""
     worker = Worker()
     worker.takes(events.Connected())
     refused = messages.Refused(session=b"\0" * 16, reason="full", fatal=False, bundles=())

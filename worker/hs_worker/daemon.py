@@ -13,6 +13,7 @@ import os
 import select
 import signal
 from math import ceil
+from typing import cast
 
 import zmq
 
@@ -27,15 +28,14 @@ from hs_worker import events
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event
 from hs_worker.guardian import EXIT_REFUSED
-from hs_worker.processes import Executor
+from hs_worker.processes import REAP_MAX, Executor
 from hs_worker.relay import Relay
 from hs_worker.shared_map import SharedMap
 from hs_worker.tree import sweep
 
 _RECEIVE_MAX = 256
 """Messages taken in one go."""
-_ROUNDS_MAX = 16
-"""Of reaping and starting anew before the broker is served again."""
+_READ_BYTES = 4096
 _DENIED_MAX = 10
 """Then the broker is not one that we may speak to."""
 _REOPEN_S = 1.0
@@ -92,14 +92,17 @@ class WorkerDaemon:
         self._poller.register(self._signals.fd, select.EPOLLIN)
         self._poller.register(self._pipe.fd, select.EPOLLIN)
         self._link_fds: tuple[int, int] = (-1, -1)
-        self._register_link()
         self._log = get_logger("worker")
         self._offset_s = 0.0
         self._sent = False
+        """Something was sent since the socket was last read to its end, or it may have become ready unseen."""
+        self._again = False
+        """More children may have ended than were reaped."""
         self._lingering: set[int] = set()
         self._denied = 0
         self._reopen_at = float("inf")
         self._status: int | None = None
+        self._register_link()
 
     def run(self) -> int:
         """Work until the core says that it leaves; return the exit status."""
@@ -114,28 +117,31 @@ class WorkerDaemon:
 
     def step(self, wait_max_s: float = 60.0) -> None:
         """Wait for something to happen, then act on it."""
-        wait_s = min(wait_max_s, self._core.deadline() - monotonic(), self._reopen_at - monotonic())
-        if self._sent or self._executor.has_ended:
+        deadline = min(self._core.deadline(), self._reopen_at)
+        wait_s = min(wait_max_s, deadline - monotonic())
+        if self._again or self._sent or self._executor.has_ended:
             wait_s = 0.0
         ready = self._poller.poll(max(0.0, ceil(wait_s * 1000) / 1000))
         self._set_clock()
         listen = self._sent
+        reap = self._again or self._executor.has_ended
         for fd, _ in ready:
             if fd == self._signals.fd:
-                if signal.SIGCHLD in self._signals.drain():
-                    self._reap()
-            elif fd == self._pipe.fd:
-                self._obey()
+                # SIGCHLD, or one that is none of our business.
+                os.read(fd, _READ_BYTES)
+                reap = True
             elif fd in self._link_fds:
                 listen = True
+            elif fd == self._pipe.fd:
+                self._obey()
             elif self._relay is not None and self._relay.owns(fd):
                 self._relay.handle(fd)
-        if self._executor.has_ended:
+        if reap:
             self._reap()
         now = monotonic()
-        if now >= self._reopen_at:
-            self._reopen()
-        if now >= self._core.deadline():
+        if now >= deadline:
+            if now >= self._reopen_at:
+                self._reopen()
             self._perform(self._core.expire(now))
         if listen or self._sent:
             self._listen()
@@ -163,22 +169,17 @@ class WorkerDaemon:
             self._sent = True  # there may be more: look again, after the others
 
     def _reap(self) -> None:
-        """Take what ended, start what follows, and look again: the next may have ended meanwhile."""
-        for _ in range(_ROUNDS_MAX):
-            strangers = self._executor.strangers
-            exits = self._executor.reap()
-            if self._relay is not None:
-                for exit_ in exits:
-                    self._relay.finish(exit_.slot)
-            if exits:
-                self._handle(events.Exited(exits))
-            elif self._executor.strangers == strangers:
-                return
-            if self._lingering and self._executor.strangers != strangers:
-                self._look_again()
-        if not self._executor.has_ended:
-            # Not done yet, and the signal is spent: come back without waiting.
-            os.kill(os.getpid(), signal.SIGCHLD)
+        """Take what ended, and start what follows."""
+        strangers = self._executor.strangers
+        exits = self._executor.reap()
+        self._again = len(exits) + self._executor.strangers - strangers >= REAP_MAX
+        if self._relay is not None:
+            for exit_ in exits:
+                self._relay.finish(exit_.slot)
+        if exits:
+            self._handle(events.Exited(exits))
+        if self._lingering and self._executor.strangers != strangers:
+            self._look_again()
 
     def _look_again(self) -> None:
         self._executor.forget_snapshot()
@@ -210,20 +211,30 @@ class WorkerDaemon:
             self._executor.forget_snapshot()
             answers: list[Event] = []
             for effect in step:
-                self._do(effect, answers)
+                # The two that every task brings; all else goes through the table.
+                kind = type(effect)
+                if kind is events.Spawn:
+                    self._spawn(cast(events.Spawn, effect), answers)
+                elif kind is events.Record:
+                    self._record(cast(events.Record, effect))
+                else:
+                    self._do(effect, answers)
             if answers:
                 steps.extend(self._core.handle(answer, monotonic()) for answer in answers)
 
+    def _spawn(self, effect: events.Spawn, answers: list[Event]) -> None:
+        if error := self._executor.spawn(effect):
+            answers.append(events.SpawnFailed(effect.slot, error))
+
+    def _record(self, effect: events.Record) -> None:
+        if self._shared is not None:
+            self._shared.append(effect.bundle, effect.packed)
+            self._shared.clear(effect.slot)
+        if self._lingering:
+            self._lingering.discard(effect.slot)
+
     def _do(self, effect: Effect, answers: list[Event]) -> None:
         match effect:
-            case events.Spawn():
-                if error := self._executor.spawn(effect):
-                    answers.append(events.SpawnFailed(effect.slot, error))
-            case events.Record(slot, bundle, packed):
-                if self._shared is not None:
-                    self._shared.append(bundle, packed)
-                    self._shared.clear(slot)
-                self._lingering.discard(slot)
             case events.Send(message):
                 self._send(message, answers)
             case events.Release(size):

@@ -26,7 +26,7 @@ from hs_worker.tree import Snapshot, signal_all
 _HOST_FAULTS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT})
 _FOLDERS_MAX = 1000
 """Missing folders that are remembered, so that each is told once."""
-_REAP_MAX = 256
+REAP_MAX = 256
 """Children reaped in one go, so that the broker is served in between."""
 
 
@@ -131,7 +131,7 @@ class Processes:
     def reap(self) -> list[Exit]:
         """Return what ended since the last call; whom we do not know is reaped and counted."""
         exits: list[Exit] = []
-        for _ in range(_REAP_MAX):
+        for _ in range(REAP_MAX):
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:

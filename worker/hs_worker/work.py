@@ -1,5 +1,6 @@
 """What happens in a worker process from its fork to its end: document, keys, core, executor, loop."""
 
+import gc
 import json
 import os
 import random
@@ -25,6 +26,9 @@ from hs_worker.shared_map import settle
 
 _DOCUMENT_WAIT_S = 60.0
 """For the line with the connection; who started us is making the keys at this moment."""
+
+_GARBAGE_OBJECTS = 100_000
+"""Allocated and not freed until Python looks for circles: each look costs milliseconds, between two tasks."""
 
 log = get_logger("worker")
 
@@ -85,6 +89,10 @@ def work(options: Options, start: Start) -> int:
         relay=relay,
         grace_s=options.grace_s,
     )
+    # What is there now stays for ever; and the objects of a task refer to each other in no circle.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_OBJECTS)
     return daemon.run()
 
 
