@@ -100,6 +100,8 @@ class WorkerDaemon:
         """More children may have ended than were reaped."""
         self._lingering: set[int] = set()
         self._denied = 0
+        self._authenticated = False
+        """The broker of this connection answered once: whoever denies us afterwards is somebody else in its place."""
         self._reopen_at = float("inf")
         self._status: int | None = None
         self._register_link()
@@ -152,6 +154,7 @@ class WorkerDaemon:
         for event in self._link.events():
             if event == "connected":
                 self._denied = 0
+                self._authenticated = True
                 self._handle(events.Connected())
             else:
                 self._handle(events.Disconnected())
@@ -296,7 +299,7 @@ class WorkerDaemon:
     def _on_denied(self) -> None:
         """Try again a little later: a refused socket never comes back by itself."""
         self._denied += 1
-        if self._denied >= _DENIED_MAX:
+        if self._denied >= _DENIED_MAX and not self._authenticated:
             self._log.error(
                 "broker.denied", endpoint=self._link.endpoint, advice="is this the cluster's connection file?"
             )
