@@ -11,6 +11,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from tests.faults.handmade import Handmade
@@ -73,8 +74,7 @@ class Siege:
 
         """
         for gate in self._gates:
-            with open(gate, "w", encoding="ascii") as file:
-                file.write("go\n")
+            assert until(partial(_opened, gate), STEP_S), f"no task waits at {gate}: {self.log()}"
         return self.cluster.finish(STEP_S)
 
     def assert_unharmed(self) -> None:
@@ -91,6 +91,17 @@ class Siege:
         """Return what the database says."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return db.execute(query, values).fetchall()
+
+
+def _opened(gate: str) -> bool:
+    """Let the task at a gate go on; whether there was one."""
+    try:
+        descriptor = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:  # ENXIO: nobody reads
+        return False
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write("go\n")
+    return True
 
 
 def free_port() -> int:

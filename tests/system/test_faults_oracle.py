@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-
 from tests.faults.oracle import Allowance, Entry, Evidence, Row, judge, read_ledger
 
 NOTHING_AGAIN = Allowance(reruns_max=0, finishes=True)
