@@ -1,201 +1,264 @@
-"""Settings: what they are called, what they may be, and which place wins.
+"""The settings in force: every place they may come from, and which one wins.
 
     option > HYPERSHELL_SECTION_KEY > ./.hypershell/config.toml > ~/.hypershell/config.toml > /etc/hypershell.toml > default
 
-Options are the callers' business. A value that makes no sense is refused with its key and its place; an unknown name is only a
-warning, for it may belong to a newer version.
+Options are the callers' business. In a file, `KEY_env` names a variable that holds the value, and `KEY_eval` a command whose
+first line of output is the value; both are looked at when the setting is asked for, and only where they win. A value that makes
+no sense is refused with its key and its place; an unknown name is only a warning, for it may belong to a newer version.
+
+hs-cluster decides for the daemons that it starts: they find all that they need in one variable, and read nothing else.
 """
 
-import math
 import os
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
-from hs_common import limits
 from hs_common.errors import RefusedError
+from hs_common.setting import KEYS, Key, Value, parse
 
-Value = bool | int | float | str | list[Any] | dict[str, Any] | None
+__all__ = [
+    "HANDED",
+    "KEYS",
+    "SYSTEM",
+    "Key",
+    "Place",
+    "Settings",
+    "Value",
+    "load_settings",
+    "parse",
+    "paths",
+    "read_text",
+]
 
 PREFIX = "HYPERSHELL_"
+HANDED = "HYPERSHELL_SETTINGS"
+"""What hs-cluster decided, for its daemons alone: they remove it before they start anything."""
 OTHER_NAMES = frozenset({"HYPERSHELL_SITE", "HYPERSHELL_CRASH_AT", "HYPERSHELL_WORKER_EXECUTOR"})
 """Variables that are ours and no settings: where things are kept, fault tests, benchmarks."""
+SYSTEM = "/etc/hypershell.toml"
 
-
-class Key(NamedTuple):
-    """One setting."""
-
-    name: str
-    """section.key, or key alone."""
-    kind: str
-    """flag, integer, number, text, or hosts (text, list or table)."""
-    default: Value
-    help: str
-    low: float = -math.inf
-    high: float = math.inf
-    choices: tuple[str, ...] = ()
-
-
-KEYS = {
-    key.name: key
-    for key in (
-        Key("worker.num_tasks", "integer", 1, "executors per worker; 0: all cores", 0, limits.SLOTS_MAX),
-        Key("worker.template", "text", "{}", "what is run for the args of a task"),
-        Key("worker.shell", "text", "/bin/sh", "for lines that need one"),
-        Key(
-            "worker.delay_start",
-            "number",
-            0.0,
-            "seconds to wait before connecting; negative: random up to",
-            -86400,
-            86400,
-        ),
-        Key("worker.timeout", "number", 0.0, "seconds without work until a worker leaves; 0: never", 0, 1e9),
-        Key("worker.task_timeout", "number", 0.0, "wall time limit of a task, seconds; 0: none", 0, 1e9),
-        Key("worker.lease", "number", limits.LEASE_S, "seconds of silence until a worker has lost its bundles", 1, 1e9),
-        Key(
-            "worker.grace",
-            "number",
-            None,
-            "seconds that running tasks get after SIGTERM; unset: judged by place",
-            0,
-            1e9,
-        ),
-        Key(
-            "worker.margin",
-            "number",
-            60.0,
-            "seconds before its end in which a worker takes no task without limit",
-            0,
-            1e9,
-        ),
-        Key("broker.port", "integer", 50001, "TCP port of a cluster that is not only local", 1, 65535),
-        Key("broker.bind", "text", "", "address to listen on; empty: all interfaces"),
-        Key("scheduler.bundlesize", "integer", 1, "tasks leased to one worker as a unit", 1, limits.BUNDLE_TASKS_MAX),
-        Key("scheduler.bundlewait", "number", 5.0, "seconds to hold back a part-filled bundle at most", 0, 86400),
-        Key("scheduler.max_retries", "integer", 0, "more attempts for a task that failed", 0, 1_000_000),
-        Key("scheduler.eager", "flag", default=False, help="retries go first"),
-        Key("database.file", "text", "", "SQLite file instead of the run's own"),
-        Key("database.url", "text", "", "database server instead of the run's own"),
-        Key("launcher", "text", "", "program and arguments that start workers"),
-        Key("ssh.nodelist", "hosts", "", "hosts of --ssh"),
-        Key("ssh.args", "text", "", "arguments as for ssh"),
-        Key("ssh.client", "text", "paramiko", "who logs in", choices=("paramiko", "openssh")),
-        Key("autoscale.policy", "text", "fixed", "how -A decides", choices=("fixed", "dynamic")),
-        Key("autoscale.factor", "number", 1.0, "of the average duration, in the pressure", 1e-6, 1e6),
-        Key("autoscale.period", "number", 60.0, "seconds between two decisions", 0.1, 86400),
-        Key("autoscale.init_size", "integer", 1, "workers at the start", 0, limits.WORKERS_MAX),
-        Key("autoscale.min_size", "integer", 0, "workers at least", 0, limits.WORKERS_MAX),
-        Key("autoscale.max_size", "integer", 2, "workers at most", 0, limits.WORKERS_MAX),
-        Key("logging.level", "text", "warning", "what is logged", choices=("debug", "info", "warning", "error")),
-        Key("logging.format", "text", "console", "how it is logged", choices=("console", "json")),
-        Key("logging.file", "text", "", "where to, instead of stderr"),
-    )
-}
-"""Every setting there is."""
+_FOR_DAEMONS = (
+    "worker.lease",
+    "worker.grace",
+    "worker.margin",
+    "logging.level",
+    "logging.format",
+    "logging.file",
+    "logging.file_size",
+    "logging.file_count",
+)
+"""What no option carries to them; none of it is secret, for an environment is not."""
 
 _VARIABLE_OF = {PREFIX + name.replace(".", "_").upper(): name for name in KEYS}
 _SECTIONS = frozenset(name.split(".")[0] for name in KEYS if "." in name)
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_handed: list["Settings"] = []
+"""Of this process, once they were taken from the environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one setting is written."""
+
+    name: str
+    """Path of a file, name of a variable, or hs-cluster."""
+    written: str
+    """The name as it stands there, `_env` or `_eval` included."""
+    kind: Literal["value", "env", "eval"]
+    raw: Value
+    """The value, the name of a variable, or a command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings in force. Made by `load_settings`."""
 
-    _found: Mapping[str, tuple[Value, str]]
+    _found: Mapping[str, tuple[Place, ...]]
+    """Setting -> all its places, the strongest first."""
+    _environ: Mapping[str, str]
     warnings: tuple[str, ...]
-    """One sentence for each unknown name; the caller logs them."""
+    """One sentence for each unknown name; `logs.configure_by` logs them."""
+    _values: dict[str, Value]
+    """What was looked up already: a command runs once."""
 
     def get(self, key: str) -> Any:  # noqa: ANN401 - of the kind that KEYS says
-        """Return the value: of the highest place that has one, else the default."""
-        return self._found[key][0] if key in self._found else KEYS[key].default
+        """Return the value: of the highest place that has one, else the default.
+
+        Raises:
+            RefusedError: Its variable is not set, its command failed, or what they say makes no sense.
+
+        """
+        if key not in self._values:
+            places = self.places(key)
+            self._values[key] = self._value(KEYS[key], places[0]) if places else KEYS[key].default
+        return self._values[key]
 
     def origin(self, key: str) -> str:
         """Return where the value comes from: a variable, a file, or "default"."""
+        places = self.places(key)
+        return places[0].name if places else "default"
+
+    def places(self, key: str) -> tuple[Place, ...]:
+        """Return every place that has the setting, the strongest first."""
         if key not in KEYS:
             raise KeyError(key)
-        return self._found[key][1] if key in self._found else "default"
+        return self._found.get(key, ())
+
+    def for_daemons(self, **changed: Value) -> str:
+        """Return the value of `HANDED`. `changed`: what an option decided, as `logging_level="info"`."""
+        import json  # noqa: PLC0415 - only hs-cluster asks
+
+        return json.dumps({key: changed.get(key.replace(".", "_"), self.get(key)) for key in _FOR_DAEMONS})
+
+    def _value(self, key: Key, place: Place) -> Value:
+        where = f"{place.name}: {place.written}"
+        match place.kind:
+            case "value":
+                return place.raw
+            case "env":
+                if (text := self._environ.get(str(place.raw))) is None:
+                    raise RefusedError(f"{where}: there is no variable {place.raw}")
+                return parse(key, text, where)
+            case "eval":
+                _check_owner(place.name, place.written)
+                from hs_common.first_line import first_line  # noqa: PLC0415 - few ask for it
+
+                return parse(key, first_line(str(place.raw), where), where)
 
 
-def load_settings(
-    environ: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-    system: str = "/etc/hypershell.toml",
-) -> Settings:
-    """Read all places.
+def load_settings(environ: Mapping[str, str] | None = None, cwd: str | None = None, system: str = SYSTEM) -> Settings:
+    """Read all places; in a daemon of hs-cluster, only what that handed over.
 
     Raises:
         RefusedError: A value is of the wrong kind or out of bounds, or a file cannot be read.
 
     """
+    if environ is None:
+        if (text := os.environ.pop(HANDED, None)) is not None:
+            _handed.append(_take(text))
+        if _handed:
+            return _handed[-1]
     environ = os.environ if environ is None else environ
-    home = environ.get("HOME") or os.path.expanduser("~")
-    files = [system, os.path.join(home, ".hypershell", "config.toml")]
-    local = os.path.join(cwd or _cwd(), ".hypershell", "config.toml")
-    if local not in files:
-        files.append(local)
-    found: dict[str, tuple[Value, str]] = {}
+    found: dict[str, tuple[Place, ...]] = {}
     warnings: list[str] = []
-    for path in files:
-        _read_file(path, found, warnings)
-    _read_environment(environ, found, warnings)
-    return Settings(found, tuple(warnings))
+    for path in dict.fromkeys(paths(environ, cwd, system)):
+        if (content := _content(path)) is not None:
+            places, unknown = read_text(content, path)
+            _put_above(found, places)
+            warnings += unknown
+    places, unknown = _read_environment(environ)
+    _put_above(found, places)
+    return Settings(found, environ, (*warnings, *unknown), {})
 
 
-def parse(key: Key, value: object, place: str) -> Value:
-    """Return a value as the setting has it; text is taken as it is typed in a variable.
+def paths(
+    environ: Mapping[str, str] | None = None, cwd: str | None = None, system: str = SYSTEM
+) -> tuple[str, str, str]:
+    """Return where files may be: of the system, the home, and the folder; they need not exist."""
+    home = (os.environ if environ is None else environ).get("HOME") or os.path.expanduser("~")
+    return (
+        system,
+        os.path.join(home, ".hypershell", "config.toml"),
+        os.path.join(cwd or _cwd(), ".hypershell", "config.toml"),
+    )
+
+
+def read_text(content: bytes, path: str) -> tuple[dict[str, Place], list[str]]:
+    """Return what a file of settings says, and a sentence for each name in it that is none of ours.
 
     Raises:
-        RefusedError: Another kind, or out of bounds.
+        RefusedError: It is no TOML, or a value in it makes no sense.
 
     """
-    try:
-        result = _PARSERS[key.kind](value)
-    except (ValueError, TypeError, OverflowError) as exc:
-        article = "an" if key.kind == "integer" else "a"
-        raise RefusedError(f"{place}: {key.name} = {value!r:.80} is not {article} {key.kind}") from exc
-    if isinstance(result, int | float) and not isinstance(result, bool) and not key.low <= result <= key.high:
-        raise RefusedError(f"{place}: {key.name} = {value!r:.80} is not in {key.low:.10g}..{key.high:.10g}")
-    if key.choices and result not in key.choices:
-        raise RefusedError(f"{place}: {key.name} = {value!r:.80} is none of {', '.join(key.choices)}")
-    return result
-
-
-def _read_file(path: str, found: dict[str, tuple[Value, str]], warnings: list[str]) -> None:
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as exc:
-        raise RefusedError(f"{path}: {exc.strerror}") from exc
     import tomllib  # noqa: PLC0415 - 12 ms, and most have no file
 
     try:
         document = tomllib.loads(content.decode())
     except ValueError as exc:
         raise RefusedError(f"{path}: {exc}") from exc
+    found: dict[str, Place] = {}
+    unknown = []
     for section, value in document.items():
         if section in _SECTIONS and isinstance(value, dict):
             pairs = [(f"{section}.{name}", item) for name, item in value.items()]
         else:
             pairs = [(section, value)]
-        for name, item in pairs:
-            if name in KEYS:
-                found[name] = parse(KEYS[name], item, path), path
-            else:
-                warnings.append(f"{path}: unknown setting {name}")
+        for written, item in pairs:
+            key, kind = _split(written)
+            if key not in KEYS:
+                unknown.append(f"{path}: unknown setting {written}")
+                continue
+            if key in found:
+                raise RefusedError(f"{path}: {found[key].written} and {written} exclude each other")
+            if kind == "value":
+                item = parse(KEYS[key], item, path)  # noqa: PLW2901 - as the setting has it
+            elif not isinstance(item, str) or not item.strip():
+                what = "the name of a variable" if kind == "env" else "a command"
+                raise RefusedError(f"{path}: {written} = {item!r:.80} is not {what}")
+            found[key] = Place(path, written, kind, item)
+    return found, unknown
 
 
-def _read_environment(environ: Mapping[str, str], found: dict[str, tuple[Value, str]], warnings: list[str]) -> None:
-    for variable, value in environ.items():
+def _split(written: str) -> tuple[str, Literal["value", "env", "eval"]]:
+    if written.endswith("_env"):
+        return written.removesuffix("_env"), "env"
+    if written.endswith("_eval"):
+        return written.removesuffix("_eval"), "eval"
+    return written, "value"
+
+
+def _put_above(found: dict[str, tuple[Place, ...]], places: Mapping[str, Place]) -> None:
+    for key, place in places.items():
+        found[key] = (place, *found.get(key, ()))
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}") from exc
+
+
+def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Place], list[str]]:
+    found, unknown = {}, []
+    for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable in OTHER_NAMES:
             continue
         name = _VARIABLE_OF.get(variable)
         if name is None:
-            warnings.append(f"environment: unknown setting {variable}")
+            unknown.append(f"environment: unknown setting {variable}")
         else:
-            found[name] = parse(KEYS[name], value, variable), variable
+            found[name] = Place(variable, variable, "value", parse(KEYS[name], text, variable))
+    return found, unknown
+
+
+def _take(text: str) -> Settings:
+    import json  # noqa: PLC0415 - only what hs-cluster started gets here
+
+    try:
+        given = json.loads(text)
+        found = {key: given[key] for key in _FOR_DAEMONS}
+    except (ValueError, KeyError, TypeError) as exc:
+        raise RefusedError(f"{HANDED} is for the daemons that hs-cluster starts: unset it") from exc
+    places = {key: (Place("hs-cluster", key, "value", value),) for key, value in found.items()}
+    return Settings(places, {}, (), {})
+
+
+def _check_owner(path: str, written: str) -> None:
+    """Refuse to run what somebody else may have written: a folder that we work in may be anybody's."""
+    try:
+        status = os.stat(path)
+    except OSError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}") from exc
+    if status.st_uid not in (0, os.geteuid()):
+        raise RefusedError(f"{path}: {written} is not run: the file belongs to user {status.st_uid}, not to you")
+    if status.st_mode & _WRITABLE_BY_OTHERS:
+        raise RefusedError(f"{path}: {written} is not run: others can write to the file: chmod go-w it")
 
 
 def _cwd() -> str:
@@ -203,59 +266,3 @@ def _cwd() -> str:
         return os.getcwd()
     except FileNotFoundError:
         return "/"  # the folder was removed under us: then it has no settings either
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = _text(value).lower()
-    if word not in _FLAG_WORDS:
-        raise ValueError(value)
-    return _FLAG_WORDS[word]
-
-
-def _integer(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError(value)
-    return int(value)
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError(value)
-    number = float(value)
-    if math.isnan(number):
-        raise ValueError(value)
-    return number
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
-
-
-def _hosts(value: object) -> str | list[Any] | dict[str, Any]:
-    if not isinstance(value, str | list | dict):
-        raise TypeError(value)
-    return value
-
-
-_FLAG_WORDS = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-    "": False,
-}
-_PARSERS: dict[str, Callable[[object], Value]] = {
-    "flag": _flag,
-    "integer": _integer,
-    "number": _number,
-    "text": _text,
-    "hosts": _hosts,
-}

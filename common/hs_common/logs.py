@@ -2,15 +2,23 @@
 
 A log line must never harm what it tells about: a full or closed stderr loses lines (the next one says how many), and an event
 that comes more than `_LINES_PER_S_MAX` times a second is counted instead (a flood of strangers must not become a flood of lines).
+
+SIGUSR2 reopens a log file; `log_file` says what else happens to it.
 """
 
 import os
 import select
+import signal
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hs_common import limits
 from hs_common.clock import monotonic
 from hs_common.errors import RefusedError
+
+if TYPE_CHECKING:
+    from hs_common.config import Settings
+    from hs_common.log_file import LogFile
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -69,9 +77,20 @@ def configure(
     format: str = "console",  # noqa: A002 - what the option is called
     stream: int = 2,
     file: str = "",
+    file_bytes_max: int = 10 * limits.MIB,
+    files_max: int = 5,
     instance: str = "",
 ) -> None:
     """Choose what is logged, how (console or json) and where to: a descriptor, or a file that is appended to.
+
+    Args:
+        level: The lowest that is logged.
+        format: console or json.
+        stream: A descriptor; not used with a file.
+        file: Path, or "".
+        file_bytes_max: From there on a file is set aside.
+        files_max: So many that were set aside are kept.
+        instance: What tells this process from others of its kind, or "".
 
     Raises:
         RefusedError: No such level or format, or the file cannot be opened.
@@ -81,16 +100,59 @@ def configure(
         raise RefusedError(f"logging.level {level!r} is none of {', '.join(LEVELS)}")
     if format not in ("console", "json"):
         raise RefusedError(f"logging.format {format!r} is neither console nor json")
+    if _output.file is not None:
+        _output.file.close()
+        _output.file = None
     if file:
-        try:
-            stream = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise RefusedError(f"logging.file {file}: {exc.strerror}") from exc
+        from hs_common.log_file import LogFile  # noqa: PLC0415 - most log to stderr
+
+        _output.file = LogFile(file, file_bytes_max, files_max)
+        stream = _output.file.fd
     _output.level = LEVELS[level]
     _output.json = format == "json"
     _output.fd = stream
     _output.instance = instance
     _output.processors = []
+    _catch_reopen()
+
+
+def configure_by(settings: "Settings", *, level: str | None = None, stream: int = 2) -> None:
+    """Configure as the settings say, and log what they are unsure of, once for a process.
+
+    Args:
+        settings: Those in force.
+        level: What an option said, or None.
+        stream: Where to without a file.
+
+    Raises:
+        RefusedError: The file cannot be opened, or a setting makes no sense.
+
+    """
+    configure(
+        level=level or settings.get("logging.level"),
+        format=settings.get("logging.format"),
+        file=settings.get("logging.file"),
+        file_bytes_max=settings.get("logging.file_size"),
+        files_max=settings.get("logging.file_count"),
+        stream=stream,
+    )
+    for warning in settings.warnings:
+        if warning not in _output.warned:
+            _output.warned.add(warning)
+            get_logger("settings").warning("setting.unknown", what=warning)
+
+
+def _catch_reopen() -> None:
+    """Let SIGUSR2 reopen the file. Also without one, so that it ends nobody; hs-cluster starts us with it blocked."""
+    if signal.getsignal(signal.SIGUSR2) != signal.SIG_IGN:
+        signal.signal(signal.SIGUSR2, _reopen)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+
+
+def _reopen(_number: int, _frame: object) -> None:
+    """Reopen in the handler: it is one system call that replaces the descriptor, so it cannot cut a line in two."""
+    if _output.file is not None:
+        _output.file.reopen()
 
 
 @dataclass(slots=True)
@@ -100,6 +162,10 @@ class _Output:
     level: int = LEVELS["warning"]
     json: bool = False
     fd: int = 2
+    file: "LogFile | None" = None
+    """Whose descriptor it is, if it is a file's."""
+    warned: set[str] = field(default_factory=set)
+    """About settings; as many as there are names in files and variables."""
     instance: str = ""
     dropped: int = 0
     """Lines that the stream did not take."""
@@ -153,6 +219,8 @@ class _Output:
 
     def _write(self, line: bytes) -> bool:
         """Write without ever waiting; the descriptor may be shared, so its flags are not ours to change."""
+        if self.file is not None:
+            return self.file.write(line)
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
         try:

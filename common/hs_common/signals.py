@@ -17,8 +17,9 @@ class SignalPipe:
         """Install it. Only in the main thread, once for a process."""
         # Both ends non-blocking: a full pipe loses a byte but never holds up a handler. Closed on exec: no task gets it.
         self.fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._asked = frozenset(int(number) for number in signals)
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        for number in signals:
+        for number in self._asked:
             if number == signal.SIGCHLD or signal.getsignal(number) != signal.SIG_IGN:
                 # Python writes to the pipe only for a signal that has a handler of its own.
                 signal.signal(number, _noted)
@@ -30,7 +31,8 @@ class SignalPipe:
             try:
                 part = os.read(self.fd, _READ_BYTES)
             except BlockingIOError:
-                return list(received)
+                # Python writes the number of every signal that has a handler: the log has one of its own.
+                return [number for number in received if number in self._asked]
             received += part
 
 
