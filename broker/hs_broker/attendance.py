@@ -23,14 +23,19 @@ class Attendance:
         workers: Who works, and what each has.
         backlog: What waits.
         lease_s: A peer not heard for so long (seconds) is gone.
+        reach_s: A worker whose connection broke, and who did not come back for so long (seconds), is gone. On one host a broken
+            connection means a dead process; over a network it means nothing, so there it is the lease.
 
     """
 
-    def __init__(self, *, sessions: Sessions, workers: Workers, backlog: Backlog, lease_s: float) -> None:
+    def __init__(
+        self, *, sessions: Sessions, workers: Workers, backlog: Backlog, lease_s: float, reach_s: float
+    ) -> None:
         self._sessions = sessions
         self._workers = workers
         self._backlog = backlog
         self._lease_s = lease_s
+        self._reach_s = reach_s
         self._scheduler_process: tuple[bytes, str, int] = (b"", "", 0)
         """Of the present epoch: incarnation, host, pid."""
 
@@ -53,6 +58,14 @@ class Attendance:
             return
         self._sessions.open(peer, worker)
         self._take_inventory(worker, hello)
+        if self._reach_s < self._lease_s:
+            self._probe(worker)
+
+    def _probe(self, newcomer: Worker) -> None:
+        """Find out who of the others is out of reach: this one may have come because another died, its guardian too."""
+        for worker in self._workers:
+            if worker is not newcomer:
+                self._sessions.to_worker(worker, messages.Heartbeat(session=worker.token))
 
     def _take_inventory(self, worker: Worker, hello: messages.WorkerHello) -> None:
         self.take_capacity(worker, hello)
@@ -152,6 +165,8 @@ class Attendance:
         for worker in list(self._workers):
             if now - worker.heard_at >= self._lease_s:
                 self._lose(worker, silent)
+            elif now - worker.parted_at >= self._reach_s:
+                self._lose(worker, f"out of reach for {self._reach_s:g} s")
         for peer in self._sessions:
             if now - peer.heard_at >= self._lease_s:
                 if peer is self._sessions.scheduler:
@@ -164,6 +179,7 @@ class Attendance:
             peer.heard_at = min(now, peer.heard_at + away_s)
         for worker in self._workers:
             worker.heard_at = min(now, worker.heard_at + away_s)
+            worker.parted_at = min(now, worker.parted_at + away_s) if worker.parted_at < inf else inf
 
     def _lose(self, worker: Worker, reason: str) -> None:
         if peer := self._sessions.get(worker.routing_id):

@@ -45,16 +45,28 @@ class BrokerCore:
         broker: Incarnation of this broker, 16 bytes.
         make_token: Gives a fresh session token, 16 random bytes.
         lease_s: A peer not heard for so long (seconds) has lost its session, a worker its bundles too.
+        reach_s: So has a worker whose connection broke so long ago; None: that is no reason.
 
     """
 
-    def __init__(self, *, broker: bytes, make_token: Callable[[], bytes], lease_s: float = limits.LEASE_S) -> None:
+    def __init__(
+        self,
+        *,
+        broker: bytes,
+        make_token: Callable[[], bytes],
+        lease_s: float = limits.LEASE_S,
+        reach_s: float | None = None,
+    ) -> None:
         """Start with no peers and nothing waiting."""
         self._workers = Workers()
         self._sessions = Sessions(broker=broker, make_token=make_token, workers=self._workers)
         self._backlog = Backlog()
         self._attendance = Attendance(
-            sessions=self._sessions, workers=self._workers, backlog=self._backlog, lease_s=lease_s
+            sessions=self._sessions,
+            workers=self._workers,
+            backlog=self._backlog,
+            lease_s=lease_s,
+            reach_s=lease_s if reach_s is None else reach_s,
         )
         self._tick_at: float | None = None
         self._on: dict[type[Message], Callable[[Peer, Any], None]] = {

@@ -7,6 +7,7 @@ the connection's session was sent before its sender saw our Welcome: it is dropp
 """
 
 from collections.abc import Callable, Iterator
+from math import inf
 
 from hs_broker.bucket import Bucket
 from hs_broker.events import Effect, Heard, Malformed, PeerBanned, PeerRefused, Send
@@ -20,6 +21,9 @@ CONTROLS_MAX = 1_000
 
 NO_SESSION = bytes(16)
 """Stands in a Refused to a peer that has no session."""
+
+REASON_CHARS_MAX = limits.NAME_BYTES_MAX // 4
+"""A host name from a peer may stand in it, and a character may take four bytes."""
 
 HELLOS = frozenset({messages.WorkerHello, messages.SchedulerHello, messages.ControlHello})
 
@@ -120,6 +124,7 @@ class Sessions:
             peer.worker = worker
             worker.routing_id = peer.routing_id
             worker.token = peer.token
+            worker.parted_at = inf
             worker.heard_at = self.now
         elif peer.role == "scheduler":
             self.scheduler = peer
@@ -134,6 +139,7 @@ class Sessions:
         if peer.worker is not None:
             self._workers.withdraw(peer.worker)
             peer.worker.token = peer.worker.routing_id = b""
+            peer.worker.parted_at = self.now
             peer.worker = None
         elif peer is self.scheduler:
             self.scheduler = None
@@ -165,6 +171,7 @@ class Sessions:
     def refuse(self, peer: Peer, reason: str, *, fatal: bool, bundles: tuple[int, ...] = ()) -> None:
         """Say no. The operator hears of it too, but for bundles: those are the scheduler's to tell."""
         session = peer.token or NO_SESSION
+        reason = reason[:REASON_CHARS_MAX]
         self.send(peer, messages.Refused(session=session, reason=reason, fatal=fatal, bundles=bundles))
         if not bundles:
             self._complain(peer, reason)

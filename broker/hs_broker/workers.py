@@ -54,6 +54,8 @@ class Worker:
     routing_id: bytes = b""
     """b"" while it has no session."""
     token: bytes = b""
+    parted_at: float = inf
+    """Since when it has had no session; infinity while it has one."""
     leases: dict[int, BundleHeader] = field(default_factory=dict)
     leased_tasks: int = 0
     held: int = 0

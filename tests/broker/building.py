@@ -21,9 +21,11 @@ def a_bundle(bundle: int, *, tasks: int = 1, size: int = 1, demand: Demand = ANY
 class Broker:
     """A core whose every step is followed by `expire` where that is due, and by `check`."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach_s: float | None = None) -> None:
         numbers = count(1)
-        self.core = BrokerCore(broker=BROKER, make_token=lambda: next(numbers).to_bytes(16, "big"), lease_s=LEASE_S)
+        self.core = BrokerCore(
+            broker=BROKER, make_token=lambda: next(numbers).to_bytes(16, "big"), lease_s=LEASE_S, reach_s=reach_s
+        )
         self.now = 0.0
         self.token: dict[bytes, bytes] = {}
         """Routing id -> the session that its last Welcome gave."""
@@ -207,9 +209,11 @@ class Submitter(Control):
     role = "submit"
 
 
-def a_cluster(*, workers: int = 1, **hello: Any) -> tuple[Broker, Scheduler, list[Worker]]:
+def a_cluster(
+    *, workers: int = 1, reach_s: float | None = None, **hello: Any
+) -> tuple[Broker, Scheduler, list[Worker]]:
     """Return a broker, its scheduler and workers, all attached."""
-    broker = Broker()
+    broker = Broker(reach_s)
     scheduler = Scheduler(broker)
     scheduler.hello()
     those = [Worker(broker, number + 1) for number in range(workers)]

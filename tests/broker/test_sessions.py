@@ -18,6 +18,7 @@ from hs_broker.peers import ALLOWED, ECHOES_PER_S_MAX, MESSAGES_PER_S_MAX, OFFEN
 from hs_broker.workers import HELLOS_AT_ONCE_MAX
 from hs_common import limits, messages
 from hs_common.messages import Message
+from hs_common.wire import decode, encode
 
 SILENT = f"silent for {LEASE_S:g} s"
 ZERO = bytes(16)
@@ -306,6 +307,37 @@ def test_a_broker_that_was_away_blames_nobody() -> None:
     assert [type(effect) for effect in broker.passes(2) if not isinstance(effect, Send)] == [WorkerLost]
 
 
+def test_a_local_worker_out_of_reach_is_not_waited_for_a_whole_lease() -> None:
+    """On one host a connection ends only with its process: guardian and worker may have died together."""
+    broker, scheduler, (worker, other) = a_cluster(workers=2, reach_s=5)
+    scheduler.submit(a_bundle(1), a_bundle(2))
+
+    # Somebody new is started in their place, and the broker finds that one of the others is gone
+    newcomer = Worker(broker, 9)
+    probed = [effect.peer for effect in newcomer.hello() if isinstance(effect, Send)]
+    assert {worker.routing_id, other.routing_id} <= set(probed)
+    broker.takes(PeerUnreachable(worker.routing_id))
+    assert WorkerLost not in map(type, broker.passes(4.5))
+    effects = broker.passes(1)
+
+    assert scheduler.hears_lost(worker, 1, gone=True, reason="out of reach for 5 s") in effects
+    assert [effect for effect in effects if isinstance(effect, WorkerLost)] == [
+        WorkerLost(worker.id, "out of reach for 5 s", 1)
+    ]
+
+
+def test_a_local_worker_that_comes_back_in_time_keeps_its_bundles() -> None:
+    """A broken connection alone loses nothing."""
+    broker, scheduler, (worker,) = a_cluster(reach_s=5)
+    scheduler.submit(a_bundle(1))
+    broker.takes(PeerUnreachable(worker.routing_id))
+    broker.passes(4)
+
+    worker.hello(inventory=(1,))
+
+    assert WorkerLost not in map(type, broker.passes(20))
+
+
 def test_a_worker_whose_guardian_ended_is_not_waited_for() -> None:
     """hs-cluster saw it end: the bundles come back at once."""
     broker, scheduler, (worker,) = a_cluster()
@@ -457,6 +489,17 @@ def test_two_processes_cannot_be_one_worker() -> None:
     reason = "another process (here 101) is this worker"
     assert effects[0] == double.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
     assert scheduler.submit(a_bundle(1)) == [worker.gets(a_bundle(1))]
+
+
+def test_a_refusal_can_be_decoded_whatever_a_peer_is_called() -> None:
+    """Names of peers stand in it, and those may be as long as a text may be."""
+    broker = Broker()
+    Worker(broker, 1).hello(host="\N{SNOWMAN}" * (limits.NAME_BYTES_MAX // 3))
+
+    effects = Worker(broker, 1, connection=2).hello()
+
+    assert isinstance(effects[0], Send)
+    assert decode(encode(effects[0].message)) == effects[0].message
 
 
 def test_two_that_take_one_session_from_each_other_are_stopped() -> None:

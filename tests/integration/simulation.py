@@ -256,9 +256,7 @@ class SimWorker(Peer):
                 case working.Spawn(slot=slot, task=task, bundle=bundle):
                     self.slots[slot] = (bundle, task)
                     self.world.started[int(task.args)] += 1
-                    self.world.after(
-                        self.world.random.choice((0.001, 0.05, 2.5)), lambda s=slot, t=task: self._ends(s, t)
-                    )
+                    self.world.after(self.world.random.choice((0.001, 0.05, 2.5)), partial(self._ends, slot, task))
                 case working.Record(slot=slot, bundle=bundle, packed=packed):
                     self.records.append((bundle, packed))
                     self.slots.pop(slot, None)
