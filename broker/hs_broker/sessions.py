@@ -25,9 +25,6 @@ NO_SESSION = bytes(16)
 REASON_CHARS_MAX = limits.NAME_BYTES_MAX // 4
 """A host name from a peer may stand in it, and a character may take four bytes."""
 
-REASON_CHARS_MAX = limits.NAME_BYTES_MAX // 4
-"""A host name from a peer may stand in it, and a character may take four bytes."""
-
 HELLOS = frozenset({messages.WorkerHello, messages.SchedulerHello, messages.ControlHello})
 
 

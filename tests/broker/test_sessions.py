@@ -19,7 +19,6 @@ from hs_broker.workers import HELLOS_AT_ONCE_MAX
 from hs_common import limits, messages
 from hs_common.messages import Message
 from hs_common.wire import decode, encode
-from hs_common.wire import decode, encode
 
 SILENT = f"silent for {LEASE_S:g} s"
 ZERO = bytes(16)
@@ -490,17 +489,6 @@ def test_two_processes_cannot_be_one_worker() -> None:
     reason = "another process (here 101) is this worker"
     assert effects[0] == double.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
     assert scheduler.submit(a_bundle(1)) == [worker.gets(a_bundle(1))]
-
-
-def test_a_refusal_can_be_decoded_whatever_a_peer_is_called() -> None:
-    """Names of peers stand in it, and those may be as long as a text may be."""
-    broker = Broker()
-    Worker(broker, 1).hello(host="\N{SNOWMAN}" * (limits.NAME_BYTES_MAX // 3))
-
-    effects = Worker(broker, 1, connection=2).hello()
-
-    assert isinstance(effects[0], Send)
-    assert decode(encode(effects[0].message)) == effects[0].message
 
 
 def test_a_refusal_can_be_decoded_whatever_a_peer_is_called() -> None:
