@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tests.faults.campaigns import SLOTS, Campaign
 from tests.faults.home import Home
 from tests.faults.oracle import MODULUS, Allowance, Evidence, Row, Verdict, judge, read_ledger
-from tests.faults.processes import daemon, descendants, ended_within, kill, until
+from tests.faults.processes import daemon, ended_within, kill, until
 
 from hs_scheduler import schema
 from hs_scheduler.store import State
@@ -101,8 +101,7 @@ def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
         ended = ended_within(run.cluster.pid, max(0.0, begin + RUN_MAX_S + undisturbed_s - time.monotonic()))
         evidence = run.evidence(ended=ended)
         campaign = plan.campaign
-        # One kill of the worker stops at most a task on each slot; all else has no excuse.
-        reruns = SLOTS * max(1, strikes) if campaign.reruns else 0
+        reruns = campaign.reruns * max(1, strikes)
         verdict = judge(evidence, Allowance(reruns_max=reruns, finishes=campaign.finishes))
         if verdict.violations:
             verdict.remarks.append(f"log: {home.read('stderr')[-800:].decode(errors='replace')}")
@@ -192,13 +191,18 @@ class _Run:
         self._home.remember(self.cluster.pid)
         campaign = self._plan.campaign
         if campaign.kill == ("cluster",):
-            until(lambda: len(descendants(self.cluster.pid)) >= len("bsw"), APPEAR_S)
+            # Not before there is a socket: until then all that it can leave is the empty folder for it.
+            until(self._sockets, APPEAR_S)
             self._home.remember(self.cluster.pid)
             return int(kill(self.cluster.pid))
         victims = [self._find(name) for name in campaign.kill or (campaign.pause,)]
         if campaign.kill:
             return int(sum(kill(pid) for pid in victims if pid) > 0)
         return sum(self._pause(pid) for pid in victims if pid)
+
+    def _sockets(self) -> list[str]:
+        runtime = self._home.path("run")
+        return [name for folder in os.listdir(runtime) for name in os.listdir(os.path.join(runtime, folder))]
 
     def _find(self, name: str) -> int | None:
         """Return the pid of a daemon, waiting for it while it is being (re)started and the run goes on."""
