@@ -18,7 +18,7 @@ from hs_broker.daemon import BrokerDaemon
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.lifeline import Lifeline
-from hs_common.logs import configure, get_logger
+from hs_common.logs import configure_by, get_logger
 from hs_common.prctl import protect_secrets, set_process_name
 from hs_common.security import Authenticator, Server
 from hs_common.signals import SignalPipe
@@ -53,11 +53,7 @@ def run(serve: Callable[..., None], *arguments: object) -> NoReturn:
         set_process_name("hs-broker")
         protect_secrets()
         settings = load_settings()
-        configure(
-            level=settings.get("logging.level"),
-            format=settings.get("logging.format"),
-            file=settings.get("logging.file"),
-        )
+        configure_by(settings)
         serve(settings, *arguments)
     except RefusedError as exc:
         leave(2, str(exc))

@@ -108,8 +108,8 @@ def parse(key: Key, value: object, place: str) -> Value:
     try:
         result = _PARSERS[key.kind](value)
     except (ValueError, TypeError, OverflowError) as exc:
-        article = "an" if key.kind == "integer" else "a"
-        raise RefusedError(f"{place}: {key.name} = {value!r:.80} is not {article} {key.kind}") from exc
+        what = _CALLED.get(key.kind, f"a {key.kind}")
+        raise RefusedError(f"{place}: {key.name} = {value!r:.80} is not {what}") from exc
     if isinstance(result, int | float) and not isinstance(result, bool) and not key.low <= result <= key.high:
         raise RefusedError(f"{place}: {key.name} = {value!r:.80} is not in {key.low:.10g}..{key.high:.10g}")
     if key.choices and result not in key.choices:
@@ -175,6 +175,11 @@ def _host_list(value: object) -> str | list[str]:
     raise TypeError(value)
 
 
+_CALLED = {
+    "integer": "an integer",
+    "size": "a size such as 512K or 10M",
+    "hosts": "text, a list of hosts, or a table of such",
+}
 _SIZE_FACTORS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _FLAG_WORDS = {
     "true": True,

@@ -17,6 +17,7 @@ LAZY = {
     "worker": "hs_worker.cli:main",
     "submit": "hs_scheduler.commands.submit:submit",
     "task": "hs_deploy.cli:task",
+    "config": "hs_deploy.commands.config:config",
 }
 """Subcommand of `hs` -> where it is. Imported when it is used: a worker never loads what only a database needs."""
 
@@ -30,6 +31,7 @@ HELP = {
     "worker": "The daemon that runs tasks.",
     "submit": "Add tasks to a database.",
     "task": "Look at tasks.",
+    "config": "Read and write settings.",
     "search": "List, count and filter tasks.",
 }
 """One line for each, so that `hs --help` imports none of them."""
@@ -86,6 +88,8 @@ class _OneLine:
         name = os.path.basename(sys.argv[0])
         try:
             status = super().main(*args, **(extra | {"standalone_mode": False}))  # type: ignore[misc]
+        except click.exceptions.NoArgsIsHelpError as exc:
+            _leave(2, exc.format_message())
         except click.ClickException as exc:
             _leave(2, f"{name}: {_explained(exc)}")
         except RefusedError as exc:
@@ -188,14 +192,17 @@ def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - c
     Status: 0 all succeeded, 1 some did not, 2 misuse, 3 it could not go on, 128 + n stopped by signal n.
     """
     from hs_common.config import load_settings  # noqa: PLC0415
+    from hs_common.logs import configure_by  # noqa: PLC0415
     from hs_deploy import oneshot  # noqa: PLC0415
     from hs_deploy.options import options  # noqa: PLC0415
 
     oneshot.close_gaps()
-    asked = options(typed, load_settings())
+    settings = load_settings()
+    asked = options(typed, settings)
     if typed["file"] is None and os.isatty(0):
         click.echo(context.get_usage(), err=True)
         return 2
+    configure_by(settings, level=asked.level)
     return oneshot.run(asked)
 
 

@@ -154,6 +154,9 @@ class Cluster:
         for number in self._signals.drain():
             if number == signal.SIGCHLD:
                 self._reap()
+            elif number == signal.SIGUSR2:
+                for process in self._processes.values():
+                    process.signal(number)  # reopens its log
             else:
                 self._events.append(Interrupted(signum=number))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hs_common.clock import monotonic, wall
+from hs_common.config import HANDED
 from hs_common.signals import SignalPipe
 from hs_deploy import arguments, options, runs
 from hs_deploy.daemons import Daemon
@@ -128,9 +129,8 @@ def _open_places(asked: Options) -> Places:
 
 def _launcher(asked: Options, places: Places, terminal: Terminal, *, spooled: bool) -> Launcher:
     relays = terminal.wants_progress
-    environ = dict(os.environ)
-    if asked.level is not None:
-        environ["HYPERSHELL_LOGGING_LEVEL"] = asked.level
+    # Each of them would have to look for files again, and run the same commands for their values.
+    environ = os.environ | {HANDED: asked.for_daemons}
     # What is not a terminal needs no relay: the worker writes there itself.
     output = local.out_of_the_way(places.output) if places.output is not None else None
     errors = local.out_of_the_way(places.errors) if places.errors is not None else None

@@ -55,6 +55,8 @@ class Options:
     joblog: str | None
     level: str | None
     """Of the log; None: as the settings say."""
+    for_daemons: str
+    """What they need of the settings, as `config.HANDED` carries it."""
     quiet: bool
 
 
@@ -78,11 +80,13 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
 
     _check_exclusions(typed)
     quiet = bool(typed["quiet"])
+    level = LEVELS.get(-1 if quiet else min(2, typed["verbose"]))
+    shell_place = f"{settings.origin('worker.shell')}: worker.shell" if typed["shell"] is None else "--shell"
     return Options(
         file=None if typed["file"] in (None, "-") else typed["file"],
         slots=value("num_tasks", "worker.num_tasks", "-N"),
         template=value("template", "worker.template", "-t"),
-        shell=_program(value("shell", "worker.shell", "--shell")),
+        shell=_program(value("shell", "worker.shell", "--shell"), shell_place),
         bundlesize=value("bundlesize", "scheduler.bundlesize", "-b"),
         bundlewait_s=value("bundlewait", "scheduler.bundlewait", "-w"),
         retries_max=value("max_retries", "scheduler.max_retries", "-r"),
@@ -101,7 +105,8 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         errors=typed["errors"],
         failures=typed["failures"],
         joblog=typed["joblog"],
-        level=LEVELS.get(-1 if quiet else min(2, typed["verbose"])),
+        level=level,
+        for_daemons=settings.for_daemons(**({} if level is None else {"logging_level": level})),
         quiet=quiet,
     )
 
@@ -156,23 +161,27 @@ def _check_exclusions(typed: Mapping[str, Any]) -> None:
 
 
 def _database(typed: str | None, settings: Settings) -> str | None:
-    path: str = typed or settings.get("database.url") or settings.get("database.file")
+    path, place = typed, "--database"
+    if not path:
+        key = "database.url" if settings.get("database.url") else "database.file"
+        path, place = settings.get(key), f"{settings.origin(key)}: {key}"
     if not path:
         return None
     if "://" in path:
-        raise RefusedError(f"--database {path}: a server is not supported yet, expected the path of a SQLite file")
+        # Not its whole text: there may be a password in it.
+        raise RefusedError(f"{place}: a server is not supported yet, expected the path of a SQLite file")
     if os.path.isdir(path):
-        raise RefusedError(f"--database {path}: is a folder, expected the path of a SQLite file")
+        raise RefusedError(f"{place} {path}: is a folder, expected the path of a SQLite file")
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise RefusedError(f"--database {path}: there is no folder {folder}")
+        raise RefusedError(f"{place} {path}: there is no folder {folder}")
     return os.path.abspath(path)
 
 
-def _program(name: str) -> str:
+def _program(name: str, place: str) -> str:
     folders = [""] if "/" in name else os.get_exec_path()
     for folder in folders:
         path = os.path.join(folder, name)
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return os.path.abspath(path)
-    raise RefusedError(f"--shell {name}: no such program")
+    raise RefusedError(f"{place} {name}: no such program")

@@ -59,16 +59,13 @@ def _run(options: "Options") -> int:
     if not options.no_db and not options.database:
         raise RefusedError("where are the tasks kept? Give --database PATH, or --no-db")
     from hs_common.config import load_settings  # noqa: PLC0415
-    from hs_common.logs import configure  # noqa: PLC0415
+    from hs_common.logs import configure_by  # noqa: PLC0415
     from hs_common.prctl import protect_secrets, set_process_name  # noqa: PLC0415
     from hs_scheduler.report import Report  # noqa: PLC0415
 
     set_process_name("hs-scheduler")
     protect_secrets()
-    settings = load_settings()
-    configure(
-        level=settings.get("logging.level"), format=settings.get("logging.format"), file=settings.get("logging.file")
-    )
+    configure_by(load_settings())
     report = Report(options.report_fd)
     try:
         return _serve(options, report)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from hs_common.config import Settings, load_settings
 from hs_common.errors import HSError, RefusedError
-from hs_common.logs import configure, get_logger
+from hs_common.logs import configure_by
 from hs_common.prctl import protect_secrets, set_process_name
 from hs_worker.guardian import Start, close_on_exec, guard
 from hs_worker.options import Options
@@ -80,9 +80,7 @@ def run(options: Options) -> NoReturn:
         options.check()
         close_on_exec()
         log_fd = _direct_streams(options)
-        configure(level=options.log_level, format=options.log_format, file=options.log_file, stream=log_fd)
-        for warning in settings.warnings:
-            get_logger("worker").warning("setting.unknown", what=warning)
+        configure_by(settings, stream=log_fd)
         lifeline = 0 if options.connection == "-" else None
         leave(guard(lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline))
     except HSError as exc:
@@ -118,9 +116,6 @@ def _complete(options: Options, settings: Settings) -> Options:
         options,
         grace_s=grace_s,
         null=os.environ.get("HYPERSHELL_WORKER_EXECUTOR") == "null",
-        log_level=settings.get("logging.level"),
-        log_format=settings.get("logging.format"),
-        log_file=settings.get("logging.file"),
     )
 
 

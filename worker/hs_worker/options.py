@@ -32,9 +32,6 @@ class Options:
     relay: bool = False
     null: bool = False
     """Execute nothing: for benchmarks."""
-    log_level: str = "warning"
-    log_format: str = "console"
-    log_file: str = ""
 
     def slots(self) -> int:
         """Return how many tasks run at once."""

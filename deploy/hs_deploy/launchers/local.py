@@ -117,8 +117,18 @@ def start(daemon: Daemon, argv: Sequence[str], descriptors: Mapping[int, int], e
     if daemon is not Daemon.WORKER:
         # Only hs-cluster speaks to it. A worker keeps what the user's shell ignores, for its tasks inherit that.
         defaults.append(signal.SIGINT)
+    # Blocked until it can reopen its log: before that, SIGUSR2 would end it.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, []) | {signal.SIGUSR2}
     try:
-        pid = os.posix_spawn(argv[0], list(argv), environ, file_actions=actions, setsid=True, setsigdef=defaults)
+        pid = os.posix_spawn(
+            argv[0],
+            list(argv),
+            environ,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=blocked,
+            setsigdef=defaults,
+        )
     except OSError:
         os.close(lifeline)
         raise

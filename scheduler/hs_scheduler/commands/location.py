@@ -5,6 +5,7 @@ import os
 from hs_common import site
 from hs_common.config import load_settings
 from hs_common.errors import RefusedError, StoppedError
+from hs_common.logs import configure_by
 
 NAME = "tasks.db"
 
@@ -31,6 +32,7 @@ def to_write(asked: str | None) -> tuple[str, bool]:
 
 def _configured() -> str:
     settings = load_settings()
+    configure_by(settings)
     if settings.get("database.url"):
         raise RefusedError("database.url is set, but only SQLite files are supported: use database.file")
     return str(settings.get("database.file") or "")

@@ -1,0 +1,1 @@
+"""What `hs` does besides running clusters and daemons."""
