@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from hs_broker.core import BrokerCore
 from hs_broker.daemon import BrokerDaemon
+from hs_common import limits
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.lifeline import Lifeline
@@ -61,8 +62,9 @@ def run(serve: Callable[..., None], *arguments: object) -> NoReturn:
         leave(3, str(exc))
     except Exception:
         # The top of the daemon: said once, with the traceback.
+        # Status 1, not 3: the next one has a clean memory, and that loses nothing.
         log.exception("broker.crashed")
-        leave(3)
+        leave(1)
     leave(0)
 
 
@@ -90,7 +92,12 @@ def serve_lifeline(settings: Settings) -> None:
 def serve(settings: Settings, bound: Router, authenticator: Authenticator, lifeline: Lifeline | None) -> None:
     """Serve until told to stop, or until the lifeline has ended and everybody has left."""
     raise_descriptor_limit()
-    core = BrokerCore(broker=os.urandom(16), make_token=lambda: os.urandom(16), lease_s=settings.get("worker.lease"))
+    core = BrokerCore(
+        broker=os.urandom(16),
+        make_token=lambda: os.urandom(16),
+        lease_s=settings.get("worker.lease"),
+        reach_s=limits.GRACE_LOCAL_S if all(endpoint.startswith("ipc:") for endpoint in bound.bound) else None,
+    )
     signals = SignalPipe([signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     log.info("broker.started", endpoints=" ".join(bound.bound))
     BrokerDaemon(core, bound, authenticator, signals=signals, lifeline=lifeline).run()

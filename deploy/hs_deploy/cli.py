@@ -12,9 +12,9 @@ from hs_common.errors import RefusedError, StoppedError
 
 LAZY = {
     "cluster": "hs_deploy.cli:cluster",
-    "broker": "hs_broker.cli:main",
+    "broker": "hs_broker.command:broker",
     "scheduler": "hs_scheduler.cli:main",
-    "worker": "hs_worker.cli:main",
+    "worker": "hs_worker.command:worker",
     "submit": "hs_scheduler.commands.submit:submit",
     "task": "hs_deploy.cli:task",
     "config": "hs_deploy.commands.config:config",
