@@ -37,12 +37,18 @@ class Series:
 def rates(contenders: Mapping[str, Timed], *, tasks: int, rounds: int) -> dict[str, Series]:
     """Return the marginal rate of each contender, tasks/s."""
 
-    def once(timed: Timed) -> float:
-        small, large = timed(tasks), timed(2 * tasks)
-        # Noise can make the difference vanish, never the longer run free.
-        return tasks / max(large - small, 0.1 * large)
+    def named(name: str, size: str) -> str:
+        return f"{name}, {size}"
 
-    return measured(contenders, once, rounds=rounds)
+    sizes = {"N": tasks, "2N": 2 * tasks}
+    sized = {named(name, size): (timed, n) for name, timed in contenders.items() for size, n in sizes.items()}
+    seconds = measured(sized, lambda one: one[0](one[1]), rounds=rounds)
+    found = {}
+    for name in contenders:
+        # Against the median of the short runs: the difference of two noisy times of one round may be anything.
+        small_s, large = seconds[named(name, "N")].median, seconds[named(name, "2N")].values
+        found[name] = Series(name=name, values=tuple(tasks / max(one - small_s, 0.1 * one) for one in large))
+    return found
 
 
 def measured(contenders: Mapping[str, T], once: Callable[[T], float], *, rounds: int) -> dict[str, Series]:

@@ -41,7 +41,11 @@ def route(endpoint: str, secret: bytes) -> None:
         router.curve_secretkey = secret
         router.bind(endpoint)
         other = {b"source": b"sink", b"sink": b"source"}
-        _sink, _ = router.recv_multipart()  # it speaks first: nothing may be sent to it before
+        early = []
+        while (first := router.recv_multipart())[0] != b"sink":  # nothing may be sent to it before it spoke
+            early.append(first)
+        for _, frame in early:
+            router.send_multipart((b"sink", frame))
         ended = 0
         while ended < 2:
             peer, frame = router.recv_multipart()
