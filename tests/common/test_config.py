@@ -1,5 +1,6 @@
 """Settings: who wins, and what is refused or only mentioned."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,9 @@ def test_asking_for_an_unknown_key_is_a_mistake_of_ours(places: Places) -> None:
 def test_every_default_is_a_valid_value(key: Any) -> None:
     """Else a user could not write it down."""
     assert key.default is None or parse(key, key.default, "default") == key.default
+
+
+def test_the_documents_list_every_setting() -> None:
+    """docs/settings.md has a row for each, in the order of the table."""
+    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    assert re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE) == list(KEYS)
