@@ -70,20 +70,16 @@ class LogFile:
         return size > 0 and size + more_bytes > self._bytes_max
 
     def _set_aside(self, more_bytes: int) -> None:
-        # A description of its own: a lock on ours would be shared with the process that we were forked from.
-        lock = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another does it right now, or cannot: then the line goes where we are.
+        with contextlib.suppress(OSError), open(self.path, "rb+", buffering=0) as own:
+            # A description of its own: a lock on ours would be shared with the process that we were forked from.
+            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Only now is it sure that nobody has done it meanwhile.
-            if os.path.samestat(os.stat(self.path), os.fstat(lock)):
+            if os.path.samestat(os.stat(self.path), os.fstat(own.fileno())):
                 self.reopen()
                 if self._is_full(more_bytes):
                     self._shift()
                     self.reopen()
-        except OSError:
-            pass  # another does it right now, or cannot: the line goes where we are
-        finally:
-            os.close(lock)
 
     def _shift(self) -> None:
         free = 1

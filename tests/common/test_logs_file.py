@@ -75,6 +75,14 @@ def test_nobody_waits_for_who_sets_it_aside(path: Path, log: LogFile) -> None:
     assert path.read_bytes() == a_line(0) + a_line(1) + a_line(2)
 
 
+def test_a_file_that_is_just_gone_costs_no_line(path: Path, log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the two renames of another process there is no file at the path."""
+    log.write(a_line(0))
+    log.write(a_line(1))
+    monkeypatch.setattr(log, "_follow", path.unlink)  # it goes just after we looked
+    assert log.write(a_line(2))
+
+
 def test_a_removed_folder_costs_nothing_but_lines(path: Path, log: LogFile) -> None:
     """The daemon goes on."""
     path.unlink()

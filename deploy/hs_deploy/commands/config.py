@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 from typing import Any, NoReturn
 
 import click
@@ -97,9 +98,7 @@ def edit(*, local: bool, system: bool) -> None:
                     raise RefusedError(f"{file.path}: somebody else has changed it meanwhile")
                 warnings = file.write(text)
         except RefusedError as exc:
-            if not (
-                click.get_text_stream("stdin").isatty() and click.confirm(f"{exc}\nEdit again?", default=True, err=True)
-            ):
+            if not (sys.stdin.isatty() and click.confirm(f"{exc}\nEdit again?", default=True, err=True)):
                 raise RefusedError(f"{exc}: nothing was changed") from exc
             continue
         for warning in warnings:
