@@ -22,7 +22,13 @@ from hs_common.security import Connection, Server, require_curve
 from hs_common.wire import decode, encode
 
 _HWM = 1000
-"""Messages per peer. Never the flow control: credit keeps it far lower; it bounds the memory of a peer that misbehaves."""
+"""Messages per peer that wait to be read. The rest waits with whoever sent them."""
+_SEND_MARK = limits.WORKERS_MAX + 2 * limits.QUEUE_TASKS_MAX
+"""Messages per peer that wait to be sent: more than credit allows, so that none is ever dropped for want of room.
+
+A burst is ordinary: a scheduler that comes to 1,000 workers gets an Attached from each, and sends as many Committed in one
+step; of a task there are a Received and a Result at most. Credit bounds what really lies there.
+"""
 _HANDSHAKE_MS = 10_000
 """A silent TCP connection holds a descriptor for so long before it has said who it is (default 30 s)."""
 _PING_MS, _PING_LIFE_MS = 15_000, 60_000
@@ -70,8 +76,6 @@ def router(context: "zmq.Context[Any]", server: Server) -> Router:
     try:
         _set_common(socket)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # or what is sent to a peer that left vanishes without a word (Z1)
-        # The answer to a scheduler's Hello is one burst: an Attached for each worker. What is over the mark would be lost.
-        socket.setsockopt(zmq.SNDHWM, limits.WORKERS_MAX + _HWM)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 0)  # nobody takes over another's routing id (Z6)
         socket.setsockopt(zmq.MAXMSGSIZE, limits.MESSAGE_BYTES_MAX)
         socket.setsockopt(zmq.HEARTBEAT_IVL, 0)  # the peers ping, and their TTL arms our timer
@@ -259,7 +263,7 @@ class Link:
 
 def _set_common(socket: "zmq.Socket[bytes]") -> None:
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.SNDHWM, _HWM)
+    socket.setsockopt(zmq.SNDHWM, _SEND_MARK)
     socket.setsockopt(zmq.RCVHWM, _HWM)
     socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
     # A peer whose host lost its power is found by the kernel after 60 + 4 x 15 s, also when nothing is sent.
