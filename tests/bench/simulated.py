@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import zmq
@@ -35,8 +35,8 @@ class Simulated:
     session: bytes = b""
     greeted: bool = False
     sequence: int = 0
-    uncommitted: set[int] = field(default_factory=set)
-    """Sequences of Results that are not acknowledged yet."""
+    uncommitted: dict[int, messages.Result] = field(default_factory=dict)
+    """Results that are not acknowledged yet, by their sequence: sent again to another scheduler, or to a new session of it."""
 
 
 class Swarm:
@@ -94,16 +94,18 @@ class Swarm:
         for message in _received(one.socket):
             match message:
                 case messages.Welcome(session=session):
+                    self.registered += not one.session
                     one.session = session
-                    self.registered += 1
                     one.socket.send(encode(self._ready(one)))
+                    self._repeat(one)
+                case messages.NewEpoch():
+                    self._repeat(one)
                 case messages.WhoAreYou():
                     one.socket.send(encode(self._hello(one)))
                 case messages.Assign(session=session) if session == one.session:
                     self._answer(one, message)
                 case messages.Committed(sequences=sequences):
-                    one.uncommitted.difference_update(sequences)
-                    self.committed += len(sequences)
+                    self.committed += sum(one.uncommitted.pop(sequence, None) is not None for sequence in sequences)
                     self.last_at = time.monotonic()
                 case messages.Heartbeat():
                     pass
@@ -124,23 +126,25 @@ class Swarm:
             start += header.size
             outcomes += [_outcome(task.row, task.dispatch, now) for task in bundle.tasks]
         one.sequence += 1
-        one.uncommitted.add(one.sequence)
-        one.socket.send(encode(messages.Received(session=one.session, worker=one.worker, bundles=ids)))
-        one.socket.send(
-            encode(
-                messages.Result(
-                    session=one.session,
-                    worker=one.worker,
-                    sequence=one.sequence,
-                    oldest=min(one.uncommitted),
-                    tasks=len(outcomes),
-                    closed=ids,
-                    body=pack_outcomes(outcomes),
-                )
-            )
+        result = messages.Result(
+            session=one.session,
+            worker=one.worker,
+            sequence=one.sequence,
+            oldest=min(one.uncommitted, default=one.sequence),
+            tasks=len(outcomes),
+            closed=ids,
+            body=pack_outcomes(outcomes),
         )
+        one.uncommitted[one.sequence] = result
+        one.socket.send(encode(messages.Received(session=one.session, worker=one.worker, bundles=ids)))
+        one.socket.send(encode(result))
         self.done += len(outcomes)
         self.results += 1
+
+    def _repeat(self, one: Simulated) -> None:
+        oldest = min(one.uncommitted, default=0)
+        for result in one.uncommitted.values():
+            one.socket.send(encode(replace(result, session=one.session, oldest=oldest)))
 
     def _hello(self, one: Simulated) -> messages.WorkerHello:
         return messages.WorkerHello(
@@ -155,7 +159,7 @@ class Swarm:
             memory=1 << 40,
             seconds=0.0,
             confirms=True,
-            inventory=(),
+            inventory=tuple(bundle for result in one.uncommitted.values() for bundle in result.closed),
         )
 
     def _ready(self, one: Simulated) -> messages.Ready:
