@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import pytest
 from tests.faults.home import Home
@@ -24,6 +26,13 @@ def a_held_run(home: Home, *options: str, tasks: int = 4) -> subprocess.Popen[by
     return cluster
 
 
+def waiting(home: Home) -> int:
+    """How many tasks are NEW in the database: the run's own word for "not started"."""
+    with closing(sqlite3.connect(f"file:{home.site}/latest/tasks.db?mode=ro", uri=True)) as db:
+        (count,) = db.execute("SELECT count(*) FROM task WHERE state = 0").fetchone()
+    return int(count)
+
+
 def ended(cluster: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
     out, err = cluster.communicate(timeout=30)
     return cluster.returncode, out, err
@@ -37,6 +46,7 @@ def test_the_first_signal_lets_running_tasks_finish(home: Home, signum: int) -> 
     cluster.send_signal(signum)
     assert cluster.stderr is not None
     assert b"draining" in cluster.stderr.readline()
+    assert until(lambda: waiting(home) == 2, 10), "the worker hands back what it has not started"
     home.write("go", b"")
     status, out, err = ended(cluster)
 
