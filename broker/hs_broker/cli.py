@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from hs_broker.core import BrokerCore
 from hs_broker.daemon import BrokerDaemon
-from hs_common import limits
+from hs_common import limits, site
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.lifeline import Lifeline
@@ -82,6 +82,8 @@ def serve_lifeline(settings: Settings) -> None:
         server = Server.from_json(document["server"])
     except (ValueError, KeyError, TypeError) as exc:
         raise RefusedError("stdin: its first line is no JSON object with a server") from exc
+    for path in _sockets(server.endpoints):
+        site.make_runtime(os.path.dirname(path))
     context = new_context()
     authenticator = Authenticator(context, server)
     serve(settings, router(context, server), authenticator, lifeline)
@@ -104,14 +106,16 @@ def serve(settings: Settings, bound: Router, authenticator: Authenticator, lifel
 
 
 def _remove_sockets(endpoints: tuple[str, ...]) -> None:
-    """Remove what hs-cluster made for us to listen in, in case it was killed: nobody else is left to do so."""
-    for endpoint in endpoints:
-        if endpoint.startswith("ipc://"):
-            path = endpoint.removeprefix("ipc://")
-            with contextlib.suppress(OSError):  # it was not killed, and was faster
-                os.unlink(path)
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.dirname(path))
+    """Remove the folder that we made to listen in: hs-cluster, which removes it in the end, may have been killed."""
+    for path in _sockets(endpoints):
+        with contextlib.suppress(OSError):  # it was not killed, and was faster
+            os.unlink(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(path))
+
+
+def _sockets(endpoints: tuple[str, ...]) -> list[str]:
+    return [endpoint.removeprefix("ipc://") for endpoint in endpoints if endpoint.startswith("ipc://")]
 
 
 def raise_descriptor_limit() -> None:

@@ -11,7 +11,7 @@
 import os
 import stat
 
-from hs_common.errors import RefusedError
+from hs_common.errors import RefusedError, StoppedError
 from hs_common.filesystems import network_name
 
 _SOCKET_PATH_BYTES_MAX = 107
@@ -76,8 +76,11 @@ def connection_path(name: str, role: str) -> str:
     return os.path.join(_folder("connect", name), f"{role}.json")
 
 
-def runtime_folder() -> str:
-    """Make and return a fresh private folder for the sockets of one local cluster; the caller removes it.
+def runtime_path() -> str:
+    """Return where the sockets of one local cluster can be: a name that nobody has yet.
+
+    The folder is made by who listens in it (`make_runtime`), who also removes it when it is left alone: so whoever chose the name
+    may be killed at any moment and leaves nothing.
 
     Raises:
         RefusedError: No place for it: the reason of each that was tried.
@@ -94,12 +97,30 @@ def runtime_folder() -> str:
             elif network := network_name(parent):
                 reasons.append(f"{parent}: on {network}")
             else:
-                # Fails if the name is there already: nobody can have prepared it. 0700 from the start.
-                os.mkdir(path, 0o700)
-                return path
+                status = os.stat(parent)
+                if stat.S_ISDIR(status.st_mode) and os.access(parent, os.W_OK | os.X_OK):
+                    return path
+                reasons.append(f"{parent}: not a folder that you can write to")
         except OSError as exc:
             reasons.append(f"{parent}: {exc.strerror}")
     raise RefusedError(f"no place for sockets: {'; '.join(reasons)}: set TMPDIR")
+
+
+def make_runtime(path: str) -> None:
+    """Make the folder for the sockets (0700), or take the one that an earlier incarnation of us made.
+
+    Raises:
+        StoppedError: It cannot be made, or it is there and not ours alone.
+
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+            raise StoppedError(f"{path}: is there already, and not ours alone") from None
+    except OSError as exc:
+        raise StoppedError(f"{path}: {exc.strerror}") from exc
 
 
 def _folder(*names: str) -> str:

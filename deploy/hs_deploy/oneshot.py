@@ -166,7 +166,7 @@ def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Ter
         terminal.say(f"listening on port {places.port}; others join by: hs-worker --connection {path}")
     launcher.give(
         {
-            Daemon.BROKER: {"server": listening, "runtime": run.runtime},
+            Daemon.BROKER: {"server": listening},
             Daemon.SCHEDULER: {
                 "connection": connections["scheduler"].to_json(),
                 "run": {"id": run.uid.hex(), "settings": arguments.settings_of(asked)},

@@ -66,7 +66,7 @@ def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool
     if folder is not None and not no_db:
         site.set_latest(folder)
         database = database or os.path.join(folder, DATABASE_NAME)
-    return Run(uid=uid, folder=folder, database=database, runtime=site.runtime_folder())
+    return Run(uid=uid, folder=folder, database=database, runtime=site.runtime_path())
 
 
 def remove_runtime(run: Run) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hs_common import filesystems, site
-from hs_common.errors import RefusedError
+from hs_common.errors import RefusedError, StoppedError
 
 
 @pytest.fixture(name="home")
@@ -92,13 +92,27 @@ def test_a_connection_has_its_place(home: Path) -> None:
 
 
 def test_the_runtime_folder_is_private_and_fresh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sockets of two runs never meet."""
+    """Sockets of two runs never meet; a name alone leaves nothing behind."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
-    one, other = site.runtime_folder(), site.runtime_folder()
+    one, other = site.runtime_path(), site.runtime_path()
     assert one != other
-    for folder in (one, other):
-        assert os.path.dirname(folder) == str(home)
-        assert mode(folder) == 0o700
+    assert [os.path.dirname(one), os.path.exists(one)] == [str(home), False]
+
+    site.make_runtime(one)
+    site.make_runtime(one)  # a broker that is started again
+
+    assert mode(one) == 0o700
+
+
+def test_a_runtime_folder_that_others_prepared_is_refused(home: Path) -> None:
+    """Whoever can write there could take the broker's place."""
+    (home / "open").mkdir(mode=0o755)
+    (home / "link").symlink_to(home)
+    for there in ("open", "link"):
+        with pytest.raises(StoppedError, match="not ours alone"):
+            site.make_runtime(str(home / there))
+    with pytest.raises(StoppedError, match="No such file"):
+        site.make_runtime(str(home / "missing" / "run"))
 
 
 @pytest.mark.parametrize("bad", ["missing", "file", "x" * 100], ids=["missing", "file", "long"])
@@ -109,14 +123,14 @@ def test_the_runtime_folder_goes_where_it_can(home: Path, monkeypatch: pytest.Mo
     (home / "tmp").mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / bad))
     monkeypatch.setenv("TMPDIR", str(home / "tmp"))
-    assert os.path.dirname(site.runtime_folder()) == str(home / "tmp")
+    assert os.path.dirname(site.runtime_path()) == str(home / "tmp")
 
 
 def test_a_network_file_system_holds_no_sockets(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's answer is replaced here: this machine has none."""
     monkeypatch.setattr(filesystems, "filesystem_type", lambda _: 0x6969)
     with pytest.raises(RefusedError, match="/tmp: on NFS"):
-        site.runtime_folder()
+        site.runtime_path()
 
 
 def test_the_kernel_says_what_a_file_system_is(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class Handmade:
     def _start_broker(self) -> subprocess.Popen[bytes]:
         if os.path.exists(self.ipc):
             os.unlink(self.ipc)
-        document = {"server": self._server.to_json(), "runtime": self.home.path("run", "hs")}
+        document = {"server": self._server.to_json()}
         broker = self._start(("hs-broker", "--connection", "-"), document)
         assert until(lambda: os.path.exists(self.ipc) or broker.poll() is not None, START_S)
         assert broker.poll() is None, self.home.read("daemons.log").decode()

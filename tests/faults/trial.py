@@ -191,18 +191,11 @@ class _Run:
         self._home.remember(self.cluster.pid)
         campaign = self._plan.campaign
         if campaign.kill == ("cluster",):
-            # Not before there is a socket: until then all that it can leave is the empty folder for it.
-            until(self._sockets, APPEAR_S)
-            self._home.remember(self.cluster.pid)
             return int(kill(self.cluster.pid))
         victims = [self._find(name) for name in campaign.kill or (campaign.pause,)]
         if campaign.kill:
             return int(sum(kill(pid) for pid in victims if pid) > 0)
         return sum(self._pause(pid) for pid in victims if pid)
-
-    def _sockets(self) -> list[str]:
-        runtime = self._home.path("run")
-        return [name for folder in os.listdir(runtime) for name in os.listdir(os.path.join(runtime, folder))]
 
     def _find(self, name: str) -> int | None:
         """Return the pid of a daemon, waiting for it while it is being (re)started and the run goes on."""
