@@ -273,7 +273,8 @@ class MemoryStore:
             self._back_to_new(row, crashed=outcome.kind == OutcomeKind.CRASHED)
             return Applied(outcome.row, outcome, state, failed=False, retried=False)
         self._forget(row)
-        self._ended[outcome.row] = _Ended(row.task, row.submitted, outcome, state, worker, host, now)
+        task = row.task._replace(dispatch=_dispatch(row))
+        self._ended[outcome.row] = _Ended(task, row.submitted, outcome, state, worker, host, now)
         failed = verdict.failed(outcome, state)
         retried = verdict.retries(outcome, row.task.attempt, retry.retries_max)
         if retried:
@@ -353,7 +354,7 @@ def _public(ended: _Ended) -> dict[str, Any]:
         "command": (outcome.command or task.args) if ran else None,
         "state": ended.state.name,
         "attempt": task.attempt,
-        "dispatch": outcome.dispatch,
+        "dispatch": task.dispatch,
         "submit_time": time_text(ended.submitted),
         "start_time": time_text(outcome.start) if ran else None,
         "completion_time": time_text(end.completion_time),

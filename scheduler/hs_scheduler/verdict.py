@@ -75,10 +75,12 @@ class Ending(NamedTuple):
 def ending(outcome: Outcome, now: float) -> Ending:
     """Return what to write down about an outcome that ends a row; now: wall clock, seconds since the epoch."""
     _, _, kind, status, reason, start, duration, cpu_user, cpu_system, memory_max, command, outpath, errpath = outcome
+    # Whether it ran is said by its kind; a clock that stands at zero makes no success a failure.
+    exited = exit_status(status) if kind == OutcomeKind.FINISHED else None
     if not start:
-        return Ending(None, reason or None, None, now, *_NOTHING_RAN)
+        return Ending(exited, reason or None, None, now, *_NOTHING_RAN)
     return Ending(
-        exit_status(status) if kind == OutcomeKind.FINISHED else None,
+        exited,
         reason or None,
         start,
         start + duration,
