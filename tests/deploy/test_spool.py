@@ -72,25 +72,31 @@ def test_a_producer_far_ahead_has_to_wait(pipe: tuple[int, int], tmp_path: Path)
 
 
 @pytest.fixture
-def small_files() -> Iterator[int]:
-    """No file of this process may grow beyond so many bytes: a write ends short, then fails with EFBIG."""
+def file_bytes_max() -> Iterator[int]:
+    """No file of this process may grow beyond so many bytes: a write ends short, then fails with EFBIG.
+
+    Far more than the report of these tests, which may go into a file too.
+    """
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
-    yield 1000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.MIB * 1024, old[1]))
+    yield limits.MIB * 1024
     resource.setrlimit(resource.RLIMIT_FSIZE, old)
     signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_copy_that_cannot_be_written_ends_the_input(pipe: tuple[int, int], tmp_path: Path, small_files: int) -> None:
+def test_a_copy_that_cannot_be_written_ends_the_input(
+    pipe: tuple[int, int], tmp_path: Path, file_bytes_max: int
+) -> None:
     """It says which file and why; what was written before counts."""
     spool = Spool(pipe[0], str(tmp_path / "input"))
-    os.write(pipe[1], bytes(small_files + 1))
+    os.lseek(spool._file, file_bytes_max - 1000, os.SEEK_SET)  # a file with a hole, 1,000 bytes from the limit
+    os.write(pipe[1], bytes(1001))
     os.close(pipe[1])
 
     assert spool.pump(now=0)
 
-    assert spool.bytes == small_files
+    assert spool.bytes == 1000
     assert "input cannot be written: File too large" in spool.failure
     assert spool.source is None
 
