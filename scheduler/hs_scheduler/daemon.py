@@ -273,7 +273,10 @@ class SchedulerDaemon:
         for effect in effects:
             match effect:
                 case Send(message=message):
-                    self._link.send(message)
+                    if not self._link.send(message):
+                        # Not connected, or the broker does not read. The next Welcome settles what became of it; without
+                        # one within the silence allowed, a new socket is opened.
+                        self._core.handle(Disconnected(), monotonic())
                 case Reopen():
                     log.warning("broker.silent", silence_max_s=limits.SILENCE_S)
                     self._reopen()
