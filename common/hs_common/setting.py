@@ -98,6 +98,10 @@ KEYS = {
 """Every setting there is."""
 
 
+MEMORY = Key("memory", "size", 0, "bytes that running tasks may ask for", 1, limits.ID_MAX)
+"""Of --memory of a worker; an option alone, no setting."""
+
+
 def parse(key: Key, value: object, place: str) -> Value:
     """Return a value as the setting has it; text is taken as it is typed in a variable.
 
@@ -115,6 +119,18 @@ def parse(key: Key, value: object, place: str) -> Value:
     if key.choices and result not in key.choices:
         raise RefusedError(f"{place}: {key.name} = {value!r:.80} is none of {', '.join(key.choices)}")
     return result
+
+
+def size(key: Key, text: str | None, place: str) -> int:
+    """Return the bytes that a size means; None: the default.
+
+    Raises:
+        RefusedError: It is no size, or out of bounds.
+
+    """
+    value = key.default if text is None else parse(key, text, place)
+    assert isinstance(value, int)
+    return value
 
 
 def _flag(value: object) -> bool:

@@ -44,6 +44,10 @@ def worker_arguments(options: Options, *, relays: bool) -> list[str]:
     arguments += ["-S", str(options.signalwait_s)]
     arguments += ["-W", str(options.task_timeout_s)] if options.task_timeout_s else []
     arguments += [] if options.confirm else ["--no-confirm"]
+    arguments += ["--cores", str(options.cores)] if options.cores else []
+    arguments += ["--memory", str(options.memory)] if options.memory else []
+    if options.capture:
+        return [*arguments, "--capture"]
     return [*arguments, "--relay"] if relays else arguments
 
 
@@ -61,6 +65,11 @@ def settings_of(options: Options) -> dict[str, Any]:
         "delay_start": options.delay_s,
         "task_timeout": options.task_timeout_s,
         "signalwait": options.signalwait_s,
+        "cores": options.cores,
+        "memory": options.memory,
+        "capture": options.capture,
+        "keep_order": options.keep_order,
+        "group_output": options.group_output,
         "input": _absolute(options.file),
         "output": _absolute(options.output),
         "errors": _absolute(options.errors),

@@ -9,11 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hs_common import limits
 from hs_common.config import KEYS, Key, Settings, parse
 from hs_common.errors import RefusedError
+from hs_common.setting import MEMORY, size
 
 SIGNALWAIT = Key("--signalwait", "number", 10.0, "seconds between the signals that stop a task", 0, 3600)
 """Of -S; an option alone, no setting."""
+
+CORES = Key("--cores", "integer", 0, "cores that running tasks may ask for", 1, limits.ID_MAX)
+"""Likewise of --cores."""
 
 LEVELS = {-1: "error", 1: "info", 2: "debug"}
 """What -q, -v and -vv make of the log level."""
@@ -49,6 +54,13 @@ class Options:
     task_timeout_s: float
     """0: none."""
     signalwait_s: float
+    cores: int
+    """That running tasks may ask for; 0: what the worker may use."""
+    memory: int
+    """Bytes, likewise."""
+    capture: bool
+    keep_order: bool
+    group_output: bool
     output: str | None
     errors: str | None
     failures: str | None
@@ -101,6 +113,11 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         delay_s=value("delay_start", "worker.delay_start", "-d"),
         task_timeout_s=value("task_timeout", "worker.task_timeout", "-W"),
         signalwait_s=own(SIGNALWAIT, "signalwait", "-S"),
+        cores=0 if typed["cores"] is None else own(CORES, "cores", "--cores"),
+        memory=size(MEMORY, typed["memory"], "--memory"),
+        capture=typed["capture"],
+        keep_order=typed["keep_order"],
+        group_output=typed["group_output"],
         output=typed["output"],
         errors=typed["errors"],
         failures=typed["failures"],
@@ -155,6 +172,10 @@ def _check_exclusions(typed: Mapping[str, Any]) -> None:
     for one, other, names in (
         ("no_db", "database", "--no-db and --database"),
         ("quiet", "verbose", "-q and -v"),
+        ("capture", "output", "--capture and -o"),
+        ("capture", "errors", "--capture and -e"),
+        ("capture", "keep_order", "--capture and -k"),
+        ("capture", "group_output", "--capture and --group-output"),
     ):
         if typed[one] and typed[other]:
             raise RefusedError(f"{names} exclude each other")

@@ -24,9 +24,14 @@ def a_task(row: int, *, dispatch: int = 1, args: bytes = b"true", detail: Detail
 
 
 def a_detail(
-    *, timeout: float = 0.0, cores: int = 0, tags: tuple[tuple[str, str], ...] = (), template: bytes = b""
+    *,
+    timeout: float = 0.0,
+    cores: int = 0,
+    memory: int = 0,
+    tags: tuple[tuple[str, str], ...] = (),
+    template: bytes = b"",
 ) -> Detail:
-    return Detail(timeout, cores, 0, tags, template)
+    return Detail(timeout, cores, memory, tags, template)
 
 
 class Worker:

@@ -10,7 +10,8 @@ from tests.worker.building import OTHER, SELF, WALL_S, Worker, a_detail, a_task,
 from hs_common import limits, messages
 from hs_common.tasks import Outcome, OutcomeKind, unpack_started
 from hs_worker import events
-from hs_worker.events import Abandon, Leave, Look, Note, Record, Release, Reopen, Send, Signal, Spawn
+from hs_worker.events import Abandon, Exit, Leave, Look, Note, Record, Release, Reopen, Send, Signal, Spawn
+from hs_worker.passing import PASSED_MAX, PASSING_MAX_S
 from hs_worker.settings import Rules
 
 FINISHED, HANDED_BACK = OutcomeKind.FINISHED, OutcomeKind.HANDED_BACK
@@ -147,10 +148,126 @@ def test_tasks_run_together_only_as_far_as_their_cores_allow() -> None:
     worker = a_worker(slots=4, cores=4)
     tasks = (a_task(1, detail=a_detail(cores=3)), a_task(2, detail=a_detail(cores=2)), a_task(3))
 
-    assert spawned(worker.gets((1, tasks))) == [(0, 1)]
-    assert spawned(worker.ends(0)) == [(0, 2), (1, 3)]
+    assert spawned(worker.gets((1, tasks))) == [(0, 1), (1, 3)]
+    assert spawned(worker.ends(0)) == [(0, 2)]
     assert spawned(worker.gets((2, (a_task(4, detail=a_detail(cores=9)),)))) == []
     assert spawned(worker.ends(0, 1)) == [(1, 4)]
+
+
+def test_memory_is_shared_like_cores() -> None:
+    """The sum of what runs stays within the worker's."""
+    worker = a_worker(slots=3, memory=1000)
+    tasks = (
+        a_task(1, detail=a_detail(memory=600)),
+        a_task(2, detail=a_detail(memory=600)),
+        a_task(3, detail=a_detail(memory=400)),
+    )
+
+    assert spawned(worker.gets((1, tasks))) == [(0, 1), (1, 3)]
+    assert spawned(worker.ends(1)) == []
+    assert spawned(worker.ends(0)) == [(0, 2)]
+
+
+def test_a_big_task_is_passed_by_a_bounded_number_of_smaller_ones() -> None:
+    """Then nothing starts before it, so it waits only for what runs by then."""
+    # Given a task that waits for all cores while one runs
+    worker = a_worker(slots=2, cores=2)
+    small, big = a_detail(cores=1), a_detail(cores=2)
+    worker.gets((1, (a_task(1, detail=small),)), (2, (a_task(2, detail=big),)))
+
+    # When small ones keep coming
+    rows = range(3, 3 + PASSED_MAX + 5)
+    started = spawned(worker.gets(*((row, (a_task(row, detail=small),)) for row in rows)))
+    for _ in rows[:-5]:
+        started += spawned(worker.ends(1))
+
+    # Then as many as the bound pass it, in their order; and it is next
+    assert [row for _, row in started] == list(rows[:-5])
+    assert spawned(worker.ends(0)) == [(0, 2)]
+
+
+def test_a_big_task_is_passed_for_a_bounded_time() -> None:
+    """However long those take that pass it."""
+    worker = a_worker(slots=2, cores=2)
+    small, big = a_detail(cores=1), a_detail(cores=2)
+    worker.gets((1, (a_task(1, detail=small),)), (2, (a_task(2, detail=big),)), (3, (a_task(3, detail=small),)))
+
+    worker.waits(PASSING_MAX_S)
+
+    assert spawned(worker.gets((4, (a_task(4, detail=small),)))) == []
+    assert spawned(worker.ends(1)) == []
+    assert spawned(worker.ends(0)) == [(0, 2)]
+
+
+def test_a_worker_asks_for_more_while_big_tasks_wait() -> None:
+    """Or the smaller ones that could pass would never get here."""
+    worker = a_worker(slots=2, cores=2)
+    big = a_detail(cores=2)
+    worker.gets((1, (a_task(1, detail=a_detail(cores=1)),)))
+    worker.now = 2.0
+    before = sent(worker.waits(0.02), messages.Ready)
+
+    worker.gets((2, (a_task(2, detail=big),)))
+    ready = sent(worker.waits(0.02), messages.Ready)
+
+    assert [message.credit for message in before] == []
+    assert [message.credit for message in ready] == [5]
+
+
+# --- Pauses ---
+
+
+def test_a_pause_stops_what_runs_and_holds_its_limit() -> None:
+    """A minute of standing still is none of a task's time."""
+    # Given a task with a limit of 10 s that has run for 4
+    worker = a_worker(slots=2, task_timeout_s=10.0)
+    worker.gets_tasks(1)
+    worker.waits(4.0)
+
+    # When its user presses Ctrl-Z
+    assert worker.takes(events.PauseAsked()) == [Signal(0, signal.SIGSTOP)]
+    assert worker.takes(events.PauseAsked()) == []
+
+    # Then nothing starts and nothing times out, but we go on beating
+    assert spawned(worker.gets_tasks(2)) == []
+    effects = worker.waits(9.0) + worker.waits(3.0) + worker.waits(48.0)
+    assert sent(effects, messages.Heartbeat)
+    assert not [effect for effect in effects if isinstance(effect, Signal)]
+
+    # And afterwards it has its 6 s
+    assert worker.takes(events.ResumeAsked()) == [Signal(0, signal.SIGCONT), Spawn(1, a_task(2), 2, b"/here", b"true")]
+    assert Signal(0, signal.SIGINT) not in worker.waits(5.9)
+    assert Signal(0, signal.SIGINT) in worker.waits(0.2)
+
+
+def test_a_task_that_is_cancelled_while_paused_goes_on_in_order_to_end() -> None:
+    """A stopped process does not act on a signal."""
+    worker = a_worker(slots=2)
+    worker.gets_tasks(1, 2)
+    worker.takes(events.PauseAsked())
+
+    effects = worker.takes(messages.Cancel(session=worker.session, worker=SELF, tasks=((1, 1),)))
+
+    assert effects == [Signal(0, signal.SIGINT), Signal(0, signal.SIGCONT)]
+    assert worker.takes(events.ResumeAsked()) == [Signal(1, signal.SIGCONT)]
+
+
+# --- Captured output ---
+
+
+def test_captured_output_is_told_by_its_paths() -> None:
+    """And a task of which not all could be kept has failed, whatever its status."""
+    worker = a_worker(slots=2, path_bytes=10)
+    worker.gets_tasks(1, 2)
+    whole, cut = events.Output(b"/a.out", b"/a.err", whole=True), events.Output(b"/b.out", b"/b.err", whole=False)
+
+    exits = [Exit(slot, 0, 0.0, 0.0, 0.0, 0.0, 0, output) for slot, output in enumerate((whole, cut))]
+    outcomes = told(worker.takes(events.Exited(exits)))
+
+    assert [(outcome.kind, outcome.reason, outcome.outpath, outcome.errpath) for outcome in outcomes] == [
+        (FINISHED, "", b"/a.out", b"/a.err"),
+        (FINISHED, "output", b"/b.out", b"/b.err"),
+    ]
 
 
 def test_nothing_starts_while_the_map_has_no_room_for_its_outcome() -> None:

@@ -19,7 +19,7 @@ class WorkerRules(RuleBasedStateMachine):
 
     @initialize(slots=st.integers(1, 3), limit=st.sampled_from([0.0, 2.0]))
     def start(self, slots: int, limit: float) -> None:
-        self.worker = Worker(Rules(slots=slots, task_timeout_s=limit, signalwait_s=1.0, area_bytes=2000))
+        self.worker = Worker(Rules(slots=slots, cores=2, task_timeout_s=limit, signalwait_s=1.0, area_bytes=2000))
         self.connected = False
         self.rows = 0
         self.assigned: dict[int, tuple[int, ...]] = {}
@@ -72,12 +72,12 @@ class WorkerRules(RuleBasedStateMachine):
         self.perform(self.worker.takes(events.Disconnected()))
 
     @precondition(lambda self: self.connected and not self.left)
-    @rule(tasks=st.integers(1, 4), timeout=st.sampled_from([0.0, 1.0]))
-    def assign(self, tasks: int, timeout: float) -> None:
+    @rule(tasks=st.integers(1, 4), timeout=st.sampled_from([0.0, 1.0]), cores=st.integers(0, 3))
+    def assign(self, tasks: int, timeout: float, cores: int) -> None:
         rows = tuple(range(self.rows + 1, self.rows + tasks + 1))
         self.rows += tasks
         self.assigned[rows[0]] = rows
-        detail = a_detail(timeout=timeout) if timeout else None
+        detail = a_detail(timeout=timeout, cores=cores) if timeout or cores else None
         self.perform(self.worker.gets((rows[0], tuple(a_task(row, detail=detail) for row in rows))))
 
     @precondition(lambda self: self.connected and self.assigned)
@@ -140,6 +140,10 @@ class WorkerRules(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.06, 0.6, 1.1, 12.0]))
     def wait(self, seconds: float) -> None:
         self.perform(self.worker.waits(seconds))
+
+    @rule(pause=st.booleans())
+    def pause_or_resume(self, pause: bool) -> None:
+        self.perform(self.worker.takes(events.PauseAsked() if pause else events.ResumeAsked()))
 
     @precondition(lambda self: not self.left)
     @rule(grace=st.sampled_from([None, 1.0]))

@@ -30,8 +30,14 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "-S": ("signalwait_s", float),
     "-W": ("task_timeout_s", float),
     "--errors-fd": ("errors_fd", int),
+    "--cores": ("cores", int),
+    "--memory": ("memory", int),
 }
-_FLAGS: dict[str, tuple[str, bool]] = {"--no-confirm": ("confirm", False), "--relay": ("relay", True)}
+_FLAGS: dict[str, tuple[str, bool]] = {
+    "--no-confirm": ("confirm", False),
+    "--relay": ("relay", True),
+    "--capture": ("capture", True),
+}
 _BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 """One of these says: a batch system or launcher will not wait long."""
 _BATCH_GRACE_S = 10.0

@@ -8,6 +8,7 @@ import click
 from hs_common import __version__, limits
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
+from hs_common.setting import MEMORY, size
 from hs_worker import cli
 from hs_worker.options import Options
 
@@ -30,12 +31,16 @@ from hs_worker.options import Options
               help="Longest wait before results are sent.  [scheduler.bundlewait, else 5]")  # fmt: skip
 @click.option("-d", "--delay-start", type=click.FloatRange(-86_400, 86_400), metavar="SEC",
               help="Wait before connecting; negative: a random wait up to that.  [worker.delay_start, else 0]")  # fmt: skip
+@click.option("-c", "--capture", is_flag=True, help="Each task's stdout and stderr into files of its own, in the site.")
 @click.option("-o", "--output", metavar="PATH", default="", help="All tasks' stdout in one file.")
 @click.option("-e", "--errors", metavar="PATH", default="", help="All tasks' stderr in one file.")
 @click.option("-W", "--task-timeout", type=click.FloatRange(0, 1e9), metavar="SEC",
               help="Wall time limit of a task; 0: none.  [worker.task_timeout]")  # fmt: skip
 @click.option("-S", "--signalwait", type=click.FloatRange(0, 86_400), default=10.0, show_default=True, metavar="SEC",
               help="Between SIGINT, SIGTERM and SIGKILL.")  # fmt: skip
+@click.option("--cores", type=click.IntRange(1, limits.ID_MAX), metavar="NUM",
+              help="That running tasks may ask for by their tag.  [what this process may use]")  # fmt: skip
+@click.option("--memory", metavar="SIZE", help="Likewise, bytes or 512K, 10M, 2G.  [what this process may use]")
 @click.option("--no-confirm", is_flag=True, help="Do not confirm bundles: fewer messages.")
 @click.option("--relay", is_flag=True, hidden=True)
 @click.option("--errors-fd", type=click.IntRange(2, 1023), default=2, hidden=True)
@@ -62,9 +67,12 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         shell=shell if os.path.isabs(shell) else _found(shell),
         bundlewait_s=either("bundlewait", "scheduler.bundlewait"),
         delay_start_s=either("delay_start", "worker.delay_start"),
+        capture=given["capture"],
         output=given["output"],
         errors=given["errors"],
         errors_fd=given["errors_fd"],
+        cores=given["cores"] or 0,
+        memory=size(MEMORY, given["memory"], "--memory"),
         task_timeout_s=either("task_timeout", "worker.task_timeout"),
         signalwait_s=given["signalwait"],
         confirm=not given["no_confirm"],

@@ -75,6 +75,8 @@ class WorkerCore:
             events.Unsent: self._on_unsent,
             events.DrainAsked: self._on_drain_asked,
             events.StopAsked: self._on_stop_asked,
+            events.PauseAsked: self._on_pause_asked,
+            events.ResumeAsked: self._on_resume_asked,
             events.ClockSet: self._on_clock_set,
         }
         self._message_handlers: dict[type, Callable[[Any], None]] = {
@@ -291,6 +293,12 @@ class WorkerCore:
             self._drain_until = min(self._drain_until, self._now + event.grace_s)
         self._holding.hand_back(len(self._holding.waiting), "drain")
 
+    def _on_pause_asked(self, _event: events.PauseAsked) -> None:
+        self._holding.hold(self._now)
+
+    def _on_resume_asked(self, _event: events.ResumeAsked) -> None:
+        self._holding.go_on(self._now)
+
     def _on_stop_asked(self, event: events.StopAsked) -> None:
         self._on_drain_asked(events.DrainAsked(None))
         self._drain_until = inf
@@ -379,7 +387,9 @@ class WorkerCore:
             return 0
         usable = self._holding.rest.usable
         whole = usable == self._holding.slots.count
-        return min(limits.CREDIT_MAX, usable + (self._holding.prefetch.tasks(self._now) if whole else usable))
+        # What waits for cores or memory must not keep out the smaller ones that could pass it.
+        blocked = min(usable, self._holding.passing.blocked)
+        return min(limits.CREDIT_MAX, usable + blocked + (self._holding.prefetch.tasks(self._now) if whole else usable))
 
     def _send(self, message: Message) -> None:
         self._session.said_at = self._now

@@ -86,7 +86,7 @@ class WorkerDaemon:
         self._relay = relay
         self._grace_s = grace_s
         # Only the guardian's signals count (see there): ours get handlers that do nothing, for a default would kill.
-        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+        ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT)
         self._signals = SignalPipe([signal.SIGCHLD, *ignored])
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, *ignored})
         self._poller.register(self._signals.fd, select.EPOLLIN)
@@ -176,9 +176,6 @@ class WorkerDaemon:
         strangers = self._executor.strangers
         exits = self._executor.reap()
         self._again = len(exits) + self._executor.strangers - strangers >= REAP_MAX
-        if self._relay is not None:
-            for exit_ in exits:
-                self._relay.finish(exit_.slot)
         if exits:
             self._handle(events.Exited(exits))
         if self._lingering and self._executor.strangers != strangers:
@@ -195,6 +192,10 @@ class WorkerDaemon:
                 self._handle(events.DrainAsked(None))
             elif word == b"grace":
                 self._handle(events.DrainAsked(self._grace_s))
+            elif word == b"pause":
+                self._handle(events.PauseAsked())
+            elif word == b"resume":
+                self._handle(events.ResumeAsked())
             elif word == b"stop":
                 self._reap()  # what ended by itself has finished
                 self._handle(events.StopAsked(kill=False, wait_s=_STOPPED_WAIT_S))

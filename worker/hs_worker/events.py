@@ -1,6 +1,7 @@
 """What the worker's core is told, and what it asks for. Tuples: some of these exist once per task on the hot path.
 
-shell ── Message | Exited | SpawnFailed | Left | Connected | Disconnected | Unsent | DrainAsked | StopAsked | ClockSet ──▶ core
+shell ── Message | Exited | SpawnFailed | Left | Connected | Disconnected | Unsent | DrainAsked | StopAsked | PauseAsked |
+         ResumeAsked | ClockSet ──▶ core
       ◀─ Record Spawn Signal Look Abandon Release Send Reopen Leave Note ─
 """
 
@@ -9,6 +10,16 @@ from typing import NamedTuple
 
 from hs_common.messages import Message
 from hs_common.tasks import Task
+
+
+class Output(NamedTuple):
+    """What became of the output of a task."""
+
+    outpath: bytes
+    """b"": it was not captured."""
+    errpath: bytes
+    whole: bool
+    """Whether all of it could be kept."""
 
 
 class Exit(NamedTuple):
@@ -25,6 +36,8 @@ class Exit(NamedTuple):
     cpu_system: float
     memory_max: int
     """Bytes; 0: not known."""
+    output: Output | None = None
+    """None: there is nothing to say about it."""
 
 
 class Exited(NamedTuple):
@@ -75,13 +88,34 @@ class StopAsked(NamedTuple):
     """Seconds to wait for the acknowledgement of the last results once nothing runs any more."""
 
 
+class PauseAsked(NamedTuple):
+    """Start nothing more, stop the tasks where they are, hold their limits."""
+
+
+class ResumeAsked(NamedTuple):
+    """Go on."""
+
+
 class ClockSet(NamedTuple):
     """The wall clock stands at monotonic time + `offset_s` now."""
 
     offset_s: float
 
 
-Event = Message | Exited | SpawnFailed | Left | Connected | Disconnected | Unsent | DrainAsked | StopAsked | ClockSet
+Event = (
+    Message
+    | Exited
+    | SpawnFailed
+    | Left
+    | Connected
+    | Disconnected
+    | Unsent
+    | DrainAsked
+    | StopAsked
+    | PauseAsked
+    | ResumeAsked
+    | ClockSet
+)
 
 
 class Spawn(NamedTuple):

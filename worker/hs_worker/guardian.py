@@ -7,10 +7,10 @@
     worker died                         sweep, read the map, start a successor (at most `limits.RESTARTS_MAX` times in a row)
     guardian died                       the worker reads the end of its pipe, stops its tasks and ends
 
-Words on the pipe: drain, grace, stop. Its end means: kill what runs and end. Signals reach only the guardian (the worker lives
-in a session of its own and heeds none), so that a launcher that signals all processes of a step is not taken for two signals.
-The guardian imports nothing that is not needed here, and once its worker has begun it ends with status 0 whatever happens:
-launchers act on anything else.
+Words on the pipe: drain, grace, stop; pause, resume. Its end means: kill what runs and end. Signals reach only the guardian (the
+worker lives in a session of its own and heeds none), so that a launcher that signals all processes of a step is not taken for two
+signals. The guardian imports nothing that is not needed here, and once its worker has begun it ends with status 0 whatever
+happens: launchers act on anything else.
 """
 
 import contextlib
@@ -40,6 +40,7 @@ END_S = 2.0
 """Within so long after the end of the lifeline everything is gone."""
 _SWEEP_S = 10.0
 """For what a dead worker left. What survives SIGKILL for so long sits in the kernel."""
+_PAUSE_SIGNALS = {signal.SIGTSTP: b"pause", signal.SIGCONT: b"resume"}
 _DRAIN_SIGNALS = {signal.SIGINT: b"drain", signal.SIGUSR1: b"drain", signal.SIGTERM: b"grace", signal.SIGHUP: b"grace"}
 
 log = get_logger("worker")
@@ -72,7 +73,9 @@ class Guardian:
         self._shared = shared
         self._lifeline = None if lifeline is None else Lifeline(lifeline)
         self._document = b""
-        self._signals = SignalPipe([signal.SIGCHLD, *_DRAIN_SIGNALS])
+        self._signals = SignalPipe([signal.SIGCHLD, *_DRAIN_SIGNALS, *_PAUSE_SIGNALS])
+        # hs-cluster starts us with it blocked, so that none is lost before this.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PAUSE_SIGNALS)
         self._poll = select.poll()
         self._poll.register(self._signals.fd, select.POLLIN)
         if lifeline is not None:
@@ -81,6 +84,7 @@ class Guardian:
         self._pipe = -1
         self._word = b""
         """The last that was said; a successor hears it too."""
+        self._paused = False
         self._ends_at: float | None = None
         self._restarts = 0
         self._finished = 0
@@ -108,6 +112,15 @@ class Guardian:
                 elif number in _DRAIN_SIGNALS:
                     # The second one, whichever it is, says: now.
                     self._say(b"stop" if self._word else _DRAIN_SIGNALS[signal.Signals(number)])
+                elif number in _PAUSE_SIGNALS:
+                    self._pause(_PAUSE_SIGNALS[signal.Signals(number)])
+
+    def _pause(self, word: bytes) -> None:
+        """Let the tasks stop or go on; at a terminal of our own we stop with them."""
+        self._paused = word == b"pause"
+        self._write(word + b"\n")
+        if self._paused and self._lifeline is None:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def _on_lifeline(self, lifeline: Lifeline) -> None:
         lines = lifeline.lines()
@@ -151,7 +164,7 @@ class Guardian:
         self._shared.succeed(os.urandom(16))
         read_end, self._pipe = os.pipe2(os.O_CLOEXEC)
         # Blocked: the new process must not act on a signal in our stead before it has its own handlers.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_DRAIN_SIGNALS})
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_DRAIN_SIGNALS, *_PAUSE_SIGNALS})
         sys.stdout.flush()
         self._worker = os.fork()
         if not self._worker:
@@ -159,6 +172,8 @@ class Guardian:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(read_end)
         self._write(self._document)
+        if self._paused:
+            self._write(b"pause\n")
         if self._word:
             self._write(self._word + b"\n")
 

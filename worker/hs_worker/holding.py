@@ -6,12 +6,14 @@
 Rules, checked by `check`, beside those of slots and outbox:
 1. A bundle is known as long as one of its tasks is waiting or in a slot; `left` counts them.
 2. No dispatch is held twice.
+3. While paused, no limit of a running task ends.
 """
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC, errorcode
 from math import inf
+from signal import SIGCONT, SIGSTOP
 
 import msgpack
 
@@ -20,6 +22,8 @@ from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
 from hs_worker.events import Abandon, Effect, Exit, Look, Note, Record, Signal, Spawn
 from hs_worker.outbox import Outbox
+from hs_worker.passing import LOOK_MAX, Passing
+from hs_worker.pause import Pause
 from hs_worker.prefetch import Prefetch
 from hs_worker.rest import Rest
 from hs_worker.run import Bundle, Run
@@ -56,10 +60,13 @@ class Holding:
         self.prefetch = Prefetch(rules.slots)
         self.rest = Rest(rules.slots)
         self.slots = Slots(rules)
+        self.passing = Passing()
+        self.pause = Pause()
         self.waiting: deque[tuple[Task, Bundle]] = deque()
         self.offset_s = 0.0
         """Wall clock minus monotonic time."""
         self._templates = Templates(rules.template)
+        self._weight = _OUTCOME_BYTES_MAX + RECORD_BYTES + 2 * rules.path_bytes
         self._pack: Callable[[Outcome], bytes] = msgpack.Packer().pack
         self._bundles: dict[int, Bundle] = {}
         self._recent: set[int] = set()
@@ -125,27 +132,52 @@ class Holding:
 
     def start(self, now: float) -> None:
         """Fill free slots from the front of the queue, as far as the map, the host and the demands allow."""
-        if self.outbox.unacknowledged >= UNACKNOWLEDGED_MAX or now < self.rest.until:
+        if self.outbox.unacknowledged >= UNACKNOWLEDGED_MAX or now < self.rest.until or self.pause.paused:
             return
         idle = self.slots.count - self.rest.usable
         while self.waiting and self.slots.free > idle:
             task, bundle = self.waiting[0]
             detail = task.detail
-            command = (
-                self._templates.own(task.args) if detail is None else self._templates.expand(detail.template, task.args)
-            )
-            weight = _OUTCOME_BYTES_MAX + RECORD_BYTES
-            if command != task.args:
-                weight += len(command)
-            if not self.slots.has_room(detail, weight):
+            if detail is not None and not self.slots.has_room(detail):
+                self._pass(task, now, idle)
+                return
+            if not self._begin(task, bundle, now):
                 return
             self.waiting.popleft()
-            if reason := never_runs(command):
-                self._drop(task, bundle, OutcomeKind.REJECTED, reason)
-                continue
-            run = Run(task, bundle, command, now, self._limit(detail, now), weight)
-            slot = self.slots.occupy(run)
-            self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command))
+        self.passing.blocked = 0
+
+    def _begin(self, task: Task, bundle: Bundle, now: float) -> bool:
+        """Start a task, or reject it; return whether the map had space for it."""
+        detail = task.detail
+        command = (
+            self._templates.own(task.args) if detail is None else self._templates.expand(detail.template, task.args)
+        )
+        weight = self._weight
+        if command != task.args:
+            weight += len(command)
+        if not self.slots.has_space(weight):
+            return False
+        if reason := never_runs(command):
+            self._drop(task, bundle, OutcomeKind.REJECTED, reason)
+            return True
+        run = Run(task, bundle, command, now, self._limit(detail, now), weight)
+        slot = self.slots.occupy(run)
+        self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command))
+        return True
+
+    def _pass(self, first: Task, now: float, idle: int) -> None:
+        """Let smaller tasks pass the first one, which has to wait for others to end, as long as that is fair."""
+        self.passing.wait(first, now)
+        looked: list[tuple[Task, Bundle]] = [self.waiting.popleft()]
+        while self.waiting and len(looked) < LOOK_MAX and self.slots.free > idle and self.passing.fair(now):
+            task, bundle = self.waiting.popleft()
+            fits = task.detail is None or self.slots.has_room(task.detail)
+            if fits and self._begin(task, bundle, now):
+                self.passing.passed += 1
+            else:
+                looked.append((task, bundle))
+        self.passing.blocked = len(looked)
+        self.waiting.extendleft(reversed(looked))
 
     def spawn_failed(self, slot: int, error: int, now: float) -> None:
         """Take back what could not be started: the host's fault costs the task nothing, its own ends it."""
@@ -169,6 +201,8 @@ class Holding:
             slot = exit_.slot
             run = self._run(slot)
             run.state = after(run.state, Step.EXIT)
+            if exit_.output is not None and not exit_.output.whole:
+                run.reason = run.reason or "output"
             if run.state == State.ENDED:
                 self.prefetch.finish(exit_.ended_at - exit_.started_at, now)
                 self._conclude(slot, run, exit_)
@@ -205,6 +239,19 @@ class Holding:
             if kill and run.exit is not None:
                 self._all_gone(slot, run, run.exit)
 
+    def hold(self, now: float) -> None:
+        """Stop what runs where it is; limits stand still. What is being ended already goes on being ended."""
+        running = [(slot, run) for slot, run in self.slots.runs() if run.state == State.RUNNING]
+        if self.pause.begin([run for _, run in running], now):
+            self._out.extend(Signal(slot, SIGSTOP) for slot, _ in running)
+            self.slots.rearm()
+
+    def go_on(self, now: float) -> None:
+        """Let go on what was held."""
+        held = self.pause.end(now)
+        self._out.extend(Signal(slot, SIGCONT) for slot, run in self.slots.runs() if run in held)
+        self.slots.rearm()
+
     # --- Telling ---
 
     def long_running(self, now: float) -> list[Started]:
@@ -236,6 +283,7 @@ class Holding:
         keys = [(task.row, task.dispatch) for task, _ in self.waiting]
         keys += [(run.task.row, run.task.dispatch) for run in runs]
         assert len(keys) == len(set(keys))
+        self.pause.check(runs)
         self.slots.check()
         self.outbox.check()
 
@@ -261,6 +309,8 @@ class Holding:
 
     def _signal(self, slot: int, run: Run, now: float, *, kill: bool) -> None:
         self._out.append(Signal(slot, run.next_signal(now, self._rules.signalwait_s, kill=kill)))
+        if self.pause.release(run):
+            self._out.append(Signal(slot, SIGCONT))  # it cannot act on a signal while it is stopped
         self.slots.due_at = min(self.slots.due_at, run.due_at)
 
     def _all_gone(self, slot: int, run: Run, exit_: Exit) -> None:
@@ -278,6 +328,7 @@ class Holding:
 
     def _conclude(self, slot: int, run: Run, exit_: Exit) -> None:
         task = run.task
+        outpath, errpath = (b"", b"") if exit_.output is None else exit_.output[:2]
         outcome = (  # an Outcome, but for the cost of making it one
             task.row,
             task.dispatch,
@@ -290,10 +341,12 @@ class Holding:
             exit_.cpu_system,
             exit_.memory_max,
             b"" if run.command == task.args else run.command,
-            b"",
-            b"",
+            outpath,
+            errpath,
         )
         packed = self._pack(Outcome._make(outcome))
+        if self.pause.paused:
+            self.pause.release(run)
         self.slots.vacate(slot, run, lost=run.state == State.LOST)
         self.slots.area += len(packed) + RECORD_BYTES
         self._out.append(Record(slot, run.bundle.bundle, packed))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hs_common import limits
 from hs_common.errors import RefusedError
+from hs_worker.host import cores_usable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,12 @@ class Options:
     errors: str = ""
     errors_fd: int = 2
     """Inherited descriptor for all tasks' stderr; our own log stays on 2."""
+    capture: bool = False
+    """Each task's output into files of its own."""
+    cores: int = 0
+    """That running tasks may ask for; 0: what this process may use."""
+    memory: int = 0
+    """Bytes, likewise."""
     task_timeout_s: float = 0.0
     signalwait_s: float = 10.0
     grace_s: float | None = None
@@ -50,8 +57,6 @@ class Options:
             raise RefusedError(f"--shell {self.shell}: no such program; give the absolute path of a shell")
         if self.relay and (self.output or self.errors):
             raise RefusedError("--relay excludes -o and -e")
-
-
-def cores_usable() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+        for option, given in (("-o", self.output), ("-e", self.errors)):
+            if self.capture and given:
+                raise RefusedError(f"--capture and {option} exclude each other")

@@ -20,6 +20,7 @@ from hs_common.crash import crash_point
 from hs_worker.direct import choose_split
 from hs_worker.environment import base_environment, task_environment, uuid_text
 from hs_worker.events import Exit, Spawn
+from hs_worker.outputs import Outputs
 from hs_worker.shared_map import SharedMap
 from hs_worker.tree import Snapshot, signal_all
 
@@ -66,7 +67,7 @@ class Processes:
         shared: Where a successor finds what was running.
         shell: Program that runs the lines that need one.
         environment: Of the worker.
-        file_actions: slot -> what posix_spawn does to the descriptors of its tasks; None: they inherit ours.
+        outputs: Where the tasks' streams go; None: they inherit ours.
         warn: Called with the event and its keys when a person may want to know.
 
     """
@@ -76,7 +77,7 @@ class Processes:
         shared: SharedMap,
         shell: str,
         environment: Mapping[bytes, bytes],
-        file_actions: Callable[[int], list[tuple[int, int, int]]] | None,
+        outputs: Outputs | None,
         warn: Callable[..., None],
     ) -> None:
         self.strangers = 0
@@ -85,7 +86,7 @@ class Processes:
         self._shell_name = os.path.basename(self._shell)
         self._split = choose_split(shell, environment)
         self._base = base_environment(environment)
-        self._file_actions = file_actions
+        self._outputs = outputs
         self._warn = warn
         self._slot_of: dict[int, int] = {}
         self._running: dict[int, tuple[int, float, bytes]] = {}
@@ -118,7 +119,10 @@ class Processes:
         crash_point("worker.before_spawn")
         started_at = monotonic()
         try:
-            pid = self._launch(slot, command, environment)
+            if self._outputs is None:
+                pid = self._launch(command, environment, self._attributes)
+            else:
+                pid = self._launch_with(self._outputs, effect, environment)
         except OSError as exc:
             self._shared.clear(slot)
             return exc.errno or EAGAIN
@@ -143,9 +147,10 @@ class Processes:
                 self.strangers += 1
                 continue
             memory = self._memory(usage.ru_maxrss)
-            exits.append(
-                Exit(slot, status, self._running[slot][1], monotonic(), usage.ru_utime, usage.ru_stime, memory)
-            )
+            exit_ = Exit(slot, status, self._running[slot][1], monotonic(), usage.ru_utime, usage.ru_stime, memory)
+            if self._outputs is not None:
+                exit_ = exit_._replace(output=self._outputs.finish(slot))
+            exits.append(exit_)
         return exits
 
     def signal(self, slot: int, number: int) -> None:
@@ -166,7 +171,8 @@ class Processes:
     def abandon(self, slot: int) -> None:
         """Forget what is in a slot: should it end after all, it is a stranger."""
         pid, _, _ = self._running.pop(slot)
-        self._slot_of.pop(pid, None)
+        if self._slot_of.pop(pid, None) is not None and self._outputs is not None:
+            self._outputs.finish(slot)
 
     def forget_snapshot(self) -> None:
         """Look at the processes afresh next time: one look serves all slots of one step."""
@@ -177,10 +183,15 @@ class Processes:
             self._snapshot = Snapshot(os.getpid())
         return self._snapshot
 
-    def _launch(self, slot: int, command: bytes, environment: dict[bytes, bytes]) -> int:
-        attributes = self._attributes
-        if self._file_actions is not None:
-            attributes = {**attributes, "file_actions": self._file_actions(slot)}
+    def _launch_with(self, outputs: Outputs, effect: Spawn, environment: dict[bytes, bytes]) -> int:
+        attributes = {**self._attributes, "file_actions": outputs.begin(effect.slot, effect.task)}
+        try:
+            return self._launch(effect.command, environment, attributes)
+        except OSError:
+            outputs.drop(effect.slot)
+            raise
+
+    def _launch(self, command: bytes, environment: dict[bytes, bytes], attributes: dict[str, Any]) -> int:
         argv = self._split(command)
         if argv is not None:
             try:

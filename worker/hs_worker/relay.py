@@ -10,6 +10,8 @@ import os
 import select
 
 from hs_common import limits
+from hs_common.tasks import Task
+from hs_worker.outputs import Actions
 
 _READ_BYTES = 64 * limits.KIB
 _LINE_BYTES_MAX = 64 * limits.KIB
@@ -90,8 +92,9 @@ class Relay:
         self._paused = False
         self._writing: set[int] = set()
 
-    def file_actions(self, slot: int) -> list[tuple[int, int, int]]:
+    def begin(self, slot: int, task: Task) -> Actions:
         """Return what posix_spawn must do so that a task of this slot writes into its pipes."""
+        del task
         if slot not in self._slots:
             self._slots[slot] = (_Pipe(self._streams[0]), _Pipe(self._streams[1]))
             for pipe in self._slots[slot]:
@@ -100,6 +103,9 @@ class Relay:
                     self._poller.register(pipe.read_fd, select.EPOLLIN)
         stdout, stderr = self._slots[slot]
         return [(os.POSIX_SPAWN_DUP2, stdout.write_fd, 1), (os.POSIX_SPAWN_DUP2, stderr.write_fd, 2)]
+
+    def drop(self, slot: int) -> None:
+        """Do nothing: the pipes are the next task's."""
 
     def owns(self, fd: int) -> bool:
         """Whether this descriptor is of ours."""

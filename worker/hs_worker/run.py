@@ -96,6 +96,7 @@ _KIND_OF = {
     "": OutcomeKind.FINISHED,
     "timeout": OutcomeKind.FINISHED,
     "unkillable": OutcomeKind.FINISHED,
+    "output": OutcomeKind.FINISHED,
     "cancel": OutcomeKind.CANCELLED,
     "halt": OutcomeKind.HANDED_BACK,
 }

@@ -42,4 +42,6 @@ class Rules:
     """Most that tasks running together may ask for."""
     memory: int = 0
     """Bytes, likewise; 0: not known, nothing is refused for it."""
+    path_bytes: int = 0
+    """Of the longest path of captured output; 0: nothing is captured."""
     area_bytes: int = AREA_BYTES

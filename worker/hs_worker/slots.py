@@ -54,11 +54,13 @@ class Slots:
             if run is not None:
                 yield slot, run
 
-    def has_room(self, detail: Detail | None, weight: int) -> bool:
+    def has_space(self, weight: int) -> bool:
+        """Whether the map takes the outcome of one more task."""
+        return self.area + weight <= self._rules.area_bytes
+
+    def has_room(self, detail: Detail) -> bool:
         """Whether a task fits beside what runs. One that asks for more than there is runs alone: the broker judges that."""
-        if self.area + weight > self._rules.area_bytes:
-            return False
-        if detail is None or not self.running:
+        if not self.running:
             return True
         memory = self._rules.memory
         return self._cores + detail.cores <= self._rules.cores and (

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import select
+from typing import TYPE_CHECKING
 
 from hs_common import __version__
 from hs_common.clock import monotonic
@@ -13,16 +14,21 @@ from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
 from hs_common.prctl import become_subreaper, set_process_name
 from hs_common.security import Connection, read_connection
-from hs_common.site import connection_path
+from hs_common.site import connection_path, site
 from hs_common.sockets import Link, new_context
 from hs_worker.core import WorkerCore
 from hs_worker.daemon import WorkerDaemon
 from hs_worker.guardian import Start
-from hs_worker.options import Options, cores_usable
+from hs_worker.host import cores_usable, memory_usable
+from hs_worker.options import Options
+from hs_worker.outputs import Outputs
 from hs_worker.processes import Executor, NullExecutor, Processes
 from hs_worker.relay import Relay
 from hs_worker.settings import AREA_BYTES, Identity, Rules
 from hs_worker.shared_map import settle
+
+if TYPE_CHECKING:
+    from hs_worker.capture import Capture
 
 _DOCUMENT_WAIT_S = 60.0
 """For the line with the connection; who started us is making the keys at this moment."""
@@ -50,6 +56,10 @@ def work(options: Options, start: Start) -> int:
         return 0
     shared = start.shared
     slots = options.slots()
+    poller = select.epoll()
+    relay = Relay(poller) if options.relay else None
+    capture = _capture() if options.capture else None
+    outputs: Outputs | None = relay or capture
     rules = Rules(
         slots=slots,
         template=os.fsencode(options.template),
@@ -57,8 +67,9 @@ def work(options: Options, start: Start) -> int:
         task_timeout_s=options.task_timeout_s,
         signalwait_s=options.signalwait_s,
         confirms=options.confirm,
-        cores=cores_usable(),
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cores=options.cores or cores_usable(),
+        memory=options.memory or memory_usable(),
+        path_bytes=capture.path_bytes_max if capture is not None else 0,
         # Without processes nothing is recorded, and nothing need fit.
         area_bytes=AREA_BYTES,
     )
@@ -69,14 +80,11 @@ def work(options: Options, start: Start) -> int:
         host=os.uname().nodename,
         pid=os.getpid(),
     )
-    poller = select.epoll()
-    relay = Relay(poller) if options.relay else None
     executor: Executor
     if options.null:
         executor = NullExecutor()
     else:
-        actions = relay.file_actions if relay is not None else None
-        executor = Processes(shared, options.shell, os.environb, actions, log.warning)
+        executor = Processes(shared, options.shell, os.environb, outputs, log.warning)
     core = WorkerCore(rules, identity, settle(shared), monotonic())
     link = Link(context, connection)
     daemon = WorkerDaemon(
@@ -94,6 +102,12 @@ def work(options: Options, start: Start) -> int:
     gc.freeze()
     gc.set_threshold(_GARBAGE_OBJECTS)
     return daemon.run()
+
+
+def _capture() -> "Capture":
+    from hs_worker.capture import Capture  # noqa: PLC0415 - few ask for it
+
+    return Capture(os.fsencode(os.path.join(site(), "tasks")))
 
 
 def _connection(options: Options, pipe: Lifeline) -> Connection | None:

@@ -1,0 +1,27 @@
+"""Where the streams of tasks go that do not simply inherit ours: one face for relay, capture and spool."""
+
+from typing import Protocol
+
+from hs_common.tasks import Task
+from hs_worker.events import Output
+
+Actions = list[tuple[int, int, int]]
+"""What posix_spawn does to the descriptors of a task."""
+
+
+class Outputs(Protocol):
+    """One worker's way with the streams of its tasks; `slot` says of which task."""
+
+    def begin(self, slot: int, task: Task) -> Actions:
+        """Make ready for a task; return what posix_spawn has to do.
+
+        Raises:
+            OSError: This host cannot. Nothing is left open.
+
+        """
+
+    def drop(self, slot: int) -> None:
+        """The task could not be started after all."""
+
+    def finish(self, slot: int) -> Output | None:
+        """The first process of the task ended; return what there is to record of its output."""
