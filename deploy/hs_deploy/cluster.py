@@ -35,8 +35,10 @@ from hs_deploy.supervisor import (
     OrphansGone,
     Progressed,
     Release,
+    Resumed,
     RunEnded,
     Say,
+    StandStill,
     Start,
     SupervisorCore,
     Tell,
@@ -268,10 +270,19 @@ class Cluster:
                     self._look_for_orphans()
                 case KillAll():
                     _kill({process.pid for process in self._processes.values()})
+                case StandStill():
+                    self._stand_still()
                 case Say(text=text):
                     self._terminal.say(text)
                 case Finish():
                     self._finish = effect
+
+    def _stand_still(self) -> None:
+        self._terminal.hide_progress()
+        since = monotonic()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        # Here we go on, after SIGCONT.
+        self._events.append(Resumed(away_s=monotonic() - since))
 
     def _start(self, daemon: Daemon) -> None:
         try:

@@ -92,6 +92,13 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """hs-cluster goes on after it stood still for so long, seconds."""
+
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrphansGone:
     """Nothing is left of what a dead guardian had started."""
 
@@ -103,7 +110,7 @@ class Failed:
     reason: str
 
 
-Event = DaemonEnded | Progressed | RunEnded | Interrupted | OrphansGone | Failed
+Event = DaemonEnded | Progressed | RunEnded | Interrupted | Resumed | OrphansGone | Failed
 
 
 # --- Effects: what to do, in this order ------------------------------------------------------------------------------
@@ -147,6 +154,11 @@ class KillAll:
 
 
 @dataclass(frozen=True, slots=True)
+class StandStill:
+    """Stop this very process until somebody lets it go on; then say Resumed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """One line on stderr."""
 
@@ -161,7 +173,7 @@ class Finish:
     reason: str
 
 
-Effect = Start | Tell | Release | KillOrphans | AwaitOrphans | KillAll | Say | Finish
+Effect = Start | Tell | Release | KillOrphans | AwaitOrphans | KillAll | StandStill | Say | Finish
 
 
 class SupervisorCore:
@@ -208,6 +220,8 @@ class SupervisorCore:
                 return self._on_run_ended(event, now)
             case Interrupted():
                 return self._on_interrupted(event.signum, now)
+            case Resumed():
+                return self._on_resumed(event.away_s)
             case OrphansGone():
                 return self._on_orphans_gone(now)
             case Failed():
@@ -317,6 +331,8 @@ class SupervisorCore:
     # --- the user spoke ---
 
     def _on_interrupted(self, signum: int, now: float) -> list[Effect]:
+        if signum == signal.SIGTSTP:
+            return [*self._tell(Daemon.WORKER, signum), StandStill()]
         if self.phase is Phase.LEAVING:
             self._signum = self._signum or signum
             return []
@@ -341,6 +357,13 @@ class SupervisorCore:
         # ends one that has no handlers yet (and so runs nothing) without a word.
         self._drain_signum = signal.SIGUSR1 if signum == signal.SIGINT else signal.SIGTERM
         return effects + self._tell(Daemon.WORKER, self._drain_signum)
+
+    def _on_resumed(self, away_s: float) -> list[Effect]:
+        """Give everybody the time back in which we could not see what they did."""
+        self._due = {daemon: at + away_s for daemon, at in self._due.items()}
+        self._phase_by = None if self._phase_by is None else self._phase_by + away_s
+        self._sweep_by = None if self._sweep_by is None else self._sweep_by + away_s
+        return self._tell(Daemon.WORKER, signal.SIGCONT)
 
     def _tell_scheduler_to_drain(self) -> list[Effect]:
         self._told = True

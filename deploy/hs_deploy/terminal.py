@@ -28,6 +28,11 @@ class Terminal:
 
         self._progress = Progress(self.err)
 
+    def hide_progress(self) -> None:
+        """Leave the terminal to others until the line is drawn again."""
+        self._hide()
+        self.err.flush()
+
     def end_progress(self) -> None:
         """Take the line away for good."""
         self._hide()

@@ -26,8 +26,10 @@ from hs_deploy.supervisor import (
     Phase,
     Progressed,
     Release,
+    Resumed,
     RunEnded,
     Say,
+    StandStill,
     Start,
     SupervisorCore,
     Tell,
@@ -100,6 +102,31 @@ def test_the_second_restart_without_progress_waits_a_moment(daemon: Daemon) -> N
     assert [] == core.expire(at - 0.01)
     assert [Start(daemon)] == core.expire(at)
     core.check()
+
+
+def test_ctrl_z_stops_the_tasks_and_then_ourselves() -> None:
+    """The worker first: nobody can tell it once we stand still."""
+    core = a_running_core()
+
+    assert [Tell(WORKER, signal.SIGTSTP), StandStill()] == play(core, Interrupted(signum=signal.SIGTSTP))
+    assert [Tell(WORKER, signal.SIGCONT)] == play(core, Resumed(away_s=60), now=61)
+    assert core.phase is Phase.RUNNING
+
+
+def test_the_time_that_we_stood_still_is_nobodys_delay() -> None:
+    """A daemon that was to have ended by now could not be seen doing so."""
+    # Given tasks that are being stopped, and a deadline for that
+    core = a_running_core()
+    play(core, Interrupted(signum=signal.SIGINT), Interrupted(signum=signal.SIGINT))
+    before = core.deadline()
+    assert before is not None
+
+    # When we stand still for longer than that
+    play(core, Interrupted(signum=signal.SIGTSTP), Resumed(away_s=3600), now=3601)
+
+    # Then they have as much time left as before
+    assert core.deadline() == before + 3600
+    assert [] == core.expire(before + 3599)
 
 
 def die_often(core: SupervisorCore, daemon: Daemon, times: int) -> list[Effect]:

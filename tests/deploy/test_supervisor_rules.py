@@ -18,6 +18,7 @@ from hs_deploy.supervisor import (
     Phase,
     Progressed,
     Release,
+    Resumed,
     RunEnded,
     Start,
     SupervisorCore,
@@ -75,6 +76,12 @@ class Supervision(RuleBasedStateMachine):
     def the_run_ends(self, status: int) -> None:
         if Daemon.SCHEDULER in self.alive:
             self.perform(self.core.handle(RunEnded(status=status, reason=""), self.now))
+
+    @rule(away_s=st.floats(0, 100))
+    def stand_still(self, away_s: float) -> None:
+        self.perform(self.core.handle(Interrupted(signum=signal.SIGTSTP), self.now))
+        self.now += away_s
+        self.perform(self.core.handle(Resumed(away_s=away_s), self.now))
 
     @rule(signum=st.sampled_from([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
     def somebody_interrupts(self, signum: int) -> None:

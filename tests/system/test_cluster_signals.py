@@ -158,3 +158,37 @@ def test_kill_9_takes_everything_with_it(home: Home) -> None:
     cluster.wait()
 
     assert home.leftovers() == []
+
+
+def states(home: Home, program: str) -> list[str]:
+    """Return the states of the processes of this home that run a program, as the kernel has them: S, R, T (stopped)."""
+    return [state(pid) for pid, line in home.alive().items() if line.split()[:1] == [program]]
+
+
+def state(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
+def test_ctrl_z_stops_everything_and_fg_loses_nothing(home: Home) -> None:
+    """What runs stands still, nothing else starts, no limit ends; then all of it goes on."""
+    # Given tasks that take a second each, and have two
+    home.write("tasks", b"sleep 1.125\n" * 4)
+    cluster = home.start("hs-cluster", "tasks", "-N2", "-W2", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert until(lambda: len(states(home, "sleep")) == 2, 20)
+
+    # When it is stopped for longer than their limit
+    cluster.send_signal(signal.SIGTSTP)
+    assert until(lambda: states(home, "sleep") == ["T", "T"], 10)
+    assert until(lambda: state(cluster.pid) == "T", 10)
+    assert not until(lambda: states(home, "sleep") != ["T", "T"], 3)
+
+    # Then it goes on as if nothing had been
+    cluster.send_signal(signal.SIGCONT)
+    status, out, err = ended(cluster)
+    assert (status, out) == (0, b""), err
+    assert b"4 tasks" in err
+    assert home.leftovers() == []

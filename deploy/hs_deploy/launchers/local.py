@@ -117,8 +117,10 @@ def start(daemon: Daemon, argv: Sequence[str], descriptors: Mapping[int, int], e
     if daemon is not Daemon.WORKER:
         # Only hs-cluster speaks to it. A worker keeps what the user's shell ignores, for its tasks inherit that.
         defaults.append(signal.SIGINT)
-    # Blocked until it can reopen its log: before that, SIGUSR2 would end it.
+    # Blocked until it can reopen its log: before that, SIGUSR2 would end it. And until it can pause: SIGTSTP would be lost.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, []) | {signal.SIGUSR2}
+    if daemon is Daemon.WORKER:
+        blocked.add(signal.SIGTSTP)
     try:
         pid = os.posix_spawn(
             argv[0],
