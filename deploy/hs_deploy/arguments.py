@@ -5,7 +5,7 @@ from typing import Any
 
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, CHILD_INPUT_FD, CHILD_REPORT_FD
 from hs_deploy.options import Options
-from hs_deploy.runs import Run
+from hs_deploy.runs import ORDER_NAME, Run
 
 
 def broker_arguments() -> list[str]:
@@ -29,6 +29,8 @@ def scheduler_arguments(options: Options, run: Run, *, file: str | None, spooled
     arguments += ["--no-db"] if run.database is None else ["--database", run.database]
     arguments += ["-f", options.failures] if options.failures is not None else []
     arguments += ["--joblog", options.joblog] if options.joblog is not None else []
+    if options.keep_order:
+        arguments += ["--order-file", os.path.join(run.outputs, ORDER_NAME)]
     if spooled:
         return [*arguments, "--spool", run.spool]
     if file is not None:
@@ -36,7 +38,7 @@ def scheduler_arguments(options: Options, run: Run, *, file: str | None, spooled
     return [*arguments, "--input-fd", str(CHILD_INPUT_FD)]
 
 
-def worker_arguments(options: Options, *, relays: bool) -> list[str]:
+def worker_arguments(options: Options, run: Run, *, relays: bool) -> list[str]:
     """Return the command line of the worker, without the program."""
     arguments = ["--connection", "-", "--errors-fd", str(CHILD_ERRORS_FD)]
     arguments += ["-N", str(options.slots), "-t", options.template, "--shell", options.shell]
@@ -46,6 +48,8 @@ def worker_arguments(options: Options, *, relays: bool) -> list[str]:
     arguments += [] if options.confirm else ["--no-confirm"]
     arguments += ["--cores", str(options.cores)] if options.cores else []
     arguments += ["--memory", str(options.memory)] if options.memory else []
+    if options.spools:
+        return [*arguments, "--spool", run.outputs, *([] if options.keep_order else ["--wake"])]
     if options.capture:
         return [*arguments, "--capture"]
     return [*arguments, "--relay"] if relays else arguments

@@ -12,6 +12,7 @@ import select
 import signal
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from hs_common.clock import monotonic
 from hs_common.signals import SignalPipe
@@ -33,6 +34,7 @@ from hs_deploy.supervisor import (
     KillAll,
     KillOrphans,
     OrphansGone,
+    OutputLost,
     Progressed,
     Release,
     Resumed,
@@ -45,6 +47,9 @@ from hs_deploy.supervisor import (
 )
 from hs_deploy.terminal import Terminal
 
+if TYPE_CHECKING:  # few outputs are spooled
+    from hs_deploy.printing import Printer
+
 SWEEP_POLL_MS = 50
 """Between two looks at what is still dying; each death wakes us before."""
 
@@ -56,6 +61,7 @@ class Cluster:
         core: Decides.
         launcher: Knows how each daemon is started and what it is given.
         spool: Copies a piped input, or None.
+        printer: Prints the outputs that the workers spooled, or None: they are not.
         terminal: Where everything that people read goes.
         signals: `launch.SIGNALS`, caught since before the first start: no SIGCHLD may be missed.
         kept: Children that we had before (an exec in a shell script, a process substitution): not ours to end.
@@ -68,6 +74,7 @@ class Cluster:
         core: SupervisorCore,
         launcher: Launcher,
         spool: Spool | None,
+        printer: "Printer | None" = None,
         terminal: Terminal,
         signals: SignalPipe,
         kept: set[int],
@@ -78,6 +85,12 @@ class Cluster:
         self._core = core
         self._launcher = launcher
         self._spool = spool
+        self._printer = printer
+        self._more_to_print = False
+        self._relayed: dict[str, Outlet] = {}
+        """Streams of the tasks that go through us."""
+        if printer is not None:
+            self._relayed = dict(zip(("stdout", "stderr"), printer.outlets, strict=True))
         self._terminal = terminal
         self._signals = signals
         self._kept = kept
@@ -88,6 +101,8 @@ class Cluster:
         self._announced = (-1, False)
         self._awaits_orphans = self._kills_orphans = False
         self._finish: Finish | None = None
+        self._lost = ""
+        """Which of the tasks' streams could not be written, and why."""
 
     def run(self, hand_over: Callable[[], None]) -> Finish:
         """Start everything, call `hand_over` (it makes the keys), watch until the end; return how it ended."""
@@ -100,6 +115,11 @@ class Cluster:
         while self._finish is None:
             self._step()
         self._sweep()
+        if self._printer is not None:
+            self._print_rest()
+        self._look_after_outputs()
+        if self._lost and self._finish.status in (0, 1):
+            return Finish(3, self._lost)
         return self._finish
 
     def said(self, reason: str) -> bool:
@@ -117,7 +137,7 @@ class Cluster:
             if outlet is None or not outlet.full:
                 poll.register(stream.fd, select.POLLIN)
                 handlers[stream.fd] = partial(self._on_stream, entry)
-        for outlet in (self._terminal.out, self._terminal.err):
+        for outlet in self._outlets():
             if outlet.waits:
                 poll.register(outlet.fd, select.POLLOUT)
                 handlers[outlet.fd] = outlet.flush
@@ -133,7 +153,7 @@ class Cluster:
         self._after_poll()
 
     def _wait_ms(self) -> int | None:
-        if self._events:
+        if self._events or self._more_to_print:
             return 0
         deadlines = [self._core.deadline(), self._terminal.deadline(), self._spool.retry_at if self._spool else None]
         until = min((at for at in deadlines if at is not None), default=None)
@@ -143,6 +163,9 @@ class Cluster:
         now = monotonic()
         if self._spool is not None and self._spool.retry_at is not None and self._spool.retry_at <= now:
             self._pump()
+        if self._printer is not None:
+            self._more_to_print = self._printer.pump()
+        self._look_after_outputs()
         events, self._events = self._events, []
         for event in events:
             self._perform(self._core.handle(event, now))
@@ -226,6 +249,34 @@ class Cluster:
                     self._spool.scheduler_read(report["progress"]["offset"])
             self._terminal.update(self.totals, monotonic())
 
+    # --- the outputs ---
+
+    def _outlets(self) -> set[Outlet]:
+        return {self._terminal.out, self._terminal.err, *self._relayed.values()}
+
+    def _look_after_outputs(self) -> None:
+        """Say once that a stream of the tasks is lost."""
+        for name, outlet in [*self._relayed.items()]:
+            if outlet.failure:
+                del self._relayed[name]
+                self._lost = f"the tasks' {name} cannot be written: {outlet.failure}"
+                self._events.append(OutputLost(reason=self._lost))
+
+    def _print_rest(self) -> None:
+        """Print all that can be printed, as long as somebody reads it and no signal says that he wants no more."""
+        assert self._printer is not None
+        while self._printer.pump() or any(outlet.waits for outlet in self._printer.outlets):
+            poll = select.poll()
+            poll.register(self._signals.fd, select.POLLIN)
+            waiting = [outlet for outlet in self._printer.outlets if outlet.waits]
+            for outlet in waiting:
+                poll.register(outlet.fd, select.POLLOUT)
+            poll.poll(None if waiting else 0)
+            if any(number != signal.SIGCHLD for number in self._signals.drain()):
+                return
+            for outlet in waiting:
+                outlet.flush()
+
     # --- the input ---
 
     def _pump(self) -> None:
@@ -298,9 +349,13 @@ class Cluster:
                     self._streams.append((Stream(fd, self._on_report), daemon, None))
                 case "log":
                     self._streams.append((Stream(fd, self._terminal.write_err), daemon, self._terminal.err))
+                case "out" if self._printer is not None:
+                    self._streams.append((Stream(fd, lambda _: None), None, None))  # it wakes us, no more
                 case "out":
+                    self._relayed["stdout"] = self._terminal.out
                     self._streams.append((Stream(fd, self._terminal.write_out), None, self._terminal.out))
                 case "err":
+                    self._relayed["stderr"] = self._terminal.err
                     self._streams.append((Stream(fd, self._terminal.write_err), None, self._terminal.err))
         if daemon is Daemon.SCHEDULER:
             self._announced = (-1, False)

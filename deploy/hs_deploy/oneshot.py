@@ -6,6 +6,7 @@ Everything that can be refused is refused before the first folder is made and th
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from hs_deploy.terminal import Terminal
 
 if TYPE_CHECKING:
     from hs_deploy.cluster import Cluster
+    from hs_deploy.printing import Printer
     from hs_deploy.supervisor import Finish
 
 LAST_WORDS_MS = 2000
@@ -66,7 +68,16 @@ def run(options: Options) -> int:
     from hs_deploy.supervisor import SupervisorCore  # noqa: PLC0415
 
     core = SupervisorCore(recorded=not options.no_db, signalwait_s=options.signalwait_s)
-    cluster = Cluster(core=core, launcher=launcher, spool=spool, terminal=terminal, signals=signals, kept=kept)
+    printer = _printer(options, places, terminal)
+    cluster = Cluster(
+        core=core,
+        launcher=launcher,
+        spool=spool,
+        printer=printer,
+        terminal=terminal,
+        signals=signals,
+        kept=kept,
+    )
 
     def hand_over() -> None:
         """Do what takes its time, while the daemons do what takes theirs."""
@@ -80,6 +91,8 @@ def run(options: Options) -> int:
     try:
         finish = cluster.run(hand_over)
     finally:
+        if printer is not None:
+            printer.close()
         _clean_up(places)
     if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.totals.unread:
         spool.remove()
@@ -117,8 +130,13 @@ def _open_places(asked: Options) -> Places:
 
         port = free_port(asked.bind, asked.port, exactly=asked.port_typed)
     run = runs.make_run(
-        runs.uuid7(wall(), os.urandom(10)), no_db=asked.no_db, database=asked.database, keep_folder=asked.listens
+        runs.uuid7(wall(), os.urandom(10)),
+        no_db=asked.no_db,
+        database=asked.database,
+        keep_folder=asked.listens or asked.spools,
     )
+    if asked.spools:
+        os.mkdir(run.outputs, 0o700)
     for option, fd in opened.items():
         with contextlib.suppress(OSError):  # a pipe or a terminal cannot be emptied
             os.ftruncate(fd, 0)
@@ -128,13 +146,13 @@ def _open_places(asked: Options) -> Places:
 
 
 def _launcher(asked: Options, places: Places, terminal: Terminal, *, spooled: bool) -> Launcher:
-    relays = terminal.wants_progress
+    relays = terminal.wants_progress and not asked.spools and not asked.capture
     # Each of them would have to look for files again, and run the same commands for their values.
     environ = os.environ | {HANDED: asked.for_daemons}
     # What is not a terminal needs no relay: the worker writes there itself.
-    output = local.out_of_the_way(places.output) if places.output is not None else None
-    errors = local.out_of_the_way(places.errors) if places.errors is not None else None
-    if output is None and not (relays and terminal.out_is_terminal):
+    output = local.out_of_the_way(places.output) if places.output is not None and not asked.spools else None
+    errors = local.out_of_the_way(places.errors) if places.errors is not None and not asked.spools else None
+    if output is None and not (relays and terminal.out_is_terminal) and not asked.spools:
         output = local.copy_out_of_the_way(1)
     if errors is None and not relays:
         errors = local.copy_out_of_the_way(2)
@@ -143,11 +161,28 @@ def _launcher(asked: Options, places: Places, terminal: Terminal, *, spooled: bo
             Daemon.BROKER: local.program(Daemon.BROKER) + arguments.broker_arguments(),
             Daemon.SCHEDULER: local.program(Daemon.SCHEDULER)
             + arguments.scheduler_arguments(asked, places.run, file=places.file, spooled=spooled),
-            Daemon.WORKER: local.program(Daemon.WORKER) + arguments.worker_arguments(asked, relays=relays),
+            Daemon.WORKER: local.program(Daemon.WORKER) + arguments.worker_arguments(asked, places.run, relays=relays),
         },
         environ=environ,
         streams=Streams(input=None if spooled else places.source, output=output, errors=errors),
     )
+
+
+def _printer(asked: Options, places: Places, terminal: Terminal) -> "Printer | None":
+    if not asked.spools:
+        return None
+    from hs_deploy.printing import Printer  # noqa: PLC0415 - few ask for it
+    from hs_deploy.relay import Outlet  # noqa: PLC0415
+
+    def sink(fd: int | None, outlet: Outlet, write: Callable[[bytes], None]) -> tuple[Outlet, Callable[[bytes], None]]:
+        if fd is None:
+            return outlet, write
+        file = Outlet(fd)
+        return file, file.write
+
+    out = sink(places.output, terminal.out, terminal.write_out)
+    err = sink(places.errors, terminal.err, terminal.write_err)
+    return Printer(places.run.outputs, out, err, in_order=asked.keep_order)
 
 
 def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Terminal) -> None:
@@ -183,8 +218,8 @@ def _clean_up(places: Places) -> None:
 
         assert places.run.folder is not None
         remove_connections(places.run.folder)
-        if places.run.database is None:
-            os.rmdir(places.run.folder)
+    if places.run.database is None and places.run.folder is not None:
+        os.rmdir(places.run.folder)
 
 
 def _say_how_it_ended(

@@ -71,6 +71,11 @@ class Options:
     """What they need of the settings, as `config.HANDED` carries it."""
     quiet: bool
 
+    @property
+    def spools(self) -> bool:
+        """Whether outputs are kept until they can be printed as a whole."""
+        return self.keep_order or self.group_output
+
 
 def options(typed: Mapping[str, Any], settings: Settings) -> Options:
     """Return the options in force.

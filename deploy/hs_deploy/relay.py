@@ -27,7 +27,8 @@ class Outlet:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._rest = bytearray()
-        self._gone = False
+        self.failure = ""
+        """Why nothing can be written there any more, or ""."""
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 
@@ -43,7 +44,7 @@ class Outlet:
 
     def write(self, text: bytes) -> None:
         """Write now, or as soon as the other side takes it."""
-        if not self._gone:
+        if not self.failure:
             self._rest += text
             self.flush()
 
@@ -54,9 +55,9 @@ class Outlet:
                 del self._rest[: os.write(self.fd, self._rest[:WRITE_BYTES])]
             except BlockingIOError:
                 return  # the user's own non-blocking stdout; it polls writable again
-            except OSError:
-                # The reader is gone (`| head`), or the terminal is. The tasks that write themselves learn it by SIGPIPE.
-                self._gone = True
+            except OSError as exc:
+                # The reader is gone (`| head`), or the terminal is, or a disk is full.
+                self.failure = exc.strerror or str(exc)
                 self._rest.clear()
 
 

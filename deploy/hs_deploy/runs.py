@@ -1,7 +1,8 @@
 """The folders of one run.
 
 <site>/runs/<run-id>/   tasks.db (or a link to the database that was named), input (copy of a piped stdin),
-                        connect/<role>.json (only while others may join)
+                        connect/<role>.json (only while others may join),
+                        outputs/ (with -k and --group-output, until they are printed)
 <runtime>               the socket of a local cluster; gone with the run
 """
 
@@ -15,6 +16,9 @@ from hs_common.errors import RefusedError
 DATABASE_NAME = "tasks.db"
 SPOOL_NAME = "input"
 SOCKET_NAME = "broker"
+OUTPUTS_NAME = "outputs"
+ORDER_NAME = "order"
+"""In the folder of the outputs: in which order they are to be printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,12 @@ class Run:
         """Path of the copy of a piped input."""
         assert self.folder is not None, "a run without a database has no spool"
         return os.path.join(self.folder, SPOOL_NAME)
+
+    @property
+    def outputs(self) -> str:
+        """Path of the folder of outputs that are still to be printed."""
+        assert self.folder is not None, "a run that spools outputs has a folder"
+        return os.path.join(self.folder, OUTPUTS_NAME)
 
     @property
     def endpoint(self) -> str:

@@ -104,13 +104,20 @@ class OrphansGone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputLost:
+    """A stream of the tasks that we relay cannot be written any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """hs-cluster itself cannot go on (its input cannot be read or kept)."""
 
     reason: str
 
 
-Event = DaemonEnded | Progressed | RunEnded | Interrupted | Resumed | OrphansGone | Failed
+Event = DaemonEnded | Progressed | RunEnded | Interrupted | Resumed | OrphansGone | OutputLost | Failed
 
 
 # --- Effects: what to do, in this order ------------------------------------------------------------------------------
@@ -207,7 +214,7 @@ class SupervisorCore:
         """Start all three at once: each waits for the others by itself."""
         return [self._start(daemon) for daemon in Daemon]
 
-    def handle(self, event: Event, now: float) -> list[Effect]:
+    def handle(self, event: Event, now: float) -> list[Effect]:  # noqa: PLR0911 - the table of all events
         """Something happened."""
         if self.phase is Phase.OVER:
             return []
@@ -224,6 +231,9 @@ class SupervisorCore:
                 return self._on_resumed(event.away_s)
             case OrphansGone():
                 return self._on_orphans_gone(now)
+            case OutputLost():
+                # A terminal that went away said so by SIGHUP before: what runs may still finish.
+                return self._leave(STATUS_STOPPED, event.reason, now) if self.phase is Phase.RUNNING else []
             case Failed():
                 return self._leave(STATUS_STOPPED, event.reason, now)
 

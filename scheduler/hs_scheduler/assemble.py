@@ -18,6 +18,7 @@ from hs_scheduler.control import Control
 from hs_scheduler.core import Identity, SchedulerCore
 from hs_scheduler.feed import Feed
 from hs_scheduler.memory import MemoryStore
+from hs_scheduler.ordering import Ordering
 from hs_scheduler.report import JobLog, Report
 from hs_scheduler.source import FileSource, StreamSource, open_file, resume
 from hs_scheduler.store import Retry, Store
@@ -43,6 +44,8 @@ class Options:
     joblog: str | None
     input_fd: int | None
     spool: str | None
+    order_file: str | None
+    """Where to say in which order outputs are to be printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class Parts:
     link: Link
     report: Report
     joblog: JobLog | None
+    ordering: Ordering | None
     control: Control
     signals: SignalPipe
     lifeline: Lifeline | None
@@ -110,6 +114,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
         link=Link(new_context(), connection),
         report=report,
         joblog=JobLog(options.joblog, store) if options.joblog else None,
+        ordering=_ordering(options, store),
         control=Control(source),
         signals=signals,
         lifeline=lifeline,
@@ -120,10 +125,19 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
 
 def _open_store(options: Options) -> Store:
     if options.database is None:
-        return MemoryStore()
+        return MemoryStore(keeps_order=options.order_file is not None)
     from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415 - a run without a database need not load one
 
     return SqliteStore(options.database)
+
+
+def _ordering(options: Options, store: Store) -> Ordering | None:
+    if options.order_file is None:
+        return None
+    try:
+        return Ordering(options.order_file, store)
+    except OSError as exc:
+        raise RefusedError(f"{options.order_file}: {exc.strerror}") from exc
 
 
 def _read_document(options: Options) -> tuple[dict[str, Any], Lifeline | None]:

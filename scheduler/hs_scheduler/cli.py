@@ -39,6 +39,7 @@ LAST_WORDS_MS = 500
 @click.option("--report-fd", type=int, hidden=True)
 @click.option("--input-fd", type=int, hidden=True)
 @click.option("--spool", hidden=True)
+@click.option("--order-file", hidden=True)
 def main(**given: Any) -> None:  # noqa: ANN401 - click gives what Options declares
     """Read task lines from FILE (or stdin), hand them to workers through a broker, record the results."""
     # Only now: --help and a mistyped option need none of this.
@@ -91,6 +92,8 @@ def _serve(options: "Options", report: "Report") -> int:
             write_failures(parts.store, options.failures or "/dev/stdout")
         if parts.joblog is not None:
             parts.joblog.close()
+        if parts.ordering is not None:
+            parts.ordering.close()
         parts.store.close_run(parts.run_id, wall(), end.status)
         report.end(end, parts.store.counts)
     except OSError as exc:

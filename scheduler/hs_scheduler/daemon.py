@@ -266,6 +266,9 @@ class SchedulerDaemon:
             self._parts.report.count(applied)
             if self._parts.joblog is not None:
                 self._parts.joblog.write(applied)
+            ordering = self._parts.ordering
+            if ordering is not None and ordering.ended(item.row for item in applied if item.state):
+                self._parts.report.ordered()
 
     # --- Sending ---
 

@@ -14,7 +14,7 @@ from hs_common.errors import InvalidTransitionError
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
 from hs_scheduler import verdict
 from hs_scheduler.fields import time_text, uuid_text
-from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, State
+from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, Settled, State
 from hs_scheduler.uids import Uids
 from hs_scheduler.waiting import Entry, Waiting
 
@@ -57,9 +57,17 @@ class _Ended(NamedTuple):
 
 
 class MemoryStore:
-    """Keeps tasks as long as this process lives."""
+    """Keeps tasks as long as this process lives.
 
-    def __init__(self) -> None:
+    Args:
+        keeps_order: Whether `settled` will be asked. Then it remembers what ended until that was told.
+
+    """
+
+    def __init__(self, *, keeps_order: bool = False) -> None:
+        self._lasts: dict[int, int] | None = {} if keeps_order else None
+        """Row of a first attempt -> row of the last, once that ended; minus row of the present one; row of a retry -> 0."""
+        self._told_up_to = 0
         self.counts = Counts()
         self._rows: dict[int, _Row] = {}
         self._waiting = Waiting(self._waits)
@@ -121,6 +129,8 @@ class MemoryStore:
             if rejected:
                 counts.failed += 1
                 self._failures.append(_Failure(row, args, detail, group, priority))
+                if self._lasts is not None:
+                    self._lasts[row] = row
                 continue
             state = State.ASSIGNED if bundle else State.NEW
             undo.append((row, None))
@@ -158,7 +168,7 @@ class MemoryStore:
 
     def record(self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
         """Apply outcomes, each at most once; insert retry rows; return what was applied."""
-        undo, rows, ended = self._writing(), self._rows, self._ended
+        undo, rows, ended, lasts = self._writing(), self._rows, self._ended, self._lasts
         applied = []
         usual = 0
         for outcome in outcomes:
@@ -177,12 +187,30 @@ class MemoryStore:
                 del rows[number]
                 ended[number] = _Ended(task, row.submitted, outcome, State.DONE, worker, host, now)
                 usual += 1
+                if lasts is not None:
+                    lasts[row.origin] = number
                 applied.append(Applied(number, outcome, State.DONE, False, False))  # noqa: FBT003 - by name costs here
             elif verdict.counts(outcome, row.state, _dispatch(row)):
                 applied.append(self._apply(worker, host, outcome, row, retry, now))
         self.counts.assigned -= usual
         self.counts.succeeded += usual
         return applied
+
+    def settled(self, after: int, count: int) -> list[Settled]:
+        """Return up to `count` tasks of the input behind this row, in its order; forget those up to it."""
+        lasts = self._lasts
+        assert lasts is not None
+        for row in range(self._told_up_to + 1, after + 1):
+            lasts.pop(row, None)
+        self._told_up_to = after
+        found: list[Settled] = []
+        for row in range(after + 1, self._last_row + 1):
+            last = lasts.get(row, -row)
+            if last:
+                found.append(Settled(row, abs(last), last > 0))
+            if len(found) == count:
+                break
+        return found
 
     def release(self, rows: Sequence[tuple[int, int]]) -> int:
         """ASSIGNED or RUNNING -> NEW where row and dispatch match."""
@@ -243,6 +271,10 @@ class MemoryStore:
         del self._failures[failures:]
         self._ended = {}
         for number, row in reversed(changes):
+            if self._lasts is not None:
+                self._lasts.pop(number, None)
+                if row is not None and row.origin != number:
+                    self._lasts[number], self._lasts[row.origin] = 0, -number
             if row is None:
                 self._rows.pop(number, None)
             else:
@@ -277,6 +309,8 @@ class MemoryStore:
         self._ended[outcome.row] = _Ended(task, row.submitted, outcome, state, worker, host, now)
         failed = verdict.failed(outcome, state)
         retried = verdict.retries(outcome, row.task.attempt, retry.retries_max)
+        if self._lasts is not None:
+            self._lasts[row.origin] = outcome.row
         if retried:
             self._retry(row, now, eager=retry.eager)
         elif failed:
@@ -305,6 +339,9 @@ class MemoryStore:
         )
         self._writing().append((task.row, None))
         self._rows[task.row] = again
+        if self._lasts is not None:
+            self._lasts[task.row] = 0
+            self._lasts[row.origin] = -task.row
         self._waiting.push(_entry(again))
         self.counts.retried += 1
         self.counts.new += 1

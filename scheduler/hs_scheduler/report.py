@@ -1,6 +1,6 @@
 """What the scheduler tells whoever started it: progress and the end on a pipe, failures and a job log in files.
 
-One JSON line each: {"progress": {...}} at most five times a second, {"end": {...}} once.
+One JSON line each: {"progress": {...}} at most five times a second, {"ordered": true} with -k, {"end": {...}} once.
 """
 
 import json
@@ -91,6 +91,10 @@ class Report:
         if line != self._last:
             self._last = line
             self._write(line)
+
+    def ordered(self) -> None:
+        """Tell that more outputs can be printed; a reader who is behind will look anyway."""
+        self._write('{"ordered": true}')
 
     def end(self, end: End, counts: Counts) -> None:
         """Say how it ended; waits until the reader has room."""

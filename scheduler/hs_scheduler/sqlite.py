@@ -21,7 +21,7 @@ from hs_scheduler import statements, verdict
 from hs_scheduler.database import Database
 from hs_scheduler.fields import FIELDS, shown
 from hs_scheduler.ownership import this_process
-from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, State
+from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, Settled, State
 from hs_scheduler.uids import Uids
 
 NO_RUN = bytes(16)
@@ -318,6 +318,19 @@ class SqliteStore:
             for number in some:
                 if number in ended:
                     yield _public(ended[number])
+
+    def settled(self, after: int, count: int) -> list[Settled]:
+        """Return up to `count` tasks of the input behind this row, in its order."""
+        values = {"after": after, "count": count, "run": self._run}
+        with self._database.translated():
+            found = []
+            for row, state, following in self._execute(self._scoped(statements.INPUT_ORDER), values).fetchall():
+                last = row
+                while following is not None:
+                    last = following
+                    state, following = self._execute("SELECT state, next FROM task WHERE row = ?", (last,)).fetchone()  # noqa: PLW2901 - of the last
+                found.append(Settled(row, last, state >= State.DONE))
+            return found
 
     # --- Workers ---
 

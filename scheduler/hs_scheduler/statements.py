@@ -65,6 +65,10 @@ WHERE task.state IN (1, 2) {scope}"""
 FAILURES = f"""SELECT args, timeout, cores, memory, tag, template, "group", priority FROM task
 WHERE {FAILED} AND next IS NULL {{scope}} ORDER BY coalesce(origin, row)"""
 
+INPUT_ORDER = (
+    """SELECT row, state, next FROM task WHERE row > :after AND attempt = 1 {scope} ORDER BY row LIMIT :count"""
+)
+
 PUBLIC = f"SELECT task.row, {', '.join(field.sql for field in FIELDS)} FROM {FROM}"
 
 ENDED = f"{PUBLIC} WHERE task.state >= {State.DONE:d} {{scope}} ORDER BY task.completion_time, task.row"

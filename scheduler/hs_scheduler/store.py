@@ -98,6 +98,17 @@ class Retry(NamedTuple):
     eager: bool
 
 
+class Settled(NamedTuple):
+    """A task of the input, for its place in the order of the outputs."""
+
+    row: int
+    """Of the first attempt."""
+    last: int
+    """Row of the present attempt."""
+    ended: bool
+    """Whether that is the last one, and has ended."""
+
+
 class Applied(NamedTuple):
     """One outcome that changed a row (duplicates and stale ones are not among them)."""
 
@@ -193,6 +204,9 @@ class Store(Protocol):
 
     def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
         """Yield the public fields of ended attempts (for --joblog): these rows, or None: all, in the order of completion."""
+
+    def settled(self, after: int, count: int) -> list[Settled]:
+        """Return up to `count` tasks of the input behind this row, in its order (for -k)."""
 
 
 class StoreBusyError(Exception):

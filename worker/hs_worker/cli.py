@@ -32,11 +32,13 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--errors-fd": ("errors_fd", int),
     "--cores": ("cores", int),
     "--memory": ("memory", int),
+    "--spool": ("spool", str),
 }
 _FLAGS: dict[str, tuple[str, bool]] = {
     "--no-confirm": ("confirm", False),
     "--relay": ("relay", True),
     "--capture": ("capture", True),
+    "--wake": ("wakes", True),
 }
 _BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 """One of these says: a batch system or launcher will not wait long."""

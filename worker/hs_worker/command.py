@@ -43,6 +43,8 @@ from hs_worker.options import Options
 @click.option("--memory", metavar="SIZE", help="Likewise, bytes or 512K, 10M, 2G.  [what this process may use]")
 @click.option("--no-confirm", is_flag=True, help="Do not confirm bundles: fewer messages.")
 @click.option("--relay", is_flag=True, hidden=True)
+@click.option("--spool", default="", hidden=True)
+@click.option("--wake", "wakes", is_flag=True, hidden=True)
 @click.option("--errors-fd", type=click.IntRange(2, 1023), default=2, hidden=True)
 def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
     """Run tasks that a broker hands out, until told to stop."""
@@ -77,6 +79,8 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         signalwait_s=given["signalwait"],
         confirm=not given["no_confirm"],
         relay=given["relay"],
+        spool=given["spool"],
+        wakes=given["wakes"],
     )
 
 

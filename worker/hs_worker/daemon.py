@@ -28,8 +28,8 @@ from hs_worker import events
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event
 from hs_worker.guardian import EXIT_REFUSED
+from hs_worker.outputs import Piped
 from hs_worker.processes import REAP_MAX, Executor
-from hs_worker.relay import Relay
 from hs_worker.shared_map import SharedMap
 from hs_worker.tree import sweep
 
@@ -74,7 +74,7 @@ class WorkerDaemon:
         pipe: Lifeline,
         *,
         shared: SharedMap | None,
-        relay: Relay | None,
+        relay: Piped | None,
         grace_s: float | None,
     ) -> None:
         self._core = core

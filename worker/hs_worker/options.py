@@ -37,6 +37,10 @@ class Options:
     """Of running tasks after SIGTERM; None: without limit."""
     confirm: bool = True
     relay: bool = False
+    spool: str = ""
+    """Folder where tasks' outputs are spooled for hs-cluster to print; "": they are not."""
+    wakes: bool = False
+    """Whether our stdout is a pipe to whom prints them, and wants a byte for each."""
     null: bool = False
     """Execute nothing: for benchmarks."""
 
@@ -55,8 +59,8 @@ class Options:
             raise RefusedError(f"-N {self.num_tasks} is not in 0..{limits.SLOTS_MAX}")
         if not (os.path.isabs(self.shell) and os.access(self.shell, os.X_OK) and os.path.isfile(self.shell)):
             raise RefusedError(f"--shell {self.shell}: no such program; give the absolute path of a shell")
-        if self.relay and (self.output or self.errors):
-            raise RefusedError("--relay excludes -o and -e")
+        if (self.relay or self.spool) and (self.output or self.errors):
+            raise RefusedError("--relay and --spool exclude -o and -e")
         for option, given in (("-o", self.output), ("-e", self.errors)):
             if self.capture and given:
                 raise RefusedError(f"--capture and {option} exclude each other")

@@ -25,3 +25,16 @@ class Outputs(Protocol):
 
     def finish(self, slot: int) -> Output | None:
         """The first process of the task ended; return what there is to record of its output."""
+
+
+class Piped(Outputs, Protocol):
+    """One that reads pipes."""
+
+    def owns(self, fd: int) -> bool:
+        """Whether this descriptor is of ours."""
+
+    def handle(self, fd: int) -> None:
+        """Read or write what is ready."""
+
+    def close(self, wait_ms: int) -> None:
+        """Write out what is left, as long as the reader takes something every `wait_ms`."""

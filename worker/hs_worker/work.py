@@ -21,7 +21,7 @@ from hs_worker.daemon import WorkerDaemon
 from hs_worker.guardian import Start
 from hs_worker.host import cores_usable, memory_usable
 from hs_worker.options import Options
-from hs_worker.outputs import Outputs
+from hs_worker.outputs import Outputs, Piped
 from hs_worker.processes import Executor, NullExecutor, Processes
 from hs_worker.relay import Relay
 from hs_worker.settings import AREA_BYTES, Identity, Rules
@@ -57,7 +57,7 @@ def work(options: Options, start: Start) -> int:
     shared = start.shared
     slots = options.slots()
     poller = select.epoll()
-    relay = Relay(poller) if options.relay else None
+    relay = _relay(options, poller)
     capture = _capture() if options.capture else None
     outputs: Outputs | None = relay or capture
     rules = Rules(
@@ -102,6 +102,16 @@ def work(options: Options, start: Start) -> int:
     gc.freeze()
     gc.set_threshold(_GARBAGE_OBJECTS)
     return daemon.run()
+
+
+def _relay(options: Options, poller: select.epoll) -> Piped | None:
+    if options.relay:
+        return Relay(poller)
+    if not options.spool:
+        return None
+    from hs_worker.spooled import Spooled  # noqa: PLC0415 - few ask for it
+
+    return Spooled(poller, options.spool, 1 if options.wakes else None)
 
 
 def _capture() -> "Capture":

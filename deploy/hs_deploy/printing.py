@@ -1,0 +1,187 @@
+"""Prints the outputs of tasks that their worker spooled: in the order of the input (-k), or each as a whole (--group-output).
+
+    spool files of the workers ──▶ index: where the last record of each row is (a sparse file, so memory stays small)
+    order file of the scheduler: (row of the input, row of its last attempt) ──▶ next row ──▶ parts ──▶ stdout, stderr
+
+With --group-output the records are printed as they come. Nothing here waits: an outlet that is full is waited for by the caller.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from struct import Struct
+
+from hs_deploy.relay import Outlet
+from hs_deploy.runs import ORDER_NAME
+from hs_scheduler.ordering import RECORD_BYTES as ORDER_BYTES
+from hs_scheduler.ordering import unpack_order
+from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record, unpack_head
+
+_PLACE = Struct("<Q")
+_NUMBER_SHIFT = 48
+"""A place is (number of the spool + 1) << this | offset."""
+_OFFSET_MASK = (1 << _NUMBER_SHIFT) - 1
+_READ_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
+_ORDERS_MAX = 4096
+"""Taken from the order file at once."""
+
+
+Sink = tuple[Outlet, Callable[[bytes], None]]
+
+
+class Spool:
+    """One spool file and how far it was looked at."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self.at = 0
+
+    def scan(self) -> Iterator[tuple[int, Record]]:
+        """Yield (offset, head) of the records that have come whole since the last time."""
+        size = os.fstat(self.fd).st_size
+        buffer, begin = b"", self.at
+        while self.at + HEAD_BYTES <= size:
+            if not begin <= self.at <= begin + len(buffer) - HEAD_BYTES:
+                buffer, begin = os.pread(self.fd, _READ_BYTES, self.at), self.at
+                if len(buffer) < HEAD_BYTES:
+                    return
+            head = unpack_head(buffer, self.at - begin)
+            end = self.at + HEAD_BYTES + head.out + head.err
+            if end > size:
+                return
+            at, self.at = self.at, end
+            yield at, head
+
+
+class Index:
+    """Row -> place, in a file without a name."""
+
+    def __init__(self, folder: str) -> None:
+        path = os.path.join(folder, f".index.{os.getpid()}")
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.unlink(path)
+
+    def put(self, row: int, place: int) -> None:
+        """Note where the latest output of a row is."""
+        os.pwrite(self._fd, _PLACE.pack(place), row * _PLACE.size)
+
+    def get(self, row: int) -> int:
+        """Return it; 0: there is none."""
+        found = os.pread(self._fd, _PLACE.size, row * _PLACE.size)
+        return int(_PLACE.unpack(found)[0]) if len(found) == _PLACE.size else 0
+
+
+class Printer:
+    """What of the spools was printed, and what comes next.
+
+    Args:
+        folder: Where the spools and the order are.
+        out: For the tasks' stdout: the outlet, and how to write there.
+        err: Likewise for their stderr.
+        in_order: Whether in the order of the input.
+
+    """
+
+    def __init__(self, folder: str, out: Sink, err: Sink, *, in_order: bool) -> None:
+        self.outlets = (out[0], err[0])
+        self._write = (out[1], err[1])
+        self._folder = folder
+        self._spools: dict[str, Spool] = {}
+        self._by_number: list[Spool] = []
+        self._index = Index(folder) if in_order else None
+        self._order_fd = -1
+        self._order_at = 0
+        self._next: deque[int] = deque()
+        """Rows to be printed."""
+        self._places: deque[int] = deque()
+        """Outputs to be printed."""
+        self._parts: deque[tuple[int, int, int, int]] = deque()
+        """Of the output that is being printed: (spool, offset, bytes, stream)."""
+
+    @property
+    def full(self) -> bool:
+        """Whether an outlet has to be waited for."""
+        return any(outlet.full for outlet in self.outlets)
+
+    def pump(self) -> bool:
+        """Print what can be printed, a bounded piece of it; return whether to call again at once."""
+        for _ in range(_ORDERS_MAX):
+            if self.full:
+                return False
+            if self._parts:
+                self._print_part()
+            elif self._places:
+                self._open(self._places.popleft())
+            elif self._next:
+                assert self._index is not None
+                if place := self._index.get(self._next.popleft()):
+                    self._open(place)
+            elif not self._look():
+                return False
+        return True
+
+    def _look(self) -> bool:
+        """Look what has come; return whether anything has."""
+        if self._index is not None:
+            # The order first: what it names is in the spools by now.
+            self._read_order()
+            if not self._next:
+                return False
+        self._find_spools()
+        for number, spool in enumerate(self._by_number, 1):
+            for offset, head in spool.scan():
+                if not head.row:
+                    continue
+                place = number << _NUMBER_SHIFT | offset
+                if self._index is not None:
+                    self._index.put(head.row, place)
+                else:
+                    self._places.append(place)
+                    if len(self._places) >= _ORDERS_MAX:
+                        return True
+        return bool(self._next or self._places)
+
+    def _read_order(self) -> None:
+        if self._order_fd < 0:
+            try:
+                self._order_fd = os.open(os.path.join(self._folder, ORDER_NAME), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return
+        found = os.pread(self._order_fd, ORDER_BYTES * _ORDERS_MAX, self._order_at)
+        whole = len(found) - len(found) % ORDER_BYTES
+        self._order_at += whole
+        self._next.extend(last for _, last in unpack_order(found[:whole]))
+
+    def _find_spools(self) -> None:
+        for name in os.listdir(self._folder):
+            if name.endswith(SUFFIX) and name not in self._spools:
+                self._spools[name] = spool = Spool(os.path.join(self._folder, name))
+                self._by_number.append(spool)
+
+    def _open(self, place: int) -> None:
+        """Find all parts of an output, by going back from its last record."""
+        fd = self._by_number[(place >> _NUMBER_SHIFT) - 1].fd
+        earlier = (place & _OFFSET_MASK) + 1
+        while earlier:
+            at = earlier - 1
+            head = unpack_head(os.pread(fd, HEAD_BYTES, at), 0)
+            begin = at + HEAD_BYTES
+            if head.err:
+                self._parts.appendleft((fd, begin + head.out, head.err, 1))
+            if head.out:
+                self._parts.appendleft((fd, begin, head.out, 0))
+            earlier = head.earlier
+
+    def _print_part(self) -> None:
+        fd, at, left, stream = self._parts.popleft()
+        chunk = os.pread(fd, min(left, _CHUNK_BYTES), at)
+        self._write[stream](chunk)
+        if chunk and len(chunk) < left:
+            self._parts.appendleft((fd, at + len(chunk), left - len(chunk), stream))
+
+    def close(self) -> None:
+        """Remove the spools: all that could be printed was."""
+        for name in os.listdir(self._folder):
+            os.unlink(os.path.join(self._folder, name))
+        os.rmdir(self._folder)

@@ -1,0 +1,167 @@
+"""`-k` and `--group-output`: the output of a task is kept on disk until it can be printed as a whole, by hs-cluster.
+
+    task ──▶ pipe of its slot and stream ──▶ memory, at most `_PART_BYTES` ──▶ spool file ──▶ hs-cluster
+
+The pipes stay open from task to task, so nothing here ever waits for an end of file: what a task left in the background may go
+on writing, and is taken for the next task's. A spool that cannot be written fails the task: its output is lost.
+"""
+
+import contextlib
+import os
+import select
+
+from hs_common import limits
+from hs_common.tasks import Task
+from hs_worker.events import Output
+from hs_worker.outputs import Actions
+from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record, pack_head
+
+_READ_BYTES = 64 * limits.KIB
+_PIPE_READS = 2
+"""A pipe holds 64 KiB."""
+_PART_BYTES = 256 * limits.KIB
+"""Of one slot in memory; then they are written as a part."""
+_LOST = Output(b"", b"", whole=False)
+
+
+class SpoolWriter:
+    """Writes whole records, one after the other. What failed half way is written over."""
+
+    def __init__(self, folder: str) -> None:
+        self._path = os.path.join(folder, os.urandom(8).hex() + SUFFIX)
+        self._fd = -1
+        self._end = 0
+
+    def write(self, row: int, earlier: int, out: bytes, err: bytes) -> int:
+        """Write a record; return its offset + 1.
+
+        Raises:
+            OSError: It cannot be written; the file is as before.
+
+        """
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        at = self._end
+        record = pack_head(Record(row, earlier, len(out), len(err))) + out + err
+        written = os.pwrite(self._fd, record, at)
+        while written < len(record):
+            try:
+                written += os.pwrite(self._fd, record[written:], at + written)
+            except OSError:
+                os.ftruncate(self._fd, at)
+                raise
+        self._end = at + HEAD_BYTES + len(out) + len(err)
+        return at + 1
+
+
+class _Slot:
+    """The pipes of a slot, and what its task said that is not in the spool yet."""
+
+    __slots__ = ("buffers", "earlier", "lost", "read_fds", "row", "write_fds")
+
+    def __init__(self) -> None:
+        pipes = []
+        for _ in range(2):
+            try:
+                # Both ends are closed on exec; the task gets its copy by a file action.
+                pipes.append(os.pipe2(os.O_CLOEXEC))
+            except OSError:
+                for fd in (fd for pipe in pipes for fd in pipe):
+                    os.close(fd)
+                raise
+        self.read_fds = (pipes[0][0], pipes[1][0])
+        self.write_fds = (pipes[0][1], pipes[1][1])
+        for fd in self.read_fds:
+            # Only the reading end: the writing end's flags are the tasks' too.
+            os.set_blocking(fd, False)
+        self.buffers = (bytearray(), bytearray())
+        self.row = 0
+        self.earlier = 0
+        self.lost = False
+
+    def read(self, stream: int) -> bool:
+        """Take what is there; return whether there may be more."""
+        try:
+            part = os.read(self.read_fds[stream], _READ_BYTES)
+        except BlockingIOError:
+            return False
+        self.buffers[stream].extend(part)
+        return len(part) == _READ_BYTES
+
+
+class Spooled:
+    """The outputs of all slots.
+
+    Args:
+        poller: Waits for what tasks write.
+        folder: For the spool file.
+        wake_fd: Gets a byte when there is something to print; None: somebody else says so.
+
+    """
+
+    def __init__(self, poller: select.epoll, folder: str, wake_fd: int | None) -> None:
+        self._poller = poller
+        self._writer = SpoolWriter(folder)
+        self._wake_fd = wake_fd
+        if wake_fd is not None:
+            os.set_blocking(wake_fd, False)
+        self._slots: dict[int, _Slot] = {}
+        self._pipes: dict[int, tuple[_Slot, int]] = {}
+
+    def begin(self, slot: int, task: Task) -> Actions:
+        """Make ready for a task; return what posix_spawn has to do.
+
+        Raises:
+            OSError: The host has no more descriptors.
+
+        """
+        found = self._slots.get(slot)
+        if found is None:
+            found = self._slots[slot] = _Slot()
+            for stream, fd in enumerate(found.read_fds):
+                self._pipes[fd] = found, stream
+                self._poller.register(fd, select.EPOLLIN)
+        found.row, found.earlier, found.lost = task.row, 0, False
+        return [(os.POSIX_SPAWN_DUP2, found.write_fds[0], 1), (os.POSIX_SPAWN_DUP2, found.write_fds[1], 2)]
+
+    def drop(self, slot: int) -> None:
+        """Do nothing: the pipes are the next task's."""
+
+    def finish(self, slot: int) -> Output | None:
+        """Write what the task said, to the last byte; return None, or that some of it is lost."""
+        found = self._slots[slot]
+        for stream in range(2):
+            # All that it wrote is in the pipe by now; what comes after that is somebody's in the background.
+            for _ in range(_PIPE_READS):
+                if not found.read(stream):
+                    break
+        if found.earlier or found.buffers[0] or found.buffers[1]:
+            self._write(found, found.row)
+            if self._wake_fd is not None:
+                with contextlib.suppress(OSError):  # it is full: then somebody is about to look, or nobody will
+                    os.write(self._wake_fd, b"\n")
+        return _LOST if found.lost else None
+
+    def owns(self, fd: int) -> bool:
+        """Whether this descriptor is of ours."""
+        return fd in self._pipes
+
+    def handle(self, fd: int) -> None:
+        """Read what is there."""
+        slot, stream = self._pipes[fd]
+        slot.read(stream)
+        if len(slot.buffers[0]) + len(slot.buffers[1]) >= _PART_BYTES:
+            self._write(slot, 0)
+
+    def close(self, wait_ms: int) -> None:
+        """Do nothing: what is whole is written, and the rest is of tasks that are handed back."""
+
+    def _write(self, slot: _Slot, row: int) -> None:
+        out, err = slot.buffers
+        try:
+            if not slot.lost:
+                slot.earlier = self._writer.write(row, slot.earlier, bytes(out), bytes(err))
+        except OSError:
+            slot.lost = True
+        out.clear()
+        err.clear()
