@@ -365,7 +365,7 @@ class SupervisorCore:
             effects += self._tell_scheduler_to_drain()
         # SIGUSR1 says the same as SIGINT to a worker, is never ignored because a shell started us in the background, and
         # ends one that has no handlers yet (and so runs nothing) without a word.
-        self._drain_signum = signal.SIGUSR1 if signum == signal.SIGINT else signal.SIGTERM
+        self._drain_signum = signal.SIGUSR1 if signum in (signal.SIGINT, signal.SIGUSR1) else signal.SIGTERM
         return effects + self._tell(Daemon.WORKER, self._drain_signum)
 
     def _on_resumed(self, away_s: float) -> list[Effect]:

@@ -91,8 +91,8 @@ def test_an_outlet_is_full_at_its_bound(pipe: tuple[int, int]) -> None:
     os.close(pipe[1])
 
 
-def test_an_outlet_whose_reader_is_gone_drops_quietly(pipe: tuple[int, int]) -> None:
-    """`hs-cluster | head` goes on: its tasks may still have work to do."""
+def test_an_outlet_whose_reader_is_gone_says_why_and_drops_the_rest(pipe: tuple[int, int]) -> None:
+    """Where it carries the tasks' output the run ends; where it carries only our log, it goes on."""
     os.close(pipe[0])
     outlet = Outlet(pipe[1])
 
@@ -100,4 +100,5 @@ def test_an_outlet_whose_reader_is_gone_drops_quietly(pipe: tuple[int, int]) -> 
     outlet.write(b"more")
 
     assert not outlet.waits
+    assert outlet.failure == "Broken pipe"
     os.close(pipe[1])

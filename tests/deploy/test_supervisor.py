@@ -23,6 +23,7 @@ from hs_deploy.supervisor import (
     KillAll,
     KillOrphans,
     OrphansGone,
+    OutputLost,
     Phase,
     Progressed,
     Release,
@@ -104,6 +105,21 @@ def test_the_second_restart_without_progress_waits_a_moment(daemon: Daemon) -> N
     core.check()
 
 
+@pytest.mark.parametrize(
+    ("signum", "told"),
+    [
+        (signal.SIGINT, signal.SIGUSR1),
+        (signal.SIGUSR1, signal.SIGUSR1),
+        # Only these two limit how long running tasks may take.
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGHUP, signal.SIGTERM),
+    ],
+)
+def test_the_worker_drains_as_the_signal_says(signum: int, told: int) -> None:
+    """A worker takes SIGUSR1 as SIGINT, and SIGTERM as it is."""
+    assert Tell(WORKER, told) in play(a_running_core(), Interrupted(signum=signum))
+
+
 def test_ctrl_z_stops_the_tasks_and_then_ourselves() -> None:
     """The worker first: nobody can tell it once we stand still."""
     core = a_running_core()
@@ -111,6 +127,17 @@ def test_ctrl_z_stops_the_tasks_and_then_ourselves() -> None:
     assert [Tell(WORKER, signal.SIGTSTP), StandStill()] == play(core, Interrupted(signum=signal.SIGTSTP))
     assert [Tell(WORKER, signal.SIGCONT)] == play(core, Resumed(away_s=60), now=61)
     assert core.phase is Phase.RUNNING
+
+
+def test_output_that_cannot_be_written_ends_a_run() -> None:
+    """What would still run would be lost; but one that is stopped anyway lets its tasks finish."""
+    core = a_running_core()
+    play(core, OutputLost(reason="stdout: full"))
+    assert [Finish(3, "stdout: full")] == all_left(core)
+
+    core = a_running_core()
+    assert [] == play(core, Interrupted(signum=signal.SIGHUP), OutputLost(reason="stdout: gone"))
+    assert core.phase is Phase.DRAINING
 
 
 def test_the_time_that_we_stood_still_is_nobodys_delay() -> None:

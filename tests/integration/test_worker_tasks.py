@@ -11,6 +11,7 @@ import pytest
 from tests.integration.worker_harness import House, a_house, a_task, children, gone
 
 from hs_common import messages
+from hs_common.clock import monotonic
 from hs_common.tasks import Detail, OutcomeKind, exit_status
 from hs_worker.direct import split_direct
 
@@ -172,6 +173,38 @@ def test_a_time_limit_ends_all_that_the_task_started(house: House) -> None:
     assert (outcome.kind, outcome.reason) == (OutcomeKind.FINISHED, "timeout")
     assert outcome.duration >= 0.7
     assert gone(stranger)
+
+
+def test_a_worker_that_is_told_to_stand_still_stops_its_tasks(house: House) -> None:
+    """SIGTSTP and SIGCONT to its guardian; the limit stands still as well, and what was told meanwhile is done after."""
+    # Given a task that runs, with a limit
+    worker = house.welcome("-N", "2", "-W", "1.5")
+    house.broker.assign(a_task(1, b"echo $$; sleep 1"))
+    pid = int(worker.line())
+
+    # When the worker is told to stand still
+    os.kill(worker.process.pid, signal.SIGTSTP)
+    assert state_becomes(pid, "T")
+
+    # Then nothing starts, and it goes on where it was
+    house.broker.assign(a_task(2, b"echo second"))
+    house.broker.wait_for(messages.Received, lambda message: message.bundles == (2,))
+    house.broker.step(2.0)
+    assert worker.written(worker.process.stdout) == b""
+    os.kill(worker.process.pid, signal.SIGCONT)
+    outcomes = sorted(house.broker.outcomes(2), key=lambda outcome: outcome.row)
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(0, ""), (0, "")]
+    assert worker.line() == b"second\n"
+
+
+def state_becomes(pid: int, state: str) -> bool:
+    """Wait until the kernel says so of a process."""
+    deadline = monotonic() + 5
+    while monotonic() < deadline:
+        with open(f"/proc/{pid}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] == state:
+                return True
+    return False
 
 
 def test_a_cancelled_task_is_stopped_and_a_waiting_one_never_starts(house: House) -> None:

@@ -1,7 +1,10 @@
 """Where what tasks write goes."""
 
+import json
 import os
+import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
@@ -113,3 +116,113 @@ def test_stdin_by_its_name_is_the_stdin_of_hs_cluster(home: Home) -> None:
     done = home.run("sh", "-c", "hs-cluster /dev/stdin <tasks; cat tasks | hs-cluster /dev/stdin")
 
     assert (done.returncode, done.stdout) == (0, b"one\n" * 2)
+
+
+@pytest.mark.parametrize("store", [(), ("--no-db",)], ids=["recorded", "no-db"])
+def test_outputs_in_the_order_of_the_input(home: Home, store: tuple[str, ...]) -> None:
+    """The slowest first, failures retried, silent ones between; both streams, each whole; and nothing is left of it."""
+    lines = [b"until [ -e last ]; do sleep 0.05; done; echo 0; echo e0 >&2"]
+    lines += [b"[ $TASK_ATTEMPT = 2 ] && echo %d || { echo failed; false; }" % row for row in range(1, 20)]
+    lines += [b"true", b"printf 21", b"echo; touch last"]
+
+    done = home.run("hs-cluster", "-q", "-k", "-N3", "-r1", *store, stdin=b"\n".join(lines) + b"\n")
+
+    assert (done.returncode, done.stderr) == (0, b"e0\n")
+    assert done.stdout == b"".join(b"%d\n" % row for row in range(20)) + b"21\n"
+    assert [names for _, names, _ in os.walk(home.folder) if "outputs" in names] == []
+    assert home.leftovers() == []
+
+
+def test_whole_outputs_are_not_mixed(home: Home) -> None:
+    """Larger than any buffer, and written a little at a time."""
+    line = b"for i in 1 2 3; do head -c 200000 /dev/zero | tr '\\0' %d; done; echo\n"
+
+    done = home.run("hs-cluster", "-q", "--group-output", "-N3", stdin=b"".join(line % row for row in range(1, 7)))
+
+    assert done.returncode == 0
+    assert sorted(done.stdout.split()) == [b"%d" % row * 600_000 for row in range(1, 7)]
+
+
+def test_ordered_outputs_may_go_into_files(home: Home) -> None:
+    """As without an order."""
+    done = home.run(
+        "hs-cluster", "-k", "-o", "out", "-e", "err", "-N2", stdin=b"sleep 0.2; echo 1; echo a >&2\necho 2\n"
+    )
+
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert (home.read("out"), home.read("err")) == (b"1\n2\n", b"a\n")
+
+
+def test_ordered_outputs_survive_every_daemon(home: Home) -> None:
+    """What was spooled is printed in its place, whoever dies meanwhile; what ran then is printed once, as it ran last."""
+    lines = b"echo 1\n[ $TASK_DISPATCH -gt 1 ] || { echo lost; kill -9 $PPID; }; echo 2\n"
+    lines += b"".join(b"echo %d\n" % row for row in range(3, 40))
+    home.write("tasks", lines)
+
+    done = home.run("hs-cluster", "tasks", "-q", "-k", "-N2")
+
+    assert done.returncode == 0
+    assert done.stdout.split() == [b"%d" % row for row in range(1, 40)]
+
+
+@pytest.mark.parametrize("options", [("-k",), ("--group-output",)], ids=" ".join)
+def test_output_that_nobody_can_write_ends_the_run(home: Home, options: tuple[str, ...]) -> None:
+    """Status 3 with the reason, and what is left is said."""
+    home.write("tasks", b"echo x\n" * 3 + b"sleep 61.5\n" * 3)
+
+    done = home.run("sh", "-c", "exec hs-cluster tasks -N2 " + " ".join(options) + " >/dev/full")
+
+    assert done.returncode == 3
+    assert b"the tasks' stdout cannot be written: No space left on device" in done.stderr
+    assert home.leftovers() == []
+
+
+def test_captured_output_is_found_by_its_paths(home: Home) -> None:
+    """Each attempt has its own."""
+    done = home.run("hs-cluster", "-c", "-r1", stdin=b"echo $TASK_ATTEMPT; echo bad >&2; [ $TASK_ATTEMPT = 2 ]\n")
+
+    assert (done.returncode, done.stdout) == (0, b"")
+    rows = json.loads(home.run("hs", "task", "search", "--json", "-s", "attempt").stdout)
+    assert [Path(row["outpath"]).read_bytes() for row in rows] == [b"1\n", b"2\n"]
+    assert [Path(row["errpath"]).read_bytes() for row in rows] == [b"bad\n"] * 2
+
+
+@pytest.mark.parametrize(
+    "options", [("-o", "x"), ("-e", "x"), ("-k",), ("--group-output",)], ids=lambda options: options[0]
+)
+def test_capture_excludes_what_else_wants_the_output(home: Home, options: tuple[str, ...]) -> None:
+    """Both are named."""
+    done = home.run("hs-cluster", "--capture", *options, stdin=b"echo ran\n")
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"--capture" in done.stderr
+    assert options[0].encode() in done.stderr
+
+
+def test_tasks_share_the_cores_that_the_worker_was_given(home: Home) -> None:
+    """One of two cores alone, or two of one."""
+    hold = b"echo + >>log; sleep 0.1; echo - >>log # HYPERSHELL: cores:%d\n"
+
+    done = home.run("hs-cluster", "-N5", "--cores", "2", stdin=(hold % 2 + hold % 1 + hold % 1) * 3)
+
+    assert done.returncode == 0
+    running = most = 0
+    for word in home.read("log").split():
+        running += 1 if word == b"+" else -1
+        most = max(most, running)
+    assert most == 2
+
+
+def test_a_task_that_fits_no_worker_waits_and_says_so(home: Home) -> None:
+    """It does not fail: a larger worker may come."""
+    home.write("tasks", b"touch small\ntouch big # HYPERSHELL: memory:2T\n")
+    cluster = home.start("hs-cluster", "tasks", "--memory", "1G", stderr=subprocess.PIPE)
+    assert cluster.stderr is not None
+
+    assert b"tasks.waiting" in cluster.stderr.readline()
+    cluster.send_signal(signal.SIGINT)
+    _, err = cluster.communicate(timeout=30)
+
+    assert cluster.returncode == 130
+    assert b"1 task left" in err
+    assert not os.path.exists(home.path("big"))

@@ -10,6 +10,7 @@ import os
 import select
 
 from hs_common import limits
+from hs_common.errors import StoppedError
 from hs_common.tasks import Task
 from hs_worker.outputs import Actions
 
@@ -39,13 +40,19 @@ class Stream:
         return len(self.queue) >= _QUEUE_BYTES_MAX
 
     def write(self, wait_ms: int = 0) -> None:
-        """Write what the reader takes without making us wait longer than `wait_ms` for each part."""
+        """Write what the reader takes without making us wait longer than `wait_ms` for each part.
+
+        Raises:
+            StoppedError: It cannot be written any more.
+
+        """
         while self.queue and self._poll.poll(wait_ms):
             try:
                 written = os.write(self.fd, self.queue[:_WRITE_BYTES])
-            except OSError:  # nobody reads any more: then nobody misses it
+            except OSError as exc:
+                # What comes after this would be lost too: better that it does not run.
                 self.queue.clear()
-                return
+                raise StoppedError(f"the tasks' output cannot be written: {exc.strerror}") from exc
             del self.queue[:written]
 
 

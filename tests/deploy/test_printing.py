@@ -1,0 +1,148 @@
+"""What is printed when, of outputs that a worker spooled."""
+
+import os
+from pathlib import Path
+from struct import pack
+
+import pytest
+
+from hs_deploy.printing import Printer
+from hs_deploy.relay import Outlet
+from hs_deploy.runs import ORDER_NAME
+from hs_worker.spooled import SpoolWriter
+
+
+class Page:
+    """A printer whose stdout and stderr are files."""
+
+    def __init__(self, folder: Path, *, in_order: bool) -> None:
+        self.folder = folder / "outputs"
+        self.folder.mkdir()
+        self.paths = (folder / "out", folder / "err")
+        fds = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in self.paths]
+        out, err = (Outlet(fd) for fd in fds)
+        self.printer = Printer(str(self.folder), (out, out.write), (err, err.write), in_order=in_order)
+
+    def order(self, *rows: int | tuple[int, int]) -> None:
+        """The scheduler says that these are settled."""
+        with (self.folder / ORDER_NAME).open("ab") as file:
+            for row in rows:
+                file.write(pack("<QQ", *(row if isinstance(row, tuple) else (row, row))))
+
+    def prints(self) -> tuple[bytes, bytes]:
+        """Print what can be printed; return all that stands on both."""
+        while self.printer.pump():
+            pass
+        return self.paths[0].read_bytes(), self.paths[1].read_bytes()
+
+
+def test_outputs_are_printed_in_the_order_that_the_scheduler_says(tmp_path: Path) -> None:
+    """Whatever the order in which they ended."""
+    page = Page(tmp_path, in_order=True)
+    spool = SpoolWriter(str(page.folder))
+    for row in (3, 1, 2):
+        spool.write(row, 0, b"out%d\n" % row, b"err%d\n" % row)
+
+    assert page.prints() == (b"", b"")
+    page.order(1, 2)
+    assert page.prints() == (b"out1\nout2\n", b"err1\nerr2\n")
+    page.order(3)
+    assert page.prints() == (b"out1\nout2\nout3\n", b"err1\nerr2\nerr3\n")
+
+
+def test_only_the_last_attempt_is_printed_in_the_place_of_the_first(tmp_path: Path) -> None:
+    """The others failed, and that is recorded."""
+    page = Page(tmp_path, in_order=True)
+    spool = SpoolWriter(str(page.folder))
+    for row, text in ((1, b"failed "), (2, b"two "), (3, b"one ")):
+        spool.write(row, 0, text, b"")
+
+    page.order((1, 3), 2)
+
+    assert page.prints() == (b"one two ", b"")
+
+
+def test_a_task_that_ran_twice_is_printed_as_it_ran_last(tmp_path: Path) -> None:
+    """Its first worker died, or was stopped; the second one has a file of its own."""
+    page = Page(tmp_path, in_order=True)
+    SpoolWriter(str(page.folder)).write(1, 0, b"first", b"")
+    page.order(9)
+    page.prints()
+    SpoolWriter(str(page.folder)).write(1, 0, b"second", b"")
+
+    page.order(1)
+
+    assert page.prints() == (b"second", b"")
+
+
+def test_whole_outputs_are_printed_as_they_come(tmp_path: Path) -> None:
+    """Without an order, and without waiting for one."""
+    page = Page(tmp_path, in_order=False)
+    spool = SpoolWriter(str(page.folder))
+
+    spool.write(2, 0, b"two\n", b"")
+    assert page.prints() == (b"two\n", b"")
+    spool.write(1, 0, b"one\n", b"")
+    assert page.prints() == (b"two\none\n", b"")
+
+
+def test_the_parts_of_an_output_are_printed_together(tmp_path: Path) -> None:
+    """Though another one was written in between."""
+    page = Page(tmp_path, in_order=False)
+    spool = SpoolWriter(str(page.folder))
+    first = spool.write(0, 0, b"a" * 200_000, b"")
+    spool.write(2, 0, b"between", b"")
+    second = spool.write(0, first, b"b", b"e")
+    spool.write(1, second, b"c", b"")
+
+    assert page.prints() == (b"between" + b"a" * 200_000 + b"bc", b"e")
+
+
+@pytest.mark.parametrize("missing", [1, 5, 33])
+def test_a_record_that_is_not_whole_is_waited_for(tmp_path: Path, missing: int) -> None:
+    """Its writer is about to write the rest; or it died, and then the task has not ended."""
+    page = Page(tmp_path, in_order=False)
+    SpoolWriter(str(page.folder)).write(1, 0, b"12345", b"")
+    (path,) = page.folder.glob("*.spool")
+    data = path.read_bytes()
+
+    path.write_bytes(data[:-missing])
+    assert page.prints() == (b"", b"")
+    path.write_bytes(data)
+    assert page.prints() == (b"12345", b"")
+
+
+def test_a_reader_who_does_not_keep_up_is_waited_for(tmp_path: Path) -> None:
+    """What waits stays on disk, not in memory."""
+    page = Page(tmp_path, in_order=False)
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    slow = Outlet(write_fd)
+    page.printer = Printer(str(page.folder), (slow, slow.write), (slow, slow.write), in_order=False)
+    spool = SpoolWriter(str(page.folder))
+    for row in range(1, 31):
+        spool.write(row, 0, b"x" * 100_000, b"")
+
+    while page.printer.pump():
+        pass
+    assert page.printer.full
+
+    got = 0
+    while got < 3_000_000:
+        got += len(os.read(read_fd, 65536))
+        slow.flush()
+        page.printer.pump()
+    assert not slow.waits
+    os.close(read_fd)
+    os.close(write_fd)
+
+
+def test_nothing_of_it_is_left(tmp_path: Path) -> None:
+    """The folder goes with what is in it."""
+    page = Page(tmp_path, in_order=True)
+    SpoolWriter(str(page.folder)).write(1, 0, b"x", b"")
+    page.order(1)
+    page.prints()
+
+    page.printer.close()
+
+    assert not page.folder.exists()

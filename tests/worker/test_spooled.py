@@ -1,0 +1,127 @@
+"""The outputs of tasks in a spool: which records there are, without a task."""
+
+import os
+import select
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tests.worker.building import a_task
+
+from hs_worker.events import Output
+from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record, unpack_head
+from hs_worker.spooled import Spooled, SpoolWriter
+
+
+class Desk(NamedTuple):
+    """Spooled outputs, and who waits for what tasks write."""
+
+    spooled: Spooled
+    poller: select.epoll
+    folder: Path
+
+    def task_says(self, slot: int, row: int, out: bytes, err: bytes = b"") -> Output | None:
+        """A task says that and ends."""
+        self.task_goes_on(slot, row, out, err)
+        return self.spooled.finish(slot)
+
+    def task_goes_on(self, slot: int, row: int, out: bytes, err: bytes = b"") -> None:
+        """A task says that; what it says is taken as it comes."""
+        actions = self.spooled.begin(slot, a_task(row))
+        assert [number for _, _, number in actions] == [1, 2]
+        for (_, fd, _), text in zip(actions, (out, err), strict=True):
+            for at in range(0, len(text), 65536):
+                os.write(fd, text[at : at + 65536])
+                for ready, _ in self.poller.poll(0):
+                    self.spooled.handle(ready)
+
+    def records(self) -> list[tuple[Record, bytes]]:
+        """Return what is in the only spool file."""
+        (path,) = self.folder.glob("*" + SUFFIX)
+        data, at, found = path.read_bytes(), 0, []
+        while at < len(data):
+            head = unpack_head(data, at)
+            end = at + HEAD_BYTES + head.out + head.err
+            found.append((head, data[at + HEAD_BYTES : end]))
+            at = end
+        return found
+
+
+@pytest.fixture(name="desk")
+def _desk(tmp_path: Path) -> Iterator[Desk]:
+    poller = select.epoll()
+    yield Desk(Spooled(poller, str(tmp_path), None), poller, tmp_path)
+    poller.close()
+
+
+def test_a_task_is_one_record(desk: Desk) -> None:
+    """Both streams, each as it was written; no newline is needed."""
+    assert desk.task_says(0, 7, b"out\n", b"err") is None
+    assert desk.task_says(1, 8, b"", b"only") is None
+
+    assert desk.records() == [(Record(7, 0, 4, 3), b"out\nerr"), (Record(8, 0, 0, 4), b"only")]
+
+
+def test_a_silent_task_costs_nothing(desk: Desk) -> None:
+    """There is not even a file."""
+    assert desk.task_says(0, 7, b"") is None
+
+    assert list(desk.folder.iterdir()) == []
+
+
+def test_a_large_output_is_written_in_parts_that_name_each_other(desk: Desk) -> None:
+    """So that memory does not grow with it, and others can be written in between."""
+    # Given a task that says more than is kept in memory
+    text = bytes(range(256)) * 2048
+    desk.task_goes_on(0, 7, text)
+
+    # When another one ends before it
+    desk.task_says(1, 8, b"short")
+    desk.spooled.finish(0)
+
+    # Then the last record of each has its row, and leads back to the first
+    records = desk.records()
+    assert [head.row for head, _ in records] == [0, 0, 8, 7]
+    assert records[3][0].earlier == HEAD_BYTES + len(records[0][1]) + 1
+    assert records[1][0].earlier == 1
+    assert records[0][1] + records[1][1] + records[3][1] == text
+
+
+def test_a_slot_forgets_the_task_before(desk: Desk) -> None:
+    """Its parts are not those of the next."""
+    desk.task_says(0, 7, bytes(300_000))
+    desk.task_says(0, 8, b"x")
+
+    assert desk.records()[-1] == (Record(8, 0, 1, 0), b"x")
+
+
+def test_a_spool_that_cannot_be_written_fails_the_task(tmp_path: Path) -> None:
+    """What it said is lost, so nobody may believe that it succeeded."""
+    with select.epoll() as poller:
+        desk = Desk(Spooled(poller, str(tmp_path / "missing"), None), poller, tmp_path)
+
+        assert desk.task_says(0, 7, b"x") == Output(b"", b"", whole=False)
+        assert desk.task_says(0, 8, b"") is None
+
+
+def test_a_byte_says_that_there_is_something_to_print(tmp_path: Path) -> None:
+    """And a pipe that nobody empties holds nobody up."""
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    with select.epoll() as poller:
+        desk = Desk(Spooled(poller, str(tmp_path), write_fd), poller, tmp_path)
+        desk.task_says(0, 7, b"x")
+        assert os.read(read_fd, 10) == b"\n"
+
+        os.write(write_fd, bytes(65536))
+        assert desk.task_says(0, 8, b"x") is None
+    os.close(read_fd)
+    os.close(write_fd)
+
+
+def test_a_record_that_failed_half_way_is_written_over(tmp_path: Path) -> None:
+    """A reader sees whole records only."""
+    writer = SpoolWriter(str(tmp_path))
+
+    assert writer.write(1, 0, b"one", b"") == 1
+    assert writer.write(2, 0, b"", b"two") == 1 + HEAD_BYTES + 3
