@@ -105,21 +105,6 @@ def test_the_second_restart_without_progress_waits_a_moment(daemon: Daemon) -> N
     core.check()
 
 
-@pytest.mark.parametrize(
-    ("signum", "told"),
-    [
-        (signal.SIGINT, signal.SIGUSR1),
-        (signal.SIGUSR1, signal.SIGUSR1),
-        # Only these two limit how long running tasks may take.
-        (signal.SIGTERM, signal.SIGTERM),
-        (signal.SIGHUP, signal.SIGTERM),
-    ],
-)
-def test_the_worker_drains_as_the_signal_says(signum: int, told: int) -> None:
-    """A worker takes SIGUSR1 as SIGINT, and SIGTERM as it is."""
-    assert Tell(WORKER, told) in play(a_running_core(), Interrupted(signum=signum))
-
-
 def test_ctrl_z_stops_the_tasks_and_then_ourselves() -> None:
     """The worker first: nobody can tell it once we stand still."""
     core = a_running_core()
@@ -300,7 +285,7 @@ def test_a_scheduler_that_exits_without_a_last_report_has_crashed() -> None:
         (signal.SIGINT, signal.SIGUSR1),  # drain without limit
         (signal.SIGTERM, signal.SIGTERM),  # drain for the grace of the worker
         (signal.SIGHUP, signal.SIGTERM),
-        (signal.SIGUSR1, signal.SIGTERM),
+        (signal.SIGUSR1, signal.SIGUSR1),
     ],
 )
 def test_the_first_signal_drains(signum: int, told: int) -> None:
