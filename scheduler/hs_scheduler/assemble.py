@@ -4,7 +4,7 @@ import json
 import os
 import stat
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hs_common import __version__, limits
 from hs_common.clock import monotonic, wall
@@ -18,10 +18,12 @@ from hs_scheduler.control import Control
 from hs_scheduler.core import Identity, SchedulerCore
 from hs_scheduler.feed import Feed
 from hs_scheduler.memory import MemoryStore
-from hs_scheduler.ordering import Ordering
 from hs_scheduler.report import JobLog, Report
 from hs_scheduler.source import FileSource, StreamSource, open_file, resume
 from hs_scheduler.store import Retry, Store
+
+if TYPE_CHECKING:
+    from hs_scheduler.ordering import Ordering
 
 AHEAD_IN_MEMORY = 100_000
 """NEW tasks that a store in memory reads ahead; the producer waits beyond it."""
@@ -58,7 +60,7 @@ class Parts:
     link: Link
     report: Report
     joblog: JobLog | None
-    ordering: Ordering | None
+    ordering: "Ordering | None"
     control: Control
     signals: SignalPipe
     lifeline: Lifeline | None
@@ -131,9 +133,11 @@ def _open_store(options: Options) -> Store:
     return SqliteStore(options.database)
 
 
-def _ordering(options: Options, store: Store) -> Ordering | None:
+def _ordering(options: Options, store: Store) -> "Ordering | None":
     if options.order_file is None:
         return None
+    from hs_scheduler.ordering import Ordering  # noqa: PLC0415 - few ask for it
+
     try:
         return Ordering(options.order_file, store)
     except OSError as exc:
