@@ -163,7 +163,10 @@ def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("file", required=False)
 @click.option("-N", "--num-tasks", metavar="NUM", help="Tasks at a time; 0: as many as cores may be used.  [1]")
 @click.option(
-    "-t", "--template", metavar="CMD", help="What to run for a line; {} is the line, {q} the line quoted.  [{}]"
+    "-t",
+    "--template",
+    metavar="CMD",
+    help="What to run for a line; {} is the line, {q} the line quoted, and more.  [{}]",
 )
 @click.option("--shell", metavar="PATH", help="For lines that need one.  [/bin/sh]")
 @click.option("-b", "--bundlesize", metavar="SIZE", help="Tasks leased to a worker as a unit, at most.  [1]")
@@ -182,6 +185,7 @@ def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-p", "--port", metavar="NUM", help="Let others join: listen on this port.  [the first free from 50001]")
 @click.option("--no-confirm", is_flag=True, help="Workers do not confirm bundles: fewer messages.")
 @click.option("-d", "--delay-start", metavar="SEC", help="Workers wait so long first; negative: random up to it.  [0]")
+@click.option("--dry-run", is_flag=True, help="Print the expanded lines, run nothing.")
 @click.option("-v", "--verbose", count=True, help="More log; twice: everything.")
 @click.option("-q", "--quiet", is_flag=True, help="Less log, no progress line, no summary.")
 @_version_option
@@ -203,6 +207,10 @@ def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - c
         click.echo(context.get_usage(), err=True)
         return 2
     configure_by(settings, level=asked.level)
+    if asked.dry_run:
+        from hs_deploy.dry_run import dry_run  # noqa: PLC0415
+
+        return dry_run(asked)
     return oneshot.run(asked)
 
 

@@ -58,6 +58,7 @@ class Options:
     for_daemons: str
     """What they need of the settings, as `config.HANDED` carries it."""
     quiet: bool
+    dry_run: bool
 
 
 def options(typed: Mapping[str, Any], settings: Settings) -> Options:
@@ -85,7 +86,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
     return Options(
         file=None if typed["file"] in (None, "-") else typed["file"],
         slots=value("num_tasks", "worker.num_tasks", "-N"),
-        template=value("template", "worker.template", "-t"),
+        template=_template(value("template", "worker.template", "-t")),
         shell=_program(value("shell", "worker.shell", "--shell"), shell_place),
         bundlesize=value("bundlesize", "scheduler.bundlesize", "-b"),
         bundlewait_s=value("bundlewait", "scheduler.bundlewait", "-w"),
@@ -108,6 +109,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         level=level,
         for_daemons=settings.for_daemons(**({} if level is None else {"logging_level": level})),
         quiet=quiet,
+        dry_run=typed["dry_run"],
     )
 
 
@@ -176,6 +178,14 @@ def _database(typed: str | None, settings: Settings) -> str | None:
     if not os.path.isdir(folder):
         raise RefusedError(f"{place} {path}: there is no folder {folder}")
     return os.path.abspath(path)
+
+
+def _template(source: str) -> str:
+    if source != "{}":
+        from hs_common.template import Template  # noqa: PLC0415 - most have none
+
+        Template(os.fsencode(source))
+    return source
 
 
 def _program(name: str, place: str) -> str:

@@ -33,6 +33,7 @@ NOTHING: dict[str, Any] = {
     "delay_start": None,
     "verbose": 0,
     "quiet": False,
+    "dry_run": False,
 }
 
 

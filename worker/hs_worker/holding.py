@@ -18,6 +18,7 @@ import msgpack
 from hs_common import limits
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
+from hs_common.template import ExpansionError
 from hs_worker.events import Abandon, Effect, Exit, Look, Note, Record, Signal, Spawn
 from hs_worker.outbox import Outbox
 from hs_worker.prefetch import Prefetch
@@ -26,12 +27,16 @@ from hs_worker.run import Bundle, Run
 from hs_worker.settings import RECORD_BYTES, Rules
 from hs_worker.slots import Slots
 from hs_worker.states import State, Step, after
-from hs_worker.template import Templates, never_runs
+from hs_worker.template import Templates, never_runs, reason_of
 
 UNACKNOWLEDGED_MAX = 10_000
 """Outcomes that are not committed. Then nothing is started until the scheduler answers."""
 _OUTCOME_BYTES_MAX = 240
 """Of a packed outcome without its command."""
+_EXPANDED_BYTES = 4 * limits.KIB
+"""Set aside for a command that is not known yet; one that turns out longer needs room then."""
+EXPANSION_MAX_S = 300.0
+"""In which a task without a limit of its own has to be expanded."""
 _RECENT_MAX = 20_000
 """Bundles that are remembered after their end, so that a repeated Assign runs nothing twice."""
 _LONG_S = 1.0
@@ -131,21 +136,32 @@ class Holding:
         while self.waiting and self.slots.free > idle:
             task, bundle = self.waiting[0]
             detail = task.detail
-            command = (
-                self._templates.own(task.args) if detail is None else self._templates.expand(detail.template, task.args)
-            )
+            questions: tuple[bytes, ...] = ()
+            try:
+                if detail is None and self._templates.plain is not None:
+                    command = self._templates.plain(task.args)
+                else:
+                    command, questions = self._templates.expand(task, self.slots.next)
+            except ExpansionError as exc:
+                self.waiting.popleft()
+                self._drop(task, bundle, OutcomeKind.REJECTED, reason_of(exc))
+                continue
             weight = _OUTCOME_BYTES_MAX + RECORD_BYTES
-            if command != task.args:
+            if questions:
+                weight += _EXPANDED_BYTES
+            elif command != task.args:
                 weight += len(command)
             if not self.slots.has_room(detail, weight):
                 return
             self.waiting.popleft()
-            if reason := never_runs(command):
+            if reason := never_runs(task.args if questions else command):
                 self._drop(task, bundle, OutcomeKind.REJECTED, reason)
                 continue
             run = Run(task, bundle, command, now, self._limit(detail, now), weight)
+            if questions:
+                run.expand(now + EXPANSION_MAX_S)
             slot = self.slots.occupy(run)
-            self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command))
+            self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command, questions))
 
     def spawn_failed(self, slot: int, error: int, now: float) -> None:
         """Take back what could not be started: the host's fault costs the task nothing, its own ends it."""
@@ -173,6 +189,9 @@ class Holding:
                 self.prefetch.finish(exit_.ended_at - exit_.started_at, now)
                 self._conclude(slot, run, exit_)
                 continue
+            if run.state == State.WAITING:
+                self._expanded(slot, run, exit_, now)
+                continue
             run.exit = exit_
             if killing:
                 self._all_gone(slot, run, exit_)
@@ -188,7 +207,7 @@ class Holding:
     def due(self, now: float) -> None:
         """Enforce the limits, and send the next signals."""
         for slot, run in self.slots.due(now):
-            if run.state == State.RUNNING:
+            if run.has_process:
                 self._stop(slot, run, "timeout", now)
             elif run.out_of_signals:
                 self._give_up(slot, run, now)
@@ -254,7 +273,7 @@ class Holding:
 
     def _stop(self, slot: int, run: Run, reason: str, now: float, *, kill: bool = False) -> None:
         """Begin to stop a run, or go straight to SIGKILL; one that is being stopped already goes on as it does."""
-        first = run.state == State.RUNNING
+        first = run.has_process
         run.stop(reason)
         if first or (kill and not run.out_of_signals):
             self._signal(slot, run, now, kill=kill)
@@ -262,6 +281,26 @@ class Holding:
     def _signal(self, slot: int, run: Run, now: float, *, kill: bool) -> None:
         self._out.append(Signal(slot, run.next_signal(now, self._rules.signalwait_s, kill=kill)))
         self.slots.due_at = min(self.slots.due_at, run.due_at)
+
+    def _expanded(self, slot: int, run: Run, exit_: Exit, now: float) -> None:
+        """Start a run whose command is known by now, or end it."""
+        task, bundle = run.task, run.bundle
+        try:
+            command = self._templates.finish(task, slot, exit_.status, exit_.answer)
+        except ExpansionError as exc:
+            reason = reason_of(exc)
+        else:
+            reason = never_runs(command)
+        if reason:
+            run.state = after(run.state, Step.DROP)
+            self._conclude_unstarted(slot, run, OutcomeKind.REJECTED, reason)
+        elif self.slots.reweigh(run, _OUTCOME_BYTES_MAX + RECORD_BYTES + len(command)):
+            run.start(command, now)
+            self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command))
+        else:
+            # A very long line beside others: it comes back when there is more room.
+            run.state = after(run.state, Step.DROP)
+            self._conclude_unstarted(slot, run, OutcomeKind.HANDED_BACK, "room")
 
     def _all_gone(self, slot: int, run: Run, exit_: Exit) -> None:
         run.state = after(run.state, Step.GONE)
@@ -277,6 +316,11 @@ class Holding:
         self._conclude(slot, run, run.exit or Exit(slot, 0, run.started_at, now, 0.0, 0.0, 0))
 
     def _conclude(self, slot: int, run: Run, exit_: Exit) -> None:
+        if run.then_due_at is not None:
+            kind = run.kind()
+            reason = f"template: {run.reason} while it was expanded" if kind == OutcomeKind.REJECTED else run.reason
+            self._conclude_unstarted(slot, run, kind, reason)
+            return
         task = run.task
         outcome = (  # an Outcome, but for the cost of making it one
             task.row,
@@ -293,7 +337,13 @@ class Holding:
             b"",
             b"",
         )
-        packed = self._pack(Outcome._make(outcome))
+        self._record(slot, run, self._pack(Outcome._make(outcome)))
+
+    def _conclude_unstarted(self, slot: int, run: Run, kind: OutcomeKind, reason: str) -> None:
+        """End a run whose command never came to be known."""
+        self._record(slot, run, self._pack(_unstarted(run.task, kind, reason)))
+
+    def _record(self, slot: int, run: Run, packed: bytes) -> None:
         self.slots.vacate(slot, run, lost=run.state == State.LOST)
         self.slots.area += len(packed) + RECORD_BYTES
         self._out.append(Record(slot, run.bundle.bundle, packed))
@@ -301,8 +351,7 @@ class Holding:
 
     def _drop(self, task: Task, bundle: Bundle, kind: OutcomeKind, reason: str) -> None:
         """End a dispatch that never ran. It is not recorded: the loss of the worker says the same of it."""
-        outcome = Outcome(task.row, task.dispatch, int(kind), 0, reason, 0.0, 0.0, 0.0, 0.0, 0, b"", b"", b"")
-        self._gather(self._pack(outcome), bundle, 0)
+        self._gather(self._pack(_unstarted(task, kind, reason)), bundle, 0)
 
     def _gather(self, packed: bytes, bundle: Bundle, recorded: int) -> None:
         self.outbox.add(packed, recorded)
@@ -317,3 +366,7 @@ class Holding:
         self._recent_order.append(bundle)
         if len(self._recent_order) > _RECENT_MAX:
             self._recent.discard(self._recent_order.popleft())
+
+
+def _unstarted(task: Task, kind: OutcomeKind, reason: str) -> Outcome:
+    return Outcome(task.row, task.dispatch, int(kind), 0, reason, 0.0, 0.0, 0.0, 0.0, 0, b"", b"", b"")

@@ -10,10 +10,12 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC
 from typing import Any, Protocol
 
+import hs_common
 from hs_common import limits
 from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
@@ -24,6 +26,10 @@ from hs_worker.shared_map import SharedMap
 from hs_worker.tree import Snapshot, signal_all
 
 _HOST_FAULTS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT})
+_EXPANDER = os.path.join(os.path.dirname(__file__), "expander.py")
+_COMMON = os.path.dirname(os.path.dirname(hs_common.__file__))
+_ANSWER_BYTES_MAX = 3 * limits.MIB
+"""Read of what an expander leaves: more makes a command that is too long anyway."""
 _FOLDERS_MAX = 1000
 """Missing folders that are remembered, so that each is told once."""
 REAP_MAX = 256
@@ -91,6 +97,8 @@ class Processes:
         self._running: dict[int, tuple[int, float, bytes]] = {}
         """slot -> (pid, when it started, task's uid); stays after a stopped task's first process, as long as others are left."""
         self._peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._asked: dict[int, int] = {}
+        """slot -> file in memory for what the process there is to answer."""
         self._snapshot: Snapshot | None = None
         self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._home_pwd = self._base.get(b"PWD")
@@ -110,7 +118,7 @@ class Processes:
 
     def spawn(self, effect: Spawn) -> int:
         """Start a task; return 0, or the errno of what prevented it."""
-        slot, task, bundle, folder, command = effect
+        slot, task, bundle, folder, command, questions = effect
         if folder != self._folder:
             self._enter(folder)
         environment = task_environment(self._base, task, command, slot)
@@ -118,7 +126,10 @@ class Processes:
         crash_point("worker.before_spawn")
         started_at = monotonic()
         try:
-            pid = self._launch(slot, command, environment)
+            if questions:
+                pid = self._launch_expander(slot, (task.args, *questions), environment)
+            else:
+                pid = self._launch(slot, command, environment)
         except OSError as exc:
             self._shared.clear(slot)
             return exc.errno or EAGAIN
@@ -143,9 +154,10 @@ class Processes:
                 self.strangers += 1
                 continue
             memory = self._memory(usage.ru_maxrss)
-            exits.append(
-                Exit(slot, status, self._running[slot][1], monotonic(), usage.ru_utime, usage.ru_stime, memory)
-            )
+            exit_ = Exit(slot, status, self._running[slot][1], monotonic(), usage.ru_utime, usage.ru_stime, memory)
+            if slot in self._asked:
+                exit_ = exit_._replace(answer=self._answer(slot))
+            exits.append(exit_)
         return exits
 
     def signal(self, slot: int, number: int) -> None:
@@ -167,6 +179,8 @@ class Processes:
         """Forget what is in a slot: should it end after all, it is a stranger."""
         pid, _, _ = self._running.pop(slot)
         self._slot_of.pop(pid, None)
+        if slot in self._asked:
+            os.close(self._asked.pop(slot))
 
     def forget_snapshot(self) -> None:
         """Look at the processes afresh next time: one look serves all slots of one step."""
@@ -208,6 +222,32 @@ class Processes:
         finally:
             os.close(script)
 
+    def _launch_expander(self, slot: int, asked: tuple[bytes, ...], environment: dict[bytes, bytes]) -> int:
+        """Start the process that answers the questions of a template; args and questions are in a file in memory (`expander`)."""
+        fd = os.memfd_create("hs-template", os.MFD_CLOEXEC)
+        try:
+            with open(fd, "wb", closefd=False) as file:
+                file.writelines(text + b"\0" for text in asked)
+            os.set_inheritable(fd, True)  # noqa: FBT003 - its only argument
+            argv: list[str | bytes] = [sys.executable, "-I", "-S", _EXPANDER, _COMMON, self._shell, str(fd)]
+            attributes = self._attributes
+            if self._file_actions is not None:
+                attributes = {**attributes, "file_actions": self._file_actions(slot)}
+            pid = os.posix_spawn(sys.executable, argv, environment, **attributes)
+            os.set_inheritable(fd, False)  # noqa: FBT003
+        except OSError:
+            os.close(fd)
+            raise
+        self._asked[slot] = fd
+        return pid
+
+    def _answer(self, slot: int) -> bytes:
+        fd = self._asked.pop(slot)
+        try:
+            return os.pread(fd, _ANSWER_BYTES_MAX, 0)
+        finally:
+            os.close(fd)
+
     def _enter(self, folder: bytes) -> None:
         """Go to a folder, or back to our own where there is no such one."""
         self._folder = folder
@@ -247,7 +287,8 @@ class NullExecutor:
     def spawn(self, effect: Spawn) -> int:
         """Let it have ended."""
         now = monotonic()
-        self._ended.append(Exit(effect[0], 0, now, now, 0.0, 0.0, 0))
+        # A null executor answers nothing to everything.
+        self._ended.append(Exit(effect[0], 0, now, now, 0.0, 0.0, 0, b"\0" * len(effect.questions)))
         return 0
 
     def reap(self) -> list[Exit]:
