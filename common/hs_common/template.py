@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from hs_common import limits
-from hs_common.errors import HSError, RefusedError
+from hs_common.errors import ExpansionError, RefusedError
 from hs_common.expression import compiled, evaluate
 from hs_common.quoting import quote, with_args
 
@@ -27,10 +27,6 @@ OfArgs = Callable[[bytes], bytes]
 
 class TemplateError(RefusedError):
     """A bad template: no args would help."""
-
-
-class ExpansionError(HSError):
-    """A template cannot be expanded for these args."""
 
 
 class OfTask(NamedTuple):

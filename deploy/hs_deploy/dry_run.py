@@ -6,8 +6,8 @@ What is only known when a task runs stays as it stands: `{slot}`, `{id}`, `{% co
 import os
 import select
 
-from hs_common.errors import StoppedError
-from hs_common.template import ExpansionError, Template
+from hs_common.errors import ExpansionError, StoppedError
+from hs_common.template import Template
 from hs_deploy.options import Options, regular_file
 from hs_scheduler.source import FileSource, StreamSource, check_file
 from hs_scheduler.store import NewTask

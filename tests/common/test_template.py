@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hs_common.template import ExpansionError, Template, TemplateError
+from hs_common.errors import ExpansionError
+from hs_common.template import Template, TemplateError
 
 PATH = b"/a/b/c.tar.gz"
 TASK = {"slot": b"3", "id": b"0190", "attempt": b"2"}

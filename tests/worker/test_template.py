@@ -5,8 +5,8 @@ import re
 import pytest
 from tests.worker.building import a_detail, a_task
 
+from hs_common.errors import ExpansionError
 from hs_common.tasks import Task
-from hs_common.template import ExpansionError
 from hs_worker.template import REASON_CHARS_MAX, Expansion, Templates, reason_of
 
 TWO = Templates(b"{% a @ %} {= x =} {slot}")

@@ -16,9 +16,9 @@ from math import inf
 import msgpack
 
 from hs_common import limits
+from hs_common.errors import ExpansionError
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
-from hs_common.template import ExpansionError
 from hs_worker.events import Abandon, Effect, Exit, Look, Note, Record, Signal, Spawn
 from hs_worker.outbox import Outbox
 from hs_worker.prefetch import Prefetch

@@ -4,12 +4,16 @@ args ──plain──▶ command                                              n
 args ──▶ questions ──process of the slot──▶ answers ──▶ command      {% command %} and {= expression =}
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from hs_common import limits
+from hs_common.errors import ExpansionError, RefusedError
 from hs_common.tasks import Task
-from hs_common.template import ExpansionError, Template, TemplateError
 from hs_worker.environment import uuid_text
+
+if TYPE_CHECKING:  # most workers have the default template, and start without it
+    from hs_common.template import Template
 
 COMMAND_BYTES_MAX = 2 * limits.MIB
 """Of an expanded command line; a longer one is REJECTED."""
@@ -40,10 +44,10 @@ class Templates:
     """
 
     def __init__(self, own: bytes) -> None:
-        self._own = Template(own)
-        self.plain = self._own.plain
-        """args -> command of a task that brings no template; None: not at once, ask `expand`."""
+        self._own = own
         self._compiled: dict[bytes, Template] = {}
+        self.plain: Callable[[bytes], bytes] | None = _whole if own == b"{}" else self._compile(own).plain
+        """args -> command of a task that brings no template; None: not at once, ask `expand`."""
 
     def expand(self, task: Task, slot: int) -> Expansion:
         """Return the command line of a task in this slot (counted from 0), or what has to be asked first.
@@ -52,6 +56,8 @@ class Templates:
             ExpansionError: There is none: it is REJECTED for that.
 
         """
+        if self.plain is not None and not (task.detail and task.detail.template):
+            return Expansion(self.plain(task.args), ())
         template = self._of(task)
         if template.plain is not None:
             return Expansion(template.plain(task.args), ())
@@ -82,20 +88,26 @@ class Templates:
             raise ExpansionError(f"its process ended with wait status {status} before it had answered")
         return template.fill(task.args, _names(task, slot), answers)
 
-    def _of(self, task: Task) -> Template:
+    def _of(self, task: Task) -> "Template":
         """Return the template of a task."""
-        source = b"" if task.detail is None else task.detail.template
-        if not source:
-            return self._own
-        found = self._compiled.get(source)
-        if found is None:
-            if len(self._compiled) >= _TEMPLATES_MAX:
-                self._compiled.clear()
-            try:
-                found = self._compiled[source] = Template(source)
-            except TemplateError as exc:
-                raise ExpansionError(str(exc).removeprefix("template: ")) from exc
-        return found
+        source = (task.detail.template if task.detail else b"") or self._own
+        try:
+            return self._compiled.get(source) or self._compile(source)
+        except RefusedError as exc:
+            raise ExpansionError(str(exc).removeprefix("template: ")) from exc
+
+    def _compile(self, source: bytes) -> "Template":
+        from hs_common.template import Template  # noqa: PLC0415
+
+        template = Template(source)
+        if len(self._compiled) >= _TEMPLATES_MAX:
+            self._compiled.clear()
+        self._compiled[source] = template
+        return template
+
+
+def _whole(args: bytes) -> bytes:
+    return args
 
 
 def reason_of(error: ExpansionError) -> str:

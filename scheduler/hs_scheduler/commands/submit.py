@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hs_common import limits
-from hs_common.errors import RefusedError
+from hs_common.errors import ExpansionError, RefusedError
 
 if TYPE_CHECKING:
     from hs_common.template import Template
@@ -162,7 +162,6 @@ class Submission:
     def _expanded(self, task: "NewTask") -> "NewTask":
         """Return a task whose args are what its command will be: no other template is applied to them."""
         from hs_common.tasks import Detail  # noqa: PLC0415
-        from hs_common.template import ExpansionError  # noqa: PLC0415
 
         if self._template is None or task.rejected:
             return task
