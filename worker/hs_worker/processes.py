@@ -252,7 +252,8 @@ class Processes:
         """Go to a folder, or back to our own where there is no such one."""
         self._folder = folder
         try:
-            os.chdir(folder or b"/nonexistent")
+            # Nowhere: a relative one would depend on the task before.
+            os.chdir(folder if folder.startswith(b"/") and b"\0" not in folder else b"/nonexistent")
             self._base[b"PWD"] = folder
         except OSError as exc:
             os.fchdir(self._home)
