@@ -252,6 +252,10 @@ class SchedulerCore:
             case DrainAsked():
                 self.draining = True
                 return self._release(list(self._parked))
+            case Heartbeat() if self._link.session and now >= self._link.said_at + limits.ANSWER_S:
+                # The broker may be asking: its lease may be shorter than our own beat.
+                self._link.heard_at = self._link.said_at = now
+                return [Send(Heartbeat(session=self._link.session))]
             case Heartbeat() | NewEpoch() | _:
                 pass
         if not isinstance(event, Connected):

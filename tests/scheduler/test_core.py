@@ -318,6 +318,16 @@ def test_it_beats_only_when_it_said_nothing_else() -> None:
     assert core.deadline() == 20
 
 
+def test_a_heartbeat_is_answered_unless_something_was_just_said() -> None:
+    """The broker asks where its lease is shorter than our beat; but what it says may be its own answer to us."""
+    core = live(a_core())
+
+    assert core.handle(Heartbeat(session=SESSION), now=0.1) == []
+    assert core.handle(Heartbeat(session=SESSION), now=1) == [Send(Heartbeat(session=SESSION))]
+    assert core.handle(Heartbeat(session=SESSION), now=1.1) == []
+    assert core.deadline() == 11
+
+
 def test_a_silent_broker_gets_a_new_socket() -> None:
     """Thirty seconds of silence mean that this connection is dead, whatever TCP thinks."""
     core = live(a_core())

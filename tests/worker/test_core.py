@@ -443,6 +443,17 @@ def test_heartbeats_are_sent_only_where_nothing_else_was_said() -> None:
     assert worker.waits(1) == [Send(messages.Heartbeat(session=worker.session))]
 
 
+def test_a_heartbeat_is_answered_unless_something_was_just_said() -> None:
+    """The broker asks where its lease is shorter than our beat; but what it says may be its own answer to us."""
+    worker = a_worker()
+    heartbeat = messages.Heartbeat(session=worker.session)
+
+    assert worker.takes(heartbeat) == []
+    assert worker.waits(1) == []
+    assert worker.takes(heartbeat) == [Send(heartbeat)]
+    assert worker.takes(heartbeat) == []
+
+
 def test_a_refusal_that_is_not_for_ever_is_followed_by_another_hello() -> None:
     """That there are too many workers may pass."""
     worker = Worker()
