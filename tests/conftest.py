@@ -2,23 +2,24 @@
 
 import pytest
 
-collect_ignore = [
-    # Copied whole, but it asks for what later capabilities bring: the rest of the task commands.
-    "accept/test_tasks.py",
-]
-
-OPEN = {
-    # Of tests/accept/test_options.py, likewise: the rest of the options.
-    "test_groups_run_one_after_the_other",
-    "test_a_failed_group_holds_the_next",
-    "test_capture_keeps_what_a_task_said",
-    "test_keep_order",
-    "test_restart_runs_what_is_left_and_only_that",
-}
+OPEN = (
+    # Copied whole, but they ask for what later capabilities bring: the rest of the options, the rest of the task commands.
+    "test_options.py::test_capture_keeps_what_a_task_said",
+    "test_options.py::test_keep_order",
+    "test_tasks.py::test_a_single_submit_prints_the_id",
+    "test_tasks.py::test_info_of_one_field",
+    "test_tasks.py::test_an_unknown_task_is_one_clear_line",
+    "test_tasks.py::test_triage_groups_failures",
+    "test_tasks.py::test_cancelled_tasks_never_run",
+    "test_tasks.py::test_update_and_delete_and_revert",
+    "test_tasks.py::test_an_update_without_a_filter_or_a_yes_changes_nothing",
+    "test_tasks.py::test_run_returns_what_the_task_returned",
+)
+"""Acceptance checks, by the start of their names, that are still to pass."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is still to be built, test by test."""
+    """Skip what is open."""
     for item in items:
-        if item.path.match("accept/test_options.py") and getattr(item, "originalname", item.name) in OPEN:
-            item.add_marker(pytest.mark.skip(reason="still to be built"))
+        if item.nodeid.partition("accept/")[2].startswith(OPEN):
+            item.add_marker(pytest.mark.skip(reason="what it asks for is still to come"))

@@ -75,6 +75,7 @@ Examples:
   seq 100 | hs-cluster -N0 -t 'convert {}.png {}.jpg'     on all cores, from a pipe
   hs-cluster tasks.txt -r2 -f failed.txt       try failures twice more, keep what failed for good
   hs task search -F                            look at what failed in the run before
+  hs-cluster --restart                         go on with what is left of it
 """
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -179,6 +180,16 @@ def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-e", "--errors", metavar="PATH", help="All tasks' stderr into this file.")
 @click.option("-W", "--task-timeout", metavar="SEC", help="Time limit of each task, seconds.  [none]")
 @click.option("-S", "--signalwait", metavar="SEC", help="Between the signals that stop a task, seconds.  [10]")
+@click.option(
+    "--halt", metavar="WHEN", help="Stop after so many failures: N, N%; now,N stops running tasks too.  [never]"
+)
+@click.option("--restart", is_flag=True, help="No input: continue what an earlier run left, with its settings.")
+@click.option("--retry-failed", is_flag=True, help="As --restart, and what failed is tried once more.")
+@click.option(
+    "--once", is_flag=True, help="Add only those lines of FILE that were not added before; go on with what is left."
+)
+@click.option("--forever", is_flag=True, help="Wait for new tasks until told to stop; FILE is read first.")
+@click.option("--initdb", is_flag=True, help="Create missing tables first (SQLite: always done).")
 @click.option("--database", metavar="PATH", help="Keep the tasks in this SQLite file instead of the run's own.")
 @click.option("--no-db", is_flag=True, help="Keep nothing about tasks on disk.")
 @click.option("-H", "--bind", metavar="ADDR", help="Let others join: listen on this address.")
@@ -198,12 +209,13 @@ def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - c
     from hs_common.config import load_settings  # noqa: PLC0415
     from hs_common.logs import configure_by  # noqa: PLC0415
     from hs_deploy import oneshot  # noqa: PLC0415
-    from hs_deploy.options import options  # noqa: PLC0415
+    from hs_deploy.options import check_exclusions, options  # noqa: PLC0415
 
     oneshot.close_gaps()
     settings = load_settings()
+    check_exclusions(typed)
     asked = options(typed, settings)
-    if typed["file"] is None and os.isatty(0):
+    if asked.reads_stdin and typed["file"] is None and os.isatty(0):
         click.echo(context.get_usage(), err=True)
         return 2
     configure_by(settings, level=asked.level)
@@ -211,6 +223,10 @@ def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - c
         from hs_deploy.dry_run import dry_run  # noqa: PLC0415
 
         return dry_run(asked)
+    if asked.restart:
+        from hs_deploy import restart  # noqa: PLC0415 - few ask for it
+
+        return restart.run(asked, typed, settings)
     return oneshot.run(asked)
 
 

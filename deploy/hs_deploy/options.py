@@ -15,6 +15,15 @@ from hs_common.errors import RefusedError
 SIGNALWAIT = Key("--signalwait", "number", 10.0, "seconds between the signals that stop a task", 0, 3600)
 """Of -S; an option alone, no setting."""
 
+EXCLUSIONS = {
+    "no_db": ("database", "restart", "retry_failed", "forever", "once", "initdb"),
+    "restart": ("file", "once", "forever", "dry_run"),
+    "retry_failed": ("file", "once", "forever", "dry_run"),
+    "dry_run": ("once", "forever"),
+    "quiet": ("verbose",),
+}
+"""Parameter -> those that it cannot be together with."""
+
 LEVELS = {-1: "error", 1: "info", 2: "debug"}
 """What -q, -v and -vv make of the log level."""
 
@@ -53,12 +62,50 @@ class Options:
     errors: str | None
     failures: str | None
     joblog: str | None
+    halt: str | None
+    """As `hs_scheduler.halt` reads it."""
+    once: bool
+    forever: bool
+    restart: bool
+    retry_failed: bool
+    """`restart` is set as well."""
+    reads_stdin: bool
     level: str | None
     """Of the log; None: as the settings say."""
     for_daemons: str
     """What they need of the settings, as `config.HANDED` carries it."""
     quiet: bool
     dry_run: bool
+
+
+def check_exclusions(typed: Mapping[str, Any]) -> None:
+    """Refuse what makes no sense together; only what was typed is judged.
+
+    Raises:
+        RefusedError: Both are named.
+
+    """
+    for one, others in EXCLUSIONS.items():
+        for other in others:
+            if typed[one] and typed[other]:
+                raise RefusedError(f"{_named(one, typed)} and {_named(other, typed)} exclude each other")
+
+
+def recall(typed: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what a run that is continued was asked for: what is typed now, else what it recorded.
+
+    Also a sentence for each difference.
+    """
+    merged = dict(typed)
+    differences = []
+    for name, before in recorded.items():
+        if name not in typed or name == "database" or before is None or before is False:
+            continue
+        if typed[name] is None or typed[name] is False:
+            merged[name] = before if isinstance(before, bool) else str(before)
+        elif not _same(typed[name], before):
+            differences.append(f"--{name.replace('_', '-')} {typed[name]} instead of {before} as recorded")
+    return merged, differences
 
 
 def options(typed: Mapping[str, Any], settings: Settings) -> Options:
@@ -79,7 +126,6 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
     def value(name: str, key: str, option: str) -> Any:  # noqa: ANN401 - of the kind that the key says
         return settings.get(key) if typed[name] is None else parse(KEYS[key], typed[name], option)
 
-    _check_exclusions(typed)
     quiet = bool(typed["quiet"])
     level = LEVELS.get(-1 if quiet else min(2, typed["verbose"]))
     shell_place = f"{settings.origin('worker.shell')}: worker.shell" if typed["shell"] is None else "--shell"
@@ -106,6 +152,13 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         errors=typed["errors"],
         failures=typed["failures"],
         joblog=typed["joblog"],
+        halt=_halt(typed["halt"]),
+        once=typed["once"],
+        forever=typed["forever"],
+        restart=typed["restart"] or typed["retry_failed"],
+        retry_failed=typed["retry_failed"],
+        reads_stdin=typed["file"] == "-"
+        or (typed["file"] is None and not (typed["restart"] or typed["retry_failed"] or typed["forever"])),
         level=level,
         for_daemons=settings.for_daemons(**({} if level is None else {"logging_level": level})),
         quiet=quiet,
@@ -153,13 +206,31 @@ def open_output(path: str, option: str, source: str | None) -> int:
     return fd
 
 
-def _check_exclusions(typed: Mapping[str, Any]) -> None:
-    for one, other, names in (
-        ("no_db", "database", "--no-db and --database"),
-        ("quiet", "verbose", "-q and -v"),
-    ):
-        if typed[one] and typed[other]:
-            raise RefusedError(f"{names} exclude each other")
+def _named(name: str, typed: Mapping[str, Any]) -> str:
+    """Return how a user knows a parameter."""
+    if name == "file":
+        return f"FILE ({typed[name]})"
+    return {"quiet": "-q", "verbose": "-v"}.get(name, f"--{name.replace('_', '-')}")
+
+
+def _same(typed: object, recorded: object) -> bool:
+    """Whether a text that was typed means the recorded value."""
+    if isinstance(recorded, str):
+        return typed == recorded or os.path.abspath(str(typed)) == recorded  # paths are recorded as absolute ones
+    if isinstance(recorded, bool) or not isinstance(recorded, int | float):
+        return typed == recorded
+    try:
+        return float(str(typed)) == recorded
+    except ValueError:
+        return False
+
+
+def _halt(text: str | None) -> str | None:
+    if text is not None:
+        from hs_scheduler.halt import parse_halt  # noqa: PLC0415 - few ask for it
+
+        parse_halt(text)
+    return text
 
 
 def _database(typed: str | None, settings: Settings) -> str | None:

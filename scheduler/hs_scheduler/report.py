@@ -92,6 +92,14 @@ class Report:
             self._last = line
             self._write(line)
 
+    def halt(self, reason: str, *, now: bool) -> None:
+        """Ask for an end of everything: no task starts any more, `now`: and those that run are stopped."""
+        if self._descriptor is not None:
+            os.set_blocking(self._descriptor, True)
+        self._write(json.dumps({"halt": {"reason": reason, "now": now}}))
+        if self._descriptor is not None:
+            os.set_blocking(self._descriptor, False)
+
     def end(self, end: End, counts: Counts) -> None:
         """Say how it ended; waits until the reader has room."""
         numbers = _numbers(counts, total_known=not end.unread) | {

@@ -346,3 +346,34 @@ def test_being_stopped_oneself_is_nobody_elses_silence() -> None:
 def test_the_last_word() -> None:
     """A scheduler that leaves in order says so."""
     assert [Send(Bye(session=SESSION, reason="done"))] == live(a_core()).farewell()
+
+
+def test_a_cluster_that_drains_waits_for_no_bundle_that_nobody_will_take() -> None:
+    """When the last worker has left, what waits in the broker is NEW again."""
+    core = a_core()
+    core.handle(welcome(), now=0)
+    core.handle(attached(), now=0)
+    core.handle(census(), now=0)
+    core.handle(Claimed([ClaimedBundle(FIRST, [(1, 1)], NO_DEMAND, b"body")]), now=1)
+    assert core.handle(DrainAsked(), now=1) == []
+
+    assert core.handle(lost(W1, gone=True), now=2) == [ForgetWorker(W1), Release(((1, 1),))]
+    assert core.tasks_out == 0
+    core.check()
+
+
+def test_the_lowest_group_that_is_out_is_known() -> None:
+    """However many of it there are, and whatever else is out."""
+    core = a_core()
+    core.handle(welcome(), now=0)
+    assert core.lowest_group_out() is None
+    bundles = [ClaimedBundle(FIRST + n, [(n + 1, 1)], NO_DEMAND, b"", group) for n, group in enumerate((3, 3, 0, -1))]
+    core.handle(Claimed(bundles), now=1)
+
+    seen = []
+    for n in (3, 2, 1, 0):
+        seen.append(core.lowest_group_out())
+        core.handle(lost(W1, FIRST + n), now=2)
+        core.check()
+
+    assert [*seen, core.lowest_group_out()] == [-1, 0, 3, 3, None]
