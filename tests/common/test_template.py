@@ -116,7 +116,7 @@ def test_literal_text_survives_unchanged(text: bytes, args: bytes) -> None:
 
 
 @given(
-    TEXT.filter(lambda text: not OURS.search(text) and not re.search(rb"[{%=$]\Z", text)),
+    TEXT.filter(lambda text: not OURS.search(text) and not re.search(rb"[{%=$]\Z|\{[%=]", text)),
     TEXT.filter(
         lambda text: not OURS.search(text) and not text.startswith(b"}") and b"%}" not in text and b"=}" not in text
     ),
@@ -124,8 +124,6 @@ def test_literal_text_survives_unchanged(text: bytes, args: bytes) -> None:
 )
 def test_text_around_a_form_survives_unchanged(before: bytes, after: bytes, form: bytes) -> None:
     """Only the form is replaced; doubled it becomes itself, after a dollar it stays."""
-    before = before.replace(b"{%", b"").replace(b"{=", b"")
-
     assert expanded(before + form + after, b"w", b"w") == before + b"w" + after
     assert expanded(before + b"{" + form + b"}" + after, b"w") == before + form + after
     assert expanded(before + b"$" + form + after, b"w") == before + b"$" + form + after
