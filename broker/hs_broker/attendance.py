@@ -57,6 +57,8 @@ class Attendance:
             self._sessions.refuse(peer, "too many sessions of one worker", fatal=True)
             return
         self._sessions.open(peer, worker)
+        if worker.owes_since < inf:
+            worker.owes_since = now  # what it said meanwhile was lost with its connection, and comes again
         self._take_inventory(worker, hello)
         if self._reach_s < self._lease_s:
             self._probe(worker)
@@ -179,6 +181,7 @@ class Attendance:
             peer.heard_at = min(now, peer.heard_at + away_s)
         for worker in self._workers:
             worker.heard_at = min(now, worker.heard_at + away_s)
+            worker.owes_since += away_s
             worker.parted_at = min(now, worker.parted_at + away_s) if worker.parted_at < inf else inf
 
     def _lose(self, worker: Worker, reason: str) -> None:

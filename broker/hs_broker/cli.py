@@ -28,6 +28,8 @@ from hs_common.sockets import Router, new_context, router
 DOCUMENT_WAIT_S = 60.0
 """How long hs-cluster may take to say which server we are."""
 
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 log = get_logger("broker")
 
 
@@ -86,12 +88,20 @@ def serve_lifeline(settings: Settings) -> None:
         site.make_runtime(os.path.dirname(path))
     context = new_context()
     authenticator = Authenticator(context, server)
-    serve(settings, router(context, server), authenticator, lifeline)
+    serve(settings, router(context, server), authenticator, signals=SignalPipe(STOPS), lifeline=lifeline)
     if lifeline.ended:
         _remove_sockets(server.endpoints)
 
 
-def serve(settings: Settings, bound: Router, authenticator: Authenticator, lifeline: Lifeline | None) -> None:
+def serve(
+    settings: Settings,
+    bound: Router,
+    authenticator: Authenticator,
+    *,
+    signals: SignalPipe,
+    lifeline: Lifeline | None = None,
+    reload: Callable[[], Server] | None = None,
+) -> None:
     """Serve until told to stop, or until the lifeline has ended and everybody has left."""
     raise_descriptor_limit()
     core = BrokerCore(
@@ -100,9 +110,8 @@ def serve(settings: Settings, bound: Router, authenticator: Authenticator, lifel
         lease_s=settings.get("worker.lease"),
         reach_s=limits.GRACE_LOCAL_S if all(endpoint.startswith("ipc:") for endpoint in bound.bound) else None,
     )
-    signals = SignalPipe([signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     log.info("broker.started", endpoints=" ".join(bound.bound))
-    BrokerDaemon(core, bound, authenticator, signals=signals, lifeline=lifeline).run()
+    BrokerDaemon(core, bound, authenticator, signals=signals, lifeline=lifeline, reload=reload).run()
 
 
 def _remove_sockets(endpoints: tuple[str, ...]) -> None:

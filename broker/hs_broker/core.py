@@ -13,6 +13,7 @@ Rules, checked by `check` (with those of `sessions`, `backlog` and `workers`):
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from hs_broker.attendance import Attendance
@@ -24,9 +25,12 @@ from hs_broker.events import (
     Heard,
     Malformed,
     PeerUnreachable,
+    RoleRevoked,
+    WorkerStalled,
 )
 from hs_broker.peers import ECHOES_PER_S_MAX, Peer
 from hs_broker.sessions import Sessions
+from hs_broker.stalls import STALL_S, stalled
 from hs_broker.workers import Worker, Workers
 from hs_common import limits, messages
 from hs_common.messages import Demand, Message
@@ -45,6 +49,7 @@ class BrokerCore:
         broker: Incarnation of this broker, 16 bytes.
         make_token: Gives a fresh session token, 16 random bytes.
         lease_s: A peer not heard for so long (seconds) has lost its session, a worker its bundles too.
+        stall_s: A worker that was given something and says nothing of its tasks for so long (seconds) is the operator's business.
         reach_s: So has a worker whose connection broke so long ago; None: that is no reason.
 
     """
@@ -55,6 +60,7 @@ class BrokerCore:
         broker: bytes,
         make_token: Callable[[], bytes],
         lease_s: float = limits.LEASE_S,
+        stall_s: float = STALL_S,
         reach_s: float | None = None,
     ) -> None:
         """Start with no peers and nothing waiting."""
@@ -68,6 +74,9 @@ class BrokerCore:
             lease_s=lease_s,
             reach_s=lease_s if reach_s is None else reach_s,
         )
+        self._stall_s = stall_s
+        # Others beat every HEARTBEAT_S by themselves; a lease that is not much longer takes a question in between.
+        self._ask_s = lease_s / 3 if lease_s < 3 * limits.HEARTBEAT_S else inf
         self._tick_at: float | None = None
         self._on: dict[type[Message], Callable[[Peer, Any], None]] = {
             messages.WorkerHello: self._attendance.on_worker_hello,
@@ -93,6 +102,8 @@ class BrokerCore:
             case PeerUnreachable():
                 if peer := self._sessions.get(event.peer):
                     self._sessions.close(peer)
+            case RoleRevoked():
+                self._sessions.revoke(event.role)
             case Heard() | Malformed():
                 peer = self._sessions.meet(event.peer, event.role)
                 if peer is not None and (message := self._sessions.accept(peer, event)) is not None:
@@ -143,7 +154,12 @@ class BrokerCore:
             self._sessions.send(to, message)
 
     def _on_running(self, peer: Peer, running: messages.Running) -> None:
-        if (to := self._scheduler_for(peer, running.worker)) is not None:
+        to = self._scheduler_for(peer, running.worker)
+        worker = _worker(peer)
+        if worker.id != running.worker:
+            return
+        worker.heard_of_tasks(run_long=True)
+        if to is not None:
             message = messages.Running(session=to.token, worker=running.worker, body=running.body)
             self._sessions.send(to, message)
 
@@ -152,6 +168,7 @@ class BrokerCore:
         to = self._scheduler_for(peer, result.worker)
         if worker.id != result.worker:
             return
+        worker.heard_of_tasks(run_long=False)
         self._workers.close(worker, result.sequence, result.tasks, result.closed)
         self._workers.offer(worker)
         if to is not None:  # without one it is dropped: the worker sends it again at NewEpoch
@@ -234,7 +251,9 @@ class BrokerCore:
         if away_s > LATE_MAX_S:
             self._attendance.stretch_leases(now, away_s)
         self._attendance.miss(now)
-        self._sessions.beat()
+        for worker in stalled(self._workers, now, self._stall_s):
+            self._sessions.effects.append(WorkerStalled(worker.id, worker.host, len(worker.leases)))
+        self._sessions.beat(self._ask_s)
         self._workers.unpark()
         self._refuse_what_fits_nobody()
         self._tick_at = now + TICK_S if len(self._sessions) or len(self._workers) else None
@@ -253,6 +272,7 @@ class BrokerCore:
         for worker, headers, bodies in assign(self._backlog, self._workers, now):
             message = messages.Assign(session=worker.token, bundles=tuple(headers), body=b"".join(bodies))
             self._sessions.to_worker(worker, message)
+            worker.owe(now)
         self._workers.touched = bool(self._backlog) and self._workers.next() is not None
         credit, to = min(2 * self._workers.credit, limits.QUEUE_TASKS_MAX), self._sessions.scheduler
         if to is not None and credit != to.credit_told:

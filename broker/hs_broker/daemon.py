@@ -4,9 +4,12 @@ It holds nothing that its peers could not tell it again, so it may be killed at 
 
 lifeline (stdin of a local cluster) ends ──▶ deserted, or 3 s later ──▶ stop
 SIGTERM, SIGINT ──▶ stop at once
+SIGUSR2 ──▶ reopen the log, read the keys anew
 """
 
+import signal
 from collections import deque
+from collections.abc import Callable
 from math import ceil
 
 import zmq
@@ -15,25 +18,28 @@ from hs_broker.core import BrokerCore
 from hs_broker.events import (
     Effect,
     Heard,
+    KeyRevoked,
     Malformed,
     PeerBanned,
     PeerLeft,
     PeerRefused,
     PeerUnreachable,
+    RoleRevoked,
     SchedulerAttached,
     SchedulerLost,
     Send,
     WorkerAttached,
     WorkerLost,
+    WorkerStalled,
 )
 from hs_common import messages
 from hs_common.clock import Clock, monotonic
 from hs_common.crash import crash_point
-from hs_common.errors import WireError
+from hs_common.errors import RefusedError, WireError
 from hs_common.lifeline import Lifeline
-from hs_common.logs import get_logger
+from hs_common.logs import get_logger, reopen
 from hs_common.messages import Message
-from hs_common.security import Authenticator
+from hs_common.security import Authenticator, Server
 from hs_common.signals import SignalPipe
 from hs_common.sockets import Router, receive_all, send_to
 from hs_common.wire import VersionError, decode, encode
@@ -69,14 +75,16 @@ class BrokerDaemon:
         *,
         signals: SignalPipe | None = None,
         lifeline: Lifeline | None = None,
+        reload: Callable[[], Server] | None = None,
         clock: Clock = monotonic,
     ) -> None:
-        """Take a bound router and its ZAP handler; the caller closes them."""
+        """Take a bound router and its ZAP handler; the caller closes them. `reload` reads our keys anew (SIGUSR2)."""
         self._core = core
         self._router = router
         self._authenticator = authenticator
         self._signals = signals
         self._lifeline = lifeline
+        self._reload = reload
         self._clock = clock
         self._stop_at: float | None = None
         self._denied_told = 0
@@ -99,8 +107,10 @@ class BrokerDaemon:
         """Wait for something to happen or become due, then act on it. Bounded work: the drains are capped."""
         self._wait(wait_max_s)
         self._authenticator.step()
-        for routing_id, role, frame in receive_all(self._router):
-            self._perform(self._core.handle(self._event(routing_id, role, frame), self._clock()))
+        for routing_id, key, frame in receive_all(self._router):
+            role = self._authenticator.role(key)
+            if role is not None:
+                self._perform(self._core.handle(self._event(routing_id, role, frame), self._clock()))
         now = self._clock()
         due = self._core.deadline()
         if due is not None and due <= now:
@@ -135,8 +145,12 @@ class BrokerDaemon:
                 crash_point("broker.assign")
 
     def _look_around(self, now: float) -> None:
-        if self._signals is not None and self._signals.drain():
-            self.stopped = True
+        for number in self._signals.drain() if self._signals is not None else ():
+            if number == signal.SIGUSR2:
+                reopen()
+                self._reload_keys(now)
+            else:
+                self.stopped = True
         if self._lifeline is not None and not self._lifeline.ended:
             self._lifeline.lines()
             if self._lifeline.ended:
@@ -149,6 +163,17 @@ class BrokerDaemon:
             log.warning("peer.denied", times=denied - self._denied_told)
             self._denied_told, self._denied_at = denied, now
 
+    def _reload_keys(self, now: float) -> None:
+        if self._reload is None:
+            return
+        try:
+            server = self._reload()
+        except RefusedError as exc:
+            log.error("keys.refused", reason=str(exc))  # noqa: TRY400 - nothing of ours is wrong
+            return
+        for role in self._authenticator.reload(server):
+            self._perform(self._core.handle(RoleRevoked(role), now))
+
 
 def _tell(effect: Effect) -> None:
     match effect:
@@ -156,6 +181,8 @@ def _tell(effect: Effect) -> None:
             log.info("worker.attached", worker=effect.worker, host=effect.host, bundles=effect.bundles)
         case WorkerLost():
             log.warning("worker.lost", worker=effect.worker, reason=effect.reason, bundles=effect.bundles)
+        case WorkerStalled():
+            log.warning("worker.stalled", worker=effect.worker, host=effect.host, bundles=effect.bundles)
         case SchedulerAttached():
             log.info("scheduler.attached", host=effect.host, epoch=effect.epoch)
         case SchedulerLost():
@@ -166,3 +193,5 @@ def _tell(effect: Effect) -> None:
             log.warning("peer.refused", role=effect.role, reason=effect.reason, times=effect.times)
         case PeerBanned():
             log.warning("peer.banned", role=effect.role, reason=effect.reason)
+        case KeyRevoked():
+            log.warning("key.revoked", role=effect.role, peers=effect.peers)

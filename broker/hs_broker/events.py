@@ -32,7 +32,13 @@ class PeerUnreachable(NamedTuple):
     peer: bytes
 
 
-Event = Heard | Malformed | PeerUnreachable
+class RoleRevoked(NamedTuple):
+    """Event: this role has another key now. Everybody who is here in it came with the old one."""
+
+    role: str
+
+
+Event = Heard | Malformed | PeerUnreachable | RoleRevoked
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,15 @@ class WorkerLost:
 
     worker: bytes
     reason: str
+    bundles: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStalled:
+    """Effect: tell the operator that a worker is here, but makes nothing of what it was given. Once, until it says otherwise."""
+
+    worker: bytes
+    host: str
     bundles: int
 
 
@@ -104,4 +119,23 @@ class PeerBanned:
     reason: str
 
 
-Effect = Send | WorkerAttached | WorkerLost | SchedulerAttached | SchedulerLost | PeerLeft | PeerRefused | PeerBanned
+@dataclass(frozen=True, slots=True)
+class KeyRevoked:
+    """Effect: tell the operator how many connections a revoked key has ended."""
+
+    role: str
+    peers: int
+
+
+Effect = (
+    Send
+    | WorkerAttached
+    | WorkerLost
+    | WorkerStalled
+    | SchedulerAttached
+    | SchedulerLost
+    | PeerLeft
+    | PeerRefused
+    | PeerBanned
+    | KeyRevoked
+)

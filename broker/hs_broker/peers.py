@@ -4,9 +4,10 @@ unknown ──message──▶ known, no session ──Hello──▶ in session
                             └───────── too many offences ─────────▶ banned
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from hs_broker.workers import Worker
+from hs_broker.bucket import Bucket
+from hs_broker.workers import HELLOS_AT_ONCE_MAX, HELLOS_PER_S_MAX, Worker
 from hs_common import messages
 from hs_common.messages import Message
 
@@ -86,6 +87,8 @@ class Peer:
     messages: int = 0
     """Since `window_at`."""
     echoes: int = 0
+    hellos: Bucket = field(default_factory=lambda: Bucket(HELLOS_AT_ONCE_MAX, HELLOS_PER_S_MAX))
+    """Each is answered, and a peer that reads no answer must not fill our memory with them."""
 
     def admits(self, now: float) -> bool:
         """Count one more message; return whether it is within the budget."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 
 from hs_broker.bucket import Bucket
-from hs_broker.events import Effect, Heard, Malformed, PeerBanned, PeerRefused, Send
+from hs_broker.events import Effect, Heard, KeyRevoked, Malformed, PeerBanned, PeerRefused, Send
 from hs_broker.peers import ALLOWED, ASK_PERIOD_S, COMPLAINT_PERIOD_S, OFFENCES_MAX, PEERS_MAX, Peer
 from hs_broker.workers import HELLOS_AT_ONCE_MAX, HELLOS_PER_S_MAX, Worker, Workers
 from hs_common import limits, messages
@@ -73,6 +73,10 @@ class Sessions:
     def meet(self, routing_id: bytes, role: str) -> Peer | None:
         """Return the connection, a new one if need be; None when there are too many."""
         peer = self._peers.get(routing_id)
+        if peer is not None and peer.role != role:
+            # A peer may choose its routing id: this one has that of somebody who left, and none of its rights.
+            self.forget(peer)
+            peer = None
         if peer is None and len(self._peers) < PEERS_MAX:
             peer = self._peers[routing_id] = Peer(routing_id, role, heard_at=self.now, said_at=self.now)
         return peer
@@ -99,7 +103,9 @@ class Sessions:
             self.refuse(peer, reason, fatal=True)
             self.offend(peer, reason)
         elif kind in HELLOS:
-            return message
+            if peer.hellos.take(self.now):
+                return message
+            self.offend(peer, "too many Hellos")
         elif peer.superseded:
             self.refuse(peer, f"stale epoch: the store is at {self.epoch}", fatal=True)
         elif not peer.token:
@@ -152,6 +158,13 @@ class Sessions:
         self.close(peer)
         del self._peers[peer.routing_id]
 
+    def revoke(self, role: str) -> None:
+        """Forget every connection of a role: its key is of no use any more. Leases of workers run on."""
+        peers = [peer for peer in self if peer.role == role]
+        for peer in peers:
+            self.forget(peer)
+        self.effects.append(KeyRevoked(role, len(peers)))
+
     def has_room_for_control(self) -> bool:
         """Return whether one more control session may be opened."""
         return self._controls < CONTROLS_MAX
@@ -176,10 +189,10 @@ class Sessions:
         if not bundles:
             self._complain(peer, reason)
 
-    def beat(self) -> None:
-        """Say Heartbeat to those to whom nothing was said for long."""
+    def beat(self, ask_s: float) -> None:
+        """Say Heartbeat to those to whom nothing was said for long, and to those not heard for `ask_s`: they answer."""
         for peer in self._peers.values():
-            if peer.token and self.now - peer.said_at >= limits.HEARTBEAT_S:
+            if peer.token and (self.now - peer.said_at >= limits.HEARTBEAT_S or self.now - peer.heard_at >= ask_s):
                 self.send(peer, messages.Heartbeat(session=peer.token))
 
     def offend(self, peer: Peer, reason: str) -> None:

@@ -4,16 +4,18 @@
 <site>/connect/<name>/<role>.json   the connection of each role: endpoints, keys
 
 Keys outlive the broker, so that a restarted one is the same cluster. A role whose connection file is missing gets a new key, and
-the old one is of no use any more.
+the old one is of no use any more: at once on SIGUSR2, else from the next start on.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import struct
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from hs_broker import cli
@@ -22,6 +24,7 @@ from hs_common.config import Settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.private_files import read_private, write_private
 from hs_common.security import ROLES, Authenticator, Connection, Server, make_cluster, read_connection
+from hs_common.signals import SignalPipe
 from hs_common.sockets import Router, new_context, router
 
 PORTS_MAX = 100
@@ -52,10 +55,12 @@ def serve(settings: Settings, options: Options) -> None:
     bind = options.bind or settings.get("broker.bind")
     first = options.port or settings.get("broker.port")
     exactly = options.port is not None or settings.origin("broker.port") != "default"
-    server, connections = load_keys(options.name)
     if options.keygen:
-        publish(options.name, connections, advertised(bind, first))
+        publish(options.name, load_keys(options.name)[1], advertised(bind, first))
         return
+    # Before the keys are read: a change of them that is told to us is never missed.
+    signals = SignalPipe([*cli.STOPS, signal.SIGUSR2])
+    server, connections = load_keys(options.name)
     context = new_context()
     authenticator = Authenticator(context, server)
     bound = None
@@ -68,8 +73,10 @@ def serve(settings: Settings, options: Options) -> None:
                 raise
     if bound is None:
         raise StoppedError(f"cannot listen on {bind or 'any address'}, ports {first} to {port}: choose one with --port")
-    publish(options.name, connections, advertised(bind, _port(bound)))
-    cli.serve(settings, bound, authenticator, None)
+    endpoints = advertised(bind, _port(bound))
+    publish(options.name, connections, endpoints)
+    reload = partial(reload_keys, options.name, server, endpoints)
+    cli.serve(settings, bound, authenticator, signals=signals, reload=reload)
 
 
 def load_keys(name: str) -> tuple[Server, dict[str, Connection]]:
@@ -91,6 +98,22 @@ def load_keys(name: str) -> tuple[Server, dict[str, Connection]]:
         server = replace(server, roles={role: connections[role].keys.public for role in ROLES})
     _write(path, server.to_json())
     return server, connections
+
+
+def reload_keys(name: str, running: Server, endpoints: tuple[str, ...]) -> Server:
+    """Return the server with its keys as they are kept by now, and say to the roles where it listens.
+
+    Raises:
+        RefusedError: A file cannot be read or written, or it is of another cluster than the one that runs.
+
+    """
+    path = _keys_path(name)
+    kept = _read_server(path)
+    if (kept.cluster, kept.keys) != (running.cluster, running.keys):
+        raise RefusedError(f"{path}: is of another cluster than the one that runs: restart hs-broker")
+    server, connections = load_keys(name)
+    publish(name, connections, endpoints)  # --keygen does not know which port was free
+    return server
 
 
 def publish(name: str, connections: dict[str, Connection], endpoints: tuple[str, ...]) -> None:

@@ -58,6 +58,8 @@ class Worker:
     """Since when it has had no session; infinity while it has one."""
     leases: dict[int, BundleHeader] = field(default_factory=dict)
     leased_tasks: int = 0
+    leased_size: int = 0
+    """Bytes of the bodies of its leases: what it does not read lies with us."""
     held: int = 0
     """Tasks that it was given and that no Result has returned, as far as can be known."""
     uncommitted: dict[int, tuple[int, ...]] = field(default_factory=dict)
@@ -66,6 +68,12 @@ class Worker:
     sequence: int = 0
     """Largest one seen: a Result that comes again frees no credit again."""
     hellos: Bucket = field(default_factory=lambda: Bucket(HELLOS_AT_ONCE_MAX, HELLOS_PER_S_MAX))
+    owes_since: float = inf
+    """Since when it has been given something of which it said nothing; infinity: it owes no word."""
+    runs_long: bool = False
+    """It said Running since its last Result: what it is given may have to wait for hours."""
+    stalled: bool = False
+    """The operator was told."""
     surplus_since: float = inf
     """Since when it has more tasks than slots."""
     recalled_at: float = -inf
@@ -83,9 +91,22 @@ class Worker:
 
         A worker that holds nothing takes any bundle: its credit may have shrunk below what was leased as a unit.
         """
-        if not self.credit or not self.token or len(self.leases) + self.uncommitted_bundles >= BUNDLES_MAX:
+        if not self.credit or not self.token or self.leased_size >= limits.QUEUE_BYTES_MAX:
+            return 0
+        if len(self.leases) + self.uncommitted_bundles >= BUNDLES_MAX:
             return 0
         return self.credit - self.held if self.held else limits.BUNDLE_TASKS_MAX
+
+    def owe(self, now: float) -> None:
+        """Note that it was given something: soon there will be a Result or, where that takes long, a Running."""
+        if self.owes_since == inf and not self.runs_long:
+            self.owes_since = now
+
+    def heard_of_tasks(self, *, run_long: bool) -> None:
+        """Note that it said what becomes of its tasks."""
+        self.owes_since = inf
+        self.stalled = False
+        self.runs_long = run_long
 
     def room(self) -> int:
         """Return how many tasks are worth giving to it now: 0 while it is busy and has less free than a turn."""
@@ -186,7 +207,9 @@ class Workers:
         leases = worker.leases
         finished = tuple(bundle for bundle in closed if bundle in leases)
         for bundle in finished:
-            worker.leased_tasks -= leases.pop(bundle).tasks
+            header = leases.pop(bundle)
+            worker.leased_tasks -= header.tasks
+            worker.leased_size -= header.size
         if finished:
             worker.uncommitted[sequence] = worker.uncommitted.get(sequence, ()) + finished
             worker.uncommitted_bundles += len(finished)
@@ -241,6 +264,7 @@ class Workers:
                 assert bundle not in owned
                 owned[bundle] = worker
             assert worker.leased_tasks == sum(header.tasks for header in worker.leases.values())
+            assert worker.leased_size == sum(header.size for header in worker.leases.values())
             assert len(worker.leases) <= worker.held <= worker.leased_tasks
             assert worker.uncommitted_bundles == sum(map(len, worker.uncommitted.values()))
             places = [worker in ring for ring in (self._idle, self._spare, self._parked)]
@@ -254,6 +278,7 @@ class Workers:
     def _lease(self, worker: Worker, header: BundleHeader) -> None:
         worker.leases[header.bundle] = header
         worker.leased_tasks += header.tasks
+        worker.leased_size += header.size
         worker.held += header.tasks
         self._owner[header.bundle] = worker
 
@@ -262,6 +287,7 @@ class Workers:
         header = worker.leases.pop(bundle, None)
         if header is not None:
             worker.leased_tasks -= header.tasks
+            worker.leased_size -= header.size
             worker.held = min(max(worker.held - header.tasks, len(worker.leases)), worker.leased_tasks)
         else:
             sequence = next(number for number, closed in worker.uncommitted.items() if bundle in closed)

@@ -13,6 +13,10 @@ class RefusedError(HSError):
     """The user asked for something that cannot be: one line on stderr, exit status 2."""
 
 
+class ExpansionError(HSError):
+    """A template has no value for the args of a task. The task's fault: it is REJECTED, the others go on."""
+
+
 class StoppedError(HSError):
     """The run cannot go on (store lost, port taken): one line on stderr, exit status 3."""
 

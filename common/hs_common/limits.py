@@ -54,6 +54,9 @@ ID_MAX = 2**63 - 1
 HEARTBEAT_S = 10.0
 """A daemon that said nothing else for so long says Heartbeat."""
 
+ANSWER_S = 0.25
+"""Who said something within so long does not answer a Heartbeat: it may be an answer itself."""
+
 SILENCE_S = 30.0
 """A peer that heard nothing from its broker for so long opens a new socket."""
 

@@ -145,12 +145,12 @@ def configure_by(settings: "Settings", *, level: str | None = None, stream: int 
 def _catch_reopen() -> None:
     """Let SIGUSR2 reopen the file. Also without one, so that it ends nobody; hs-cluster starts us with it blocked."""
     if signal.getsignal(signal.SIGUSR2) != signal.SIG_IGN:
-        signal.signal(signal.SIGUSR2, _reopen)
+        signal.signal(signal.SIGUSR2, lambda _number, _frame: reopen())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
 
 
-def _reopen(_number: int, _frame: object) -> None:
-    """Reopen in the handler: it is one system call that replaces the descriptor, so it cannot cut a line in two."""
+def reopen() -> None:
+    """Open the file anew. Also from a signal handler: one system call replaces the descriptor, so it cannot cut a line in two."""
     if _output.file is not None:
         _output.file.reopen()
 

@@ -298,7 +298,7 @@ class Bye:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """Either side, when it said nothing else for `limits.HEARTBEAT_S`; a peer's is answered with one at once."""
+    """Either side, when it said nothing else for `limits.HEARTBEAT_S`; a peer's is answered with one, the broker's too."""
 
     session: bytes
 

@@ -39,6 +39,7 @@ ROLES = ("worker", "submit", "scheduler", "control")
 _ENDPOINTS_MAX = 64
 """Of one broker: every address of a host with many networks, and more than we would ever try."""
 _KEY_CHARS = 40
+_KEY_BYTES = 32
 _CLUSTER_BYTES = 16
 _LIBZMQ_MIN = (4, 3, 4)
 """Older ones have holes before authentication (CVE-2019-13132, CVE-2020-15166)."""
@@ -155,9 +156,10 @@ class Authenticator:
     def __init__(self, context: zmq.Context[Any], server: Server) -> None:
         """Bind it. Before the ROUTER is bound: a peer that finds no handler is refused, and its DEALER then dies."""
         require_curve()
-        self._role_of = {z85.decode(public): role.encode() for role, public in server.roles.items()}
+        self._publics = dict(server.roles)
+        self._role_of = _roles_by_key(self._publics)
         self.refused = 0
-        """Peers that were turned away."""
+        """Peers that were turned away, and messages of keys that were revoked."""
         self.socket: zmq.Socket[bytes] = context.socket(zmq.REP)
         self.socket.bind("inproc://zeromq.zap.01")
 
@@ -171,15 +173,38 @@ class Authenticator:
             self.socket.send_multipart(self._answer(request))
         return _REQUESTS_PER_STEP_MAX
 
+    def role(self, key: str) -> str | None:
+        """Return the role of a public key now (it is the User-Id of each message); None, and counted: it has none any more."""
+        role = self._role_of.get(key)
+        if role is None:
+            self.refused += 1
+        return role
+
+    def reload(self, server: Server) -> tuple[str, ...]:
+        """Take the keys of the roles as they are in `server`; return the roles whose key was another one until now.
+
+        A connection outlives the key that opened it: whoever reads messages asks `role` for each.
+        """
+        changed = tuple(role for role, public in server.roles.items() if self._publics.get(role) != public)
+        self._publics = dict(server.roles)
+        self._role_of = _roles_by_key(self._publics)
+        return changed
+
     def _answer(self, request: list[bytes]) -> list[bytes]:
         # Request: version, id, domain, address, identity, mechanism, credentials.
         # Answer: version, id, code, text, user, metadata.
         request_id = request[1] if len(request) > 1 else b""
         match request:
-            case [b"1.0", _, b"hs", _, _, b"CURVE", public] if public in self._role_of:
-                return [b"1.0", request_id, b"200", b"", self._role_of[public], b""]
+            case [b"1.0", _, b"hs", _, _, b"CURVE", public] if len(public) == _KEY_BYTES:
+                key = z85.encode(public)
+                if key.decode() in self._role_of:
+                    return [b"1.0", request_id, b"200", b"", key, b""]
         self.refused += 1
         return [b"1.0", request_id, b"400", b"unknown key", b"", b""]
+
+
+def _roles_by_key(publics: Mapping[str, bytes]) -> dict[str, str]:
+    return {public.decode(): role for role, public in publics.items()}
 
 
 def require_curve() -> None:

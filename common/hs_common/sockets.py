@@ -94,7 +94,10 @@ def router(context: "zmq.Context[Any]", server: Server) -> Router:
 
 
 def receive_all(router: Router, limit: int = 256) -> Iterator[tuple[bytes, str, bytes]]:
-    """Yield (routing id, role, frame) of what has arrived, at most `limit`, so that timers are served in between."""
+    """Yield (routing id, public key, frame) of what has arrived, at most `limit`, so that timers are served in between.
+
+    What the key may say is for `Authenticator.role` to tell: it may have been revoked since the connection was made.
+    """
     for _ in range(limit):
         try:
             # As a Frame: only that knows whose key it was. Asked for each message, since a routing id may change hands.

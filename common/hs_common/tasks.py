@@ -78,7 +78,7 @@ class Outcome(NamedTuple):
     status: int
     """Raw wait status as of wait4; 0 where nothing ran."""
     reason: str
-    """"" or one word of the domain: timeout, output, unkillable, template, spawn:E2BIG ..."""
+    """"" or a word of the domain, maybe with details: timeout, output, unkillable, spawn:E2BIG, template: {[1]} is out of ..."""
     start: float
     """Wall clock, seconds since the epoch; 0.0 where nothing ran."""
     duration: float

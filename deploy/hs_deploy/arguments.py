@@ -6,6 +6,7 @@ from typing import Any
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, CHILD_INPUT_FD, CHILD_REPORT_FD
 from hs_deploy.options import Options
 from hs_deploy.runs import ORDER_NAME, Run
+from hs_deploy.spool import KeptSpool, Spool
 
 
 def broker_arguments() -> list[str]:
@@ -13,14 +14,14 @@ def broker_arguments() -> list[str]:
     return ["--connection", "-"]
 
 
-def scheduler_arguments(options: Options, run: Run, *, file: str | None, spooled: bool) -> list[str]:
+def scheduler_arguments(options: Options, *, run: Run, file: str | None, spool: Spool | KeptSpool | None) -> list[str]:
     """Return the command line of the scheduler, without the program; the same for each start, so that it goes on.
 
     Args:
         options: What was asked for.
         run: Where things are.
         file: Path of the input that it reads by itself, or None.
-        spooled: Whether it reads the copy of a stream.
+        spool: The copy of a stream that it reads, or None.
 
     """
     arguments = ["--connection", "-", "--report-fd", str(CHILD_REPORT_FD)]
@@ -31,10 +32,16 @@ def scheduler_arguments(options: Options, run: Run, *, file: str | None, spooled
     arguments += ["--joblog", options.joblog] if options.joblog is not None else []
     if options.keep_order:
         arguments += ["--order-file", os.path.join(run.outputs, ORDER_NAME)]
-    if spooled:
-        return [*arguments, "--spool", run.spool]
+    arguments += ["--halt", options.halt] if options.halt is not None else []
+    arguments += ["--once"] if options.once else []
+    arguments += ["--forever"] if options.forever else []
+    arguments += ["--restart"] if options.restart else []
+    if spool is not None:
+        return [*arguments, "--spool", spool.path]
     if file is not None:
         return [*arguments, "--", file]
+    if not options.reads_stdin:
+        return arguments
     return [*arguments, "--input-fd", str(CHILD_INPUT_FD)]
 
 
@@ -55,8 +62,8 @@ def worker_arguments(options: Options, run: Run, *, relays: bool) -> list[str]:
     return [*arguments, "--relay"] if relays else arguments
 
 
-def settings_of(options: Options) -> dict[str, Any]:
-    """Return what the run records of its options: all that is needed to continue it from anywhere."""
+def settings_of(options: Options, run: Run, *, spooled: bool) -> dict[str, Any]:
+    """Return what the run records of its options, by the names of `cli`: all that is needed to continue it from anywhere."""
     return {
         "num_tasks": options.slots,
         "template": options.template,
@@ -65,12 +72,12 @@ def settings_of(options: Options) -> dict[str, Any]:
         "bundlewait": options.bundlewait_s,
         "max_retries": options.retries_max,
         "eager": options.eager,
-        "confirm": options.confirm,
+        "no_confirm": not options.confirm,
         "delay_start": options.delay_s,
         "task_timeout": options.task_timeout_s,
         "signalwait": options.signalwait_s,
-        "cores": options.cores,
-        "memory": options.memory,
+        "cores": options.cores or None,
+        "memory": options.memory or None,
         "capture": options.capture,
         "keep_order": options.keep_order,
         "group_output": options.group_output,
@@ -79,6 +86,12 @@ def settings_of(options: Options) -> dict[str, Any]:
         "errors": _absolute(options.errors),
         "failures": _absolute(options.failures),
         "joblog": _absolute(options.joblog),
+        "halt": options.halt,
+        "cwd": os.getcwd(),
+        "spool": run.spool if spooled else None,
+        # Whether it takes care of every task of its database, not only of its own.
+        "whole": options.once or options.forever,
+        "database": run.database,
     }
 
 

@@ -75,6 +75,7 @@ Examples:
   seq 100 | hs-cluster -N0 -t 'convert {}.png {}.jpg'     on all cores, from a pipe
   hs-cluster tasks.txt -r2 -f failed.txt       try failures twice more, keep what failed for good
   hs task search -F                            look at what failed in the run before
+  hs-cluster --restart                         go on with what is left of it
 """
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -163,7 +164,10 @@ def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("file", required=False)
 @click.option("-N", "--num-tasks", metavar="NUM", help="Tasks at a time; 0: as many as cores may be used.  [1]")
 @click.option(
-    "-t", "--template", metavar="CMD", help="What to run for a line; {} is the line, {q} the line quoted.  [{}]"
+    "-t",
+    "--template",
+    metavar="CMD",
+    help="What to run for a line; {} is the line, {q} the line quoted, and more.  [{}]",
 )
 @click.option("--shell", metavar="PATH", help="For lines that need one.  [/bin/sh]")
 @click.option("-b", "--bundlesize", metavar="SIZE", help="Tasks leased to a worker as a unit, at most.  [1]")
@@ -181,12 +185,23 @@ def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-S", "--signalwait", metavar="SEC", help="Between the signals that stop a task, seconds.  [10]")
 @click.option("--cores", metavar="NUM", help="Cores that running tasks may ask for.  [what this process may use]")
 @click.option("--memory", metavar="SIZE", help="Memory likewise, as 512M or 4G.  [what this process may use]")
+@click.option(
+    "--halt", metavar="WHEN", help="Stop after so many failures: N, N%; now,N stops running tasks too.  [never]"
+)
+@click.option("--restart", is_flag=True, help="No input: continue what an earlier run left, with its settings.")
+@click.option("--retry-failed", is_flag=True, help="As --restart, and what failed is tried once more.")
+@click.option(
+    "--once", is_flag=True, help="Add only those lines of FILE that were not added before; go on with what is left."
+)
+@click.option("--forever", is_flag=True, help="Wait for new tasks until told to stop; FILE is read first.")
+@click.option("--initdb", is_flag=True, help="Create missing tables first (SQLite: always done).")
 @click.option("--database", metavar="PATH", help="Keep the tasks in this SQLite file instead of the run's own.")
 @click.option("--no-db", is_flag=True, help="Keep nothing about tasks on disk.")
 @click.option("-H", "--bind", metavar="ADDR", help="Let others join: listen on this address.")
 @click.option("-p", "--port", metavar="NUM", help="Let others join: listen on this port.  [the first free from 50001]")
 @click.option("--no-confirm", is_flag=True, help="Workers do not confirm bundles: fewer messages.")
 @click.option("-d", "--delay-start", metavar="SEC", help="Workers wait so long first; negative: random up to it.  [0]")
+@click.option("--dry-run", is_flag=True, help="Print the expanded lines, run nothing.")
 @click.option("-v", "--verbose", count=True, help="More log; twice: everything.")
 @click.option("-q", "--quiet", is_flag=True, help="Less log, no progress line, no summary.")
 @_version_option
@@ -199,15 +214,24 @@ def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - c
     from hs_common.config import load_settings  # noqa: PLC0415
     from hs_common.logs import configure_by  # noqa: PLC0415
     from hs_deploy import oneshot  # noqa: PLC0415
-    from hs_deploy.options import options  # noqa: PLC0415
+    from hs_deploy.options import check_exclusions, options  # noqa: PLC0415
 
     oneshot.close_gaps()
     settings = load_settings()
+    check_exclusions(typed)
     asked = options(typed, settings)
-    if typed["file"] is None and os.isatty(0):
+    if asked.reads_stdin and typed["file"] is None and os.isatty(0):
         click.echo(context.get_usage(), err=True)
         return 2
     configure_by(settings, level=asked.level)
+    if asked.dry_run:
+        from hs_deploy.dry_run import dry_run  # noqa: PLC0415
+
+        return dry_run(asked)
+    if asked.restart:
+        from hs_deploy import restart  # noqa: PLC0415 - few ask for it
+
+        return restart.run(asked, typed, settings)
     return oneshot.run(asked)
 
 

@@ -20,7 +20,7 @@ from hs_deploy.daemons import Daemon
 from hs_deploy.launch import Launcher
 from hs_deploy.launchers.local import Process, children
 from hs_deploy.relay import Outlet, Stream
-from hs_deploy.spool import Spool
+from hs_deploy.spool import KeptSpool, Spool
 from hs_deploy.summary import Totals, totals
 from hs_deploy.supervisor import (
     KILLED_S,
@@ -30,6 +30,7 @@ from hs_deploy.supervisor import (
     Event,
     Failed,
     Finish,
+    HaltAsked,
     Interrupted,
     KillAll,
     KillOrphans,
@@ -73,7 +74,7 @@ class Cluster:
         *,
         core: SupervisorCore,
         launcher: Launcher,
-        spool: Spool | None,
+        spool: Spool | KeptSpool | None,
         printer: "Printer | None" = None,
         terminal: Terminal,
         signals: SignalPipe,
@@ -240,6 +241,8 @@ class Cluster:
             if "end" in report:
                 self.totals = totals(report["end"], self.totals)
                 self._events.append(RunEnded(status=report["end"]["status"], reason=report["end"]["reason"]))
+            elif "halt" in report:
+                self._events.append(HaltAsked(reason=report["halt"]["reason"], now=report["halt"]["now"]))
             elif "progress" in report:
                 self.totals = totals(report["progress"], self.totals)
                 self.slots = max(self.slots, self.totals.slots)

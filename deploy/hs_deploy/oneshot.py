@@ -6,12 +6,14 @@ Everything that can be refused is refused before the first folder is made and th
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hs_common import site
 from hs_common.clock import monotonic, wall
 from hs_common.config import HANDED
+from hs_common.errors import RefusedError
 from hs_common.signals import SignalPipe
 from hs_deploy import arguments, options, runs
 from hs_deploy.daemons import Daemon
@@ -19,11 +21,12 @@ from hs_deploy.launch import SIGNALS, Launcher, Streams
 from hs_deploy.launchers import local
 from hs_deploy.options import Options
 from hs_deploy.runs import Run
-from hs_deploy.spool import Spool
+from hs_deploy.spool import KeptSpool, Spool
 from hs_deploy.terminal import Terminal
 
 if TYPE_CHECKING:
     from hs_deploy.cluster import Cluster
+    from hs_deploy.past import Past
     from hs_deploy.printing import Printer
     from hs_deploy.supervisor import Finish
 
@@ -42,12 +45,16 @@ class Places:
     """The input where it is a file that the scheduler reads itself."""
     source: int | None
     """The input where it is a stream."""
+    spool: Spool | KeptSpool | None
+    """Its copy."""
     output: int | None
     errors: int | None
+    record: dict[str, Any]
+    """What the scheduler is told of the run: its id, its settings, and what does not change when a scheduler is started anew."""
 
 
-def run(options: Options) -> int:
-    """Run everything; return the exit status.
+def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ()) -> int:
+    """Run everything; return the exit status. `past`: what is continued. `notes`: what to say first.
 
     Raises:
         RefusedError: Something that was named cannot be used; nothing was started.
@@ -55,17 +62,17 @@ def run(options: Options) -> int:
 
     """
     began = monotonic()
-    places = _open_places(options)
+    places = _open_places(options, past)
     terminal = Terminal(quiet=options.quiet)
-    spool = None
-    if places.source is not None and places.run.database is not None:
-        spool = Spool(places.source, places.run.spool)
+    for note in notes:
+        terminal.say(note)
+    spool = places.spool
     signals, kept = SignalPipe(SIGNALS), local.children()
-    launcher = _launcher(options, places, terminal, spooled=spool is not None)
+    launcher = _launcher(options, places, terminal)
     launcher.start_all()
     # The daemons are on their way: what follows is imported while they import what they need.
     from hs_deploy.cluster import Cluster  # noqa: PLC0415
-    from hs_deploy.supervisor import SupervisorCore  # noqa: PLC0415
+    from hs_deploy.supervisor import STATUS_STOPPED, SupervisorCore  # noqa: PLC0415
 
     core = SupervisorCore(recorded=not options.no_db, signalwait_s=options.signalwait_s)
     printer = _printer(options, places, terminal)
@@ -96,56 +103,120 @@ def run(options: Options) -> int:
         _clean_up(places)
     if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.totals.unread:
         spool.remove()
+    if finish.status != STATUS_STOPPED:
+        runs.forget_settings(places.run)
     _say_how_it_ended(options, places.run, cluster, finish, terminal, monotonic() - began)
     terminal.out.flush(LAST_WORDS_MS)
     terminal.err.flush(LAST_WORDS_MS)
+    if places.run.database is not None:
+        _prune()
     return finish.status
 
 
-def _open_places(asked: Options) -> Places:
-    file = None if asked.file is None else options.regular_file(asked.file)
-    source = None
-    if asked.file is None:
-        source = local.copy_out_of_the_way(0)
-    elif file is None:
-        # A FIFO: this waits until somebody writes to it. Nothing has been started yet, so any signal ends us.
-        source = local.out_of_the_way(os.open(asked.file, os.O_RDONLY | os.O_CLOEXEC))
-    else:
-        from hs_scheduler.source import check_file  # noqa: PLC0415 - a stream needs none of it
+def _prune() -> None:
+    """Remove old runs, some each time; nobody waits for us any more but a few milliseconds."""
+    if len(os.listdir(site.runs())) > runs.KEPT_MIN:
+        import random  # noqa: PLC0415 - hardly any run gets here
 
-        check_file(asked.file)
-    opened = {
-        option: options.open_output(path, option, asked.file)
-        for option, path in (
-            ("-o", asked.output),
-            ("-e", asked.errors),
-            ("-f", asked.failures),
-            ("--joblog", asked.joblog),
-        )
-        if path is not None
-    }
+        from hs_deploy.pruning import prune  # noqa: PLC0415
+
+        prune(wall(), random.Random())  # noqa: S311 - which old run is looked at is no secret
+
+
+def _input(asked: Options) -> tuple[str | None, int | None]:
+    """Return the input: a path that the scheduler reads itself, or a descriptor of a stream, or neither."""
+    if asked.file is None:
+        return None, local.copy_out_of_the_way(0) if asked.reads_stdin else None
+    file = options.regular_file(asked.file)
+    if file is None:
+        # A FIFO: this waits until somebody writes to it. Nothing has been started yet, so any signal ends us.
+        return None, local.out_of_the_way(os.open(asked.file, os.O_RDONLY | os.O_CLOEXEC))
+    from hs_scheduler.source import check_file  # noqa: PLC0415 - a stream needs none of it
+
+    check_file(asked.file)
+    return file, None
+
+
+def _open_places(asked: Options, past: "Past | None") -> Places:
+    file, source = _input(asked) if past is None else (past.file, None)
+    named = {"-o": asked.output, "-e": asked.errors, "-f": asked.failures, "--joblog": asked.joblog}
+    paths = {option: path for option, path in named.items() if path is not None}
+    opened = {option: options.open_output(path, option, asked.file) for option, path in paths.items()}
     port = None
     if asked.listens:
         from hs_deploy.joining import free_port  # noqa: PLC0415 - few listen
 
         port = free_port(asked.bind, asked.port, exactly=asked.port_typed)
-    run = runs.make_run(
-        runs.uuid7(wall(), os.urandom(10)),
-        no_db=asked.no_db,
-        database=asked.database,
-        keep_folder=asked.listens or asked.spools,
-    )
+    run = _make_run(asked, past, file)
     if asked.spools:
-        os.mkdir(run.outputs, 0o700)
+        runs.make_outputs(run, goes_on=asked.keep_order)
+    spooled = run.database is not None and (source is not None if past is None else past.spool is not None)
+    record = _record(asked, run, past, spooled=spooled)
+    spool: Spool | KeptSpool | None = None
+    if past is not None and past.spool is not None:
+        from hs_deploy.past import whole_bytes  # noqa: PLC0415 - loaded long ago
+
+        spool = KeptSpool(past.spool, whole_bytes(past.spool))
+    elif source is not None and run.database is not None:
+        if asked.once:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(run.spool)  # of an earlier start: what it held is read anew
+        spool = Spool(source, run.spool)
+    goes_on = {past.settings.get(name) for name in ("output", "errors")} if past is not None else set()
     for option, fd in opened.items():
-        with contextlib.suppress(OSError):  # a pipe or a terminal cannot be emptied
-            os.ftruncate(fd, 0)
+        if os.path.abspath(paths[option]) not in goes_on:
+            with contextlib.suppress(OSError):  # a pipe or a terminal cannot be emptied
+                os.ftruncate(fd, 0)
         if option not in ("-o", "-e"):
             os.close(fd)  # the scheduler's to write
-    return Places(run=run, port=port, file=file, source=source, output=opened.get("-o"), errors=opened.get("-e"))
+    return Places(
+        run=run,
+        port=port,
+        file=file,
+        source=source,
+        spool=spool,
+        output=opened.get("-o"),
+        errors=opened.get("-e"),
+        record=record,
+    )
 
 
-def _launcher(asked: Options, places: Places, terminal: Terminal, *, spooled: bool) -> Launcher:
+def _make_run(asked: Options, past: "Past | None", file: str | None) -> Run:
+    """Make the folders of a run, or find those of the run that is continued."""
+    uid = runs.uuid7(wall(), os.urandom(10))
+    if past is not None:
+        return runs.make_run(past.uid or uid, no_db=False, database=past.database, keep_folder=True, known=True)
+    database = asked.database
+    if asked.forever and database is None:
+        database = os.path.join(site.main(), runs.DATABASE_NAME)
+    if asked.once and database is None:
+        if file is None:
+            raise RefusedError("--once without a FILE: say which database with --database")
+        return runs.make_run(runs.uid_of(file), no_db=False, database=None, keep_folder=True, known=True)
+    return runs.make_run(uid, no_db=asked.no_db, database=database, keep_folder=asked.listens or asked.spools)
+
+
+def _record(asked: Options, run: Run, past: "Past | None", *, spooled: bool) -> dict[str, Any]:
+    """Return what the scheduler is told of the run; write down what a restart needs before there is a scheduler."""
+    if past is not None and past.uid:
+        settings = dict(past.settings)
+    else:
+        settings = arguments.settings_of(asked, run, spooled=spooled)
+        settings["whole"] |= past is not None
+    if run.database is not None:
+        if past is not None and run.folder is not None:
+            runs.remove_remains(run.folder)
+        runs.record(run, settings)
+    return {
+        "id": run.uid.hex(),
+        "settings": settings,
+        "whole": settings.get("whole", False),
+        "cwd": settings["cwd"],
+        "began": wall(),
+    }
+
+
+def _launcher(asked: Options, places: Places, terminal: Terminal) -> Launcher:
     relays = terminal.wants_progress and not asked.spools and not asked.capture
     # Each of them would have to look for files again, and run the same commands for their values.
     environ = os.environ | {HANDED: asked.for_daemons}
@@ -160,11 +231,11 @@ def _launcher(asked: Options, places: Places, terminal: Terminal, *, spooled: bo
         arguments={
             Daemon.BROKER: local.program(Daemon.BROKER) + arguments.broker_arguments(),
             Daemon.SCHEDULER: local.program(Daemon.SCHEDULER)
-            + arguments.scheduler_arguments(asked, places.run, file=places.file, spooled=spooled),
+            + arguments.scheduler_arguments(asked, file=places.file, run=places.run, spool=places.spool),
             Daemon.WORKER: local.program(Daemon.WORKER) + arguments.worker_arguments(asked, places.run, relays=relays),
         },
         environ=environ,
-        streams=Streams(input=None if spooled else places.source, output=output, errors=errors),
+        streams=Streams(input=None if places.spool is not None else places.source, output=output, errors=errors),
     )
 
 
@@ -204,7 +275,7 @@ def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Ter
             Daemon.BROKER: {"server": listening},
             Daemon.SCHEDULER: {
                 "connection": connections["scheduler"].to_json(),
-                "run": {"id": run.uid.hex(), "settings": arguments.settings_of(asked)},
+                "run": places.record,
             },
             Daemon.WORKER: {"connection": connections["worker"].to_json()},
         }

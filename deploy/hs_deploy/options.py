@@ -20,6 +20,16 @@ SIGNALWAIT = Key("--signalwait", "number", 10.0, "seconds between the signals th
 CORES = Key("--cores", "integer", 0, "cores that running tasks may ask for", 1, limits.ID_MAX)
 """Likewise of --cores."""
 
+EXCLUSIONS = {
+    "no_db": ("database", "restart", "retry_failed", "forever", "once", "initdb"),
+    "restart": ("file", "once", "forever", "dry_run"),
+    "retry_failed": ("file", "once", "forever", "dry_run"),
+    "dry_run": ("once", "forever"),
+    "capture": ("output", "errors", "keep_order", "group_output"),
+    "quiet": ("verbose",),
+}
+"""Parameter -> those that it cannot be together with."""
+
 LEVELS = {-1: "error", 1: "info", 2: "debug"}
 """What -q, -v and -vv make of the log level."""
 
@@ -65,16 +75,58 @@ class Options:
     errors: str | None
     failures: str | None
     joblog: str | None
+    halt: str | None
+    """As `hs_scheduler.halt` reads it."""
+    once: bool
+    forever: bool
+    restart: bool
+    retry_failed: bool
+    """`restart` is set as well."""
+    reads_stdin: bool
     level: str | None
     """Of the log; None: as the settings say."""
     for_daemons: str
     """What they need of the settings, as `config.HANDED` carries it."""
     quiet: bool
+    dry_run: bool
 
     @property
     def spools(self) -> bool:
         """Whether outputs are kept until they can be printed as a whole."""
         return self.keep_order or self.group_output
+
+
+def check_exclusions(typed: Mapping[str, Any]) -> None:
+    """Refuse what makes no sense together; only what was typed is judged.
+
+    Raises:
+        RefusedError: Both are named.
+
+    """
+    for one, others in EXCLUSIONS.items():
+        for other in others:
+            if typed[one] and typed[other]:
+                raise RefusedError(f"{_named(one, typed)} and {_named(other, typed)} exclude each other")
+
+
+def recall(typed: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return what a run that is continued was asked for: what is typed now, else what it recorded.
+
+    Also a sentence for each difference.
+    """
+    merged = dict(typed)
+    differences = []
+    for name, before in recorded.items():
+        if name not in typed or name == "database" or before is None or before is False:
+            continue
+        if excluding := [other for other in _excluded_by(name) if typed[other]]:
+            differences.append(f"{_named(excluding[0], typed)} instead of {_named(name, typed)} as recorded")
+            continue
+        if typed[name] is None or typed[name] is False:
+            merged[name] = before if isinstance(before, bool) else str(before)
+        elif not _same(typed[name], before):
+            differences.append(f"--{name.replace('_', '-')} {typed[name]} instead of {before} as recorded")
+    return merged, differences
 
 
 def options(typed: Mapping[str, Any], settings: Settings) -> Options:
@@ -95,14 +147,13 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
     def value(name: str, key: str, option: str) -> Any:  # noqa: ANN401 - of the kind that the key says
         return settings.get(key) if typed[name] is None else parse(KEYS[key], typed[name], option)
 
-    _check_exclusions(typed)
     quiet = bool(typed["quiet"])
     level = LEVELS.get(-1 if quiet else min(2, typed["verbose"]))
     shell_place = f"{settings.origin('worker.shell')}: worker.shell" if typed["shell"] is None else "--shell"
     return Options(
         file=None if typed["file"] in (None, "-") else typed["file"],
         slots=value("num_tasks", "worker.num_tasks", "-N"),
-        template=value("template", "worker.template", "-t"),
+        template=_template(value("template", "worker.template", "-t")),
         shell=_program(value("shell", "worker.shell", "--shell"), shell_place),
         bundlesize=value("bundlesize", "scheduler.bundlesize", "-b"),
         bundlewait_s=value("bundlewait", "scheduler.bundlewait", "-w"),
@@ -127,9 +178,17 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         errors=typed["errors"],
         failures=typed["failures"],
         joblog=typed["joblog"],
+        halt=_halt(typed["halt"]),
+        once=typed["once"],
+        forever=typed["forever"],
+        restart=typed["restart"] or typed["retry_failed"],
+        retry_failed=typed["retry_failed"],
+        reads_stdin=typed["file"] == "-"
+        or (typed["file"] is None and not (typed["restart"] or typed["retry_failed"] or typed["forever"])),
         level=level,
         for_daemons=settings.for_daemons(**({} if level is None else {"logging_level": level})),
         quiet=quiet,
+        dry_run=typed["dry_run"],
     )
 
 
@@ -173,17 +232,38 @@ def open_output(path: str, option: str, source: str | None) -> int:
     return fd
 
 
-def _check_exclusions(typed: Mapping[str, Any]) -> None:
-    for one, other, names in (
-        ("no_db", "database", "--no-db and --database"),
-        ("quiet", "verbose", "-q and -v"),
-        ("capture", "output", "--capture and -o"),
-        ("capture", "errors", "--capture and -e"),
-        ("capture", "keep_order", "--capture and -k"),
-        ("capture", "group_output", "--capture and --group-output"),
-    ):
-        if typed[one] and typed[other]:
-            raise RefusedError(f"{names} exclude each other")
+def _excluded_by(name: str) -> set[str]:
+    """Return the parameters that it cannot be together with."""
+    return {*EXCLUSIONS.get(name, ()), *(one for one, others in EXCLUSIONS.items() if name in others)}
+
+
+def _named(name: str, typed: Mapping[str, Any]) -> str:
+    """Return how a user knows a parameter."""
+    if name == "file":
+        return f"FILE ({typed[name]})"
+    return {"quiet": "-q", "verbose": "-v", "output": "-o", "errors": "-e", "keep_order": "-k"}.get(
+        name, f"--{name.replace('_', '-')}"
+    )
+
+
+def _same(typed: object, recorded: object) -> bool:
+    """Whether a text that was typed means the recorded value."""
+    if isinstance(recorded, str):
+        return typed == recorded or os.path.abspath(str(typed)) == recorded  # paths are recorded as absolute ones
+    if isinstance(recorded, bool) or not isinstance(recorded, int | float):
+        return typed == recorded
+    try:
+        return float(str(typed)) == recorded
+    except ValueError:
+        return False
+
+
+def _halt(text: str | None) -> str | None:
+    if text is not None:
+        from hs_scheduler.halt import parse_halt  # noqa: PLC0415 - few ask for it
+
+        parse_halt(text)
+    return text
 
 
 def _database(typed: str | None, settings: Settings) -> str | None:
@@ -202,6 +282,14 @@ def _database(typed: str | None, settings: Settings) -> str | None:
     if not os.path.isdir(folder):
         raise RefusedError(f"{place} {path}: there is no folder {folder}")
     return os.path.abspath(path)
+
+
+def _template(source: str) -> str:
+    if source != "{}":
+        from hs_common.template import Template  # noqa: PLC0415 - most have none
+
+        Template(os.fsencode(source))
+    return source
 
 
 def _program(name: str, place: str) -> str:

@@ -3,7 +3,8 @@
     spool files of the workers ──▶ index: where the last record of each row is (a sparse file, so memory stays small)
     order file of the scheduler: (row of the input, row of its last attempt) ──▶ next row ──▶ parts ──▶ stdout, stderr
 
-With --group-output the records are printed as they come. Nothing here waits: an outlet that is full is waited for by the caller.
+How far the order was printed stands in a file too, so that the next hs-cluster of a run that was killed goes on there. With
+--group-output the records are printed as they come. Nothing here waits: an outlet that is full is waited for by the caller.
 """
 
 import os
@@ -18,6 +19,8 @@ from hs_scheduler.ordering import unpack_order
 from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record, unpack_head
 
 _PLACE = Struct("<Q")
+PRINTED_NAME = "printed"
+"""In the folder of the outputs: so many bytes of the order file are dealt with."""
 _NUMBER_SHIFT = 48
 """A place is (number of the spool + 1) << this | offset."""
 _OFFSET_MASK = (1 << _NUMBER_SHIFT) - 1
@@ -91,7 +94,9 @@ class Printer:
         self._by_number: list[Spool] = []
         self._index = Index(folder) if in_order else None
         self._order_fd = -1
-        self._order_at = 0
+        self._printed_fd = os.open(os.path.join(folder, PRINTED_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        found = os.pread(self._printed_fd, _PLACE.size, 0)
+        self._printed = self._order_at = int(_PLACE.unpack(found)[0]) if len(found) == _PLACE.size else 0
         self._next: deque[int] = deque()
         """Rows to be printed."""
         self._places: deque[int] = deque()
@@ -106,6 +111,15 @@ class Printer:
 
     def pump(self) -> bool:
         """Print what can be printed, a bounded piece of it; return whether to call again at once."""
+        more = self._pump()
+        printed = self._order_at - ORDER_BYTES * len(self._next)
+        # What an outlet still holds is not printed; then the last place stands until it is.
+        if printed != self._printed and not self._parts and not any(outlet.waits for outlet in self.outlets):
+            os.pwrite(self._printed_fd, _PLACE.pack(printed), 0)
+            self._printed = printed
+        return more
+
+    def _pump(self) -> bool:
         for _ in range(_ORDERS_MAX):
             if self.full:
                 return False

@@ -1,14 +1,17 @@
 """The folders of one run.
 
-<site>/runs/<run-id>/   tasks.db (or a link to the database that was named), input (copy of a piped stdin),
+<site>/runs/<run-id>/   tasks.db (or a link to the database that was named), input (copy of a piped stdin), settings.json,
                         connect/<role>.json (only while others may join),
                         outputs/ (with -k and --group-output, until they are printed)
 <runtime>               the socket of a local cluster; gone with the run
 """
 
 import contextlib
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hs_common import site
 from hs_common.errors import RefusedError
@@ -19,6 +22,13 @@ SOCKET_NAME = "broker"
 OUTPUTS_NAME = "outputs"
 ORDER_NAME = "order"
 """In the folder of the outputs: in which order they are to be printed."""
+SETTINGS_NAME = "settings.json"
+
+KEPT_MIN = 1_000
+"""So many runs are kept, however old they are."""
+
+_COMPLETE_MODE = 0o400
+"""Of a spool that holds all of its stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +60,15 @@ class Run:
         return f"ipc://{self.runtime}/{SOCKET_NAME}"
 
 
-def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool) -> Run:
-    """Make the folders of a run, and let `latest` point to it.
+def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool, known: bool = False) -> Run:
+    """Make the folders of a run.
 
     Args:
         uid: Of the run.
         no_db: Nothing about tasks on disk.
         database: Path of a database that was named, or None: the run's own.
         keep_folder: Make the run's folder even without a database.
+        known: The folder may be there already: it is used again.
 
     Raises:
         RefusedError: The site cannot be written.
@@ -67,30 +78,114 @@ def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool
     if not no_db or keep_folder:
         folder = os.path.join(site.runs(), uuid_text(uid))
         try:
-            os.mkdir(folder, 0o700)
-            if database is not None:
+            if not (known and os.path.isdir(folder)):
+                os.mkdir(folder, 0o700)
+            own = os.path.join(folder, DATABASE_NAME)
+            if database is not None and database != own and not os.path.lexists(own):
                 # So that whoever follows `latest` finds the tasks under the one name, wherever they are.
-                os.symlink(database, os.path.join(folder, DATABASE_NAME))
+                os.symlink(database, own)
         except OSError as exc:
             raise RefusedError(f"{folder}: {exc.strerror}") from exc
     if folder is not None and not no_db:
-        site.set_latest(folder)
         database = database or os.path.join(folder, DATABASE_NAME)
     return Run(uid=uid, folder=folder, database=database, runtime=site.runtime_path())
 
 
+def make_outputs(run: Run, *, goes_on: bool) -> None:
+    """Make the folder of outputs that wait to be printed. `goes_on`: those that a killed run left there in order, too.
+
+    Raises:
+        RefusedError: The site cannot be written.
+
+    """
+    try:
+        os.makedirs(run.outputs, 0o700, exist_ok=True)
+        names = os.listdir(run.outputs)
+        if not (goes_on and ORDER_NAME in names):
+            for name in names:
+                os.unlink(os.path.join(run.outputs, name))
+    except OSError as exc:
+        raise RefusedError(f"{run.outputs}: {exc.strerror}") from exc
+
+
+def record(run: Run, settings: Mapping[str, Any]) -> None:
+    """Write down the settings until the scheduler has recorded them, and let `latest` point to the run.
+
+    Raises:
+        RefusedError: The site cannot be written.
+
+    """
+    assert run.folder is not None, "a run without a database records nothing"
+    path = os.path.join(run.folder, SETTINGS_NAME)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(fd, "w", encoding="utf-8") as file:
+            json.dump({**settings, "runtime": run.runtime}, file)
+    except OSError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}") from exc
+    site.set_latest(run.folder)
+
+
+def forget_settings(run: Run) -> None:
+    """Remove what `record` wrote: the database has it."""
+    if run.folder is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(run.folder, SETTINGS_NAME))
+
+
+def remove_remains(folder: str) -> None:
+    """Remove the sockets of a run that was killed with everybody who would have removed them."""
+    runtime = (read_settings(folder) or {}).get("runtime")
+    if isinstance(runtime, str) and os.path.basename(runtime).startswith("hs-"):
+        _remove(runtime)
+
+
+def read_settings(folder: str) -> dict[str, Any] | None:
+    """Return what `record` wrote, or None: this is no folder of a run."""
+    try:
+        with open(os.path.join(folder, SETTINGS_NAME), encoding="utf-8") as file:
+            settings = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return settings if isinstance(settings, dict) else None
+
+
+def mark_complete(fd: int) -> None:
+    """Mark a spool as holding all of its stream; it survives the death of everybody."""
+    os.fchmod(fd, _COMPLETE_MODE)
+
+
+def is_complete(spool: str) -> bool:
+    """Whether a spool holds all of its stream."""
+    return os.stat(spool).st_mode & 0o777 == _COMPLETE_MODE
+
+
 def remove_runtime(run: Run) -> None:
     """Remove the folder of sockets; the broker may have done so already."""
+    _remove(run.runtime)
+
+
+def _remove(runtime: str) -> None:
     with contextlib.suppress(OSError):
-        for name in os.listdir(run.runtime):
-            os.unlink(os.path.join(run.runtime, name))
-        os.rmdir(run.runtime)
+        for name in os.listdir(runtime):
+            os.unlink(os.path.join(runtime, name))
+        os.rmdir(runtime)
 
 
 def uuid7(wall: float, random: bytes) -> bytes:
     """Return a UUIDv7. `wall`: seconds since the epoch; `random`: 10 bytes. Source: RFC 9562, section 5.7."""
     number = int(wall * 1000) << 80 | int.from_bytes(random)
     number = number & ~(0xF << 76) | 0x7 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    return number.to_bytes(16)
+
+
+def uid_of(path: str) -> bytes:
+    """Return the id of the run of `--once` with this file as input: always the same. Source: RFC 9562, version 8."""
+    import hashlib  # noqa: PLC0415 - it loads OpenSSL
+
+    number = int.from_bytes(hashlib.blake2b(os.fsencode(path), digest_size=16).digest())
+    number = number & ~(0xF << 76) | 0x8 << 76
     number = number & ~(0x3 << 62) | 0x2 << 62
     return number.to_bytes(16)
 

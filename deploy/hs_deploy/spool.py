@@ -10,6 +10,7 @@ import errno
 import os
 
 from hs_common import limits
+from hs_deploy.runs import mark_complete
 
 CHUNK_BYTES = 1024 * 1024
 """Read at once; a pipe gives 64 KiB at most, a file all of it."""
@@ -74,6 +75,7 @@ class Spool:
                 return False
             if not self._kept:
                 self.eof = True
+                mark_complete(self._file)
                 os.close(self._file)
                 return True
         return self._write(now)
@@ -93,6 +95,36 @@ class Spool:
         else:
             self._full_since = self._retry_at = None
         return self.bytes > before
+
+    def remove(self) -> None:
+        """Remove the copy: all of it is in the database."""
+        os.unlink(self.path)
+
+
+class KeptSpool:
+    """The copy that a run left which is continued: nothing is added to it any more.
+
+    Args:
+        path: The copy.
+        size: Up to where it may be read.
+
+    """
+
+    source = None
+    retry_at = None
+    failure = ""
+    eof = True
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path = path
+        self.bytes = size
+
+    def scheduler_read(self, offset: int) -> None:
+        """Do nothing: there is nobody who could be made to wait."""
+
+    def pump(self, now: float) -> bool:  # noqa: ARG002
+        """Do nothing: there is nothing to copy."""
+        return False
 
     def remove(self) -> None:
         """Remove the copy: all of it is in the database."""

@@ -1,5 +1,6 @@
 """What is told at the end: one line, and where something is left, where it is."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,7 @@ def left_text(totals: Totals, database: str | None) -> str:
         what = f"{what} and input that was not read" if what else "input that was not read"
     if database is None:
         return f"{what} left; nothing was recorded (--no-db)"
-    return f"{what} left in {database}"
+    return f"{what} left, to go on: hs-cluster --restart --database {shlex.quote(database)}"
 
 
 def duration_text(seconds: float) -> str:

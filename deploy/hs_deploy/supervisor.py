@@ -117,7 +117,15 @@ class Failed:
     reason: str
 
 
-Event = DaemonEnded | Progressed | RunEnded | Interrupted | Resumed | OrphansGone | OutputLost | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaltAsked:
+    """The scheduler has seen enough failures. `now`: stop what runs, too."""
+
+    reason: str
+    now: bool
+
+
+Event = DaemonEnded | Progressed | RunEnded | Interrupted | Resumed | OrphansGone | OutputLost | Failed | HaltAsked
 
 
 # --- Effects: what to do, in this order ------------------------------------------------------------------------------
@@ -208,6 +216,7 @@ class SupervisorCore:
         self._drain_signum = 0  # by which the worker was told to drain
         self._status = 0
         self._reason = ""
+        self._halted = ""
         self._killed = False
 
     def begin(self) -> list[Effect]:
@@ -236,6 +245,8 @@ class SupervisorCore:
                 return self._leave(STATUS_STOPPED, event.reason, now) if self.phase is Phase.RUNNING else []
             case Failed():
                 return self._leave(STATUS_STOPPED, event.reason, now)
+            case HaltAsked():
+                return self._on_halt_asked(event, now)
 
     def expire(self, now: float) -> list[Effect]:
         """Time passed."""
@@ -349,19 +360,40 @@ class SupervisorCore:
         if self.phase is Phase.STOPPING:
             return [Say("killing what still runs"), *self._leave(0, "", now)]
         if self.phase is Phase.DRAINING:
-            self.phase = Phase.STOPPING
-            self._phase_by = min(self._phase_by or now + self._stop_s, now + self._stop_s)
-            # Not the same signal again: while one is pending the kernel makes one of two. A worker takes any second as: now.
-            second = signal.SIGTERM if self._drain_signum == signal.SIGUSR1 else signal.SIGUSR1
-            return [Say("stopping the running tasks"), *self._tell(Daemon.WORKER, second)]
+            self._signum = self._signum or signum  # it may be draining because too much failed
+            return self._stop(now)
         self._signum = signum
+        return self._drain(signum, "", now)
+
+    def _on_halt_asked(self, event: HaltAsked, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        self._told = True  # it drains already, it says so itself
+        self._halted = event.reason
+        if self.phase is Phase.RUNNING:
+            effects += self._drain(signal.SIGINT, event.reason, now)
+        if self.phase is Phase.DRAINING and event.now:
+            effects += self._stop(now)
+        return effects
+
+    def _stop(self, now: float) -> list[Effect]:
+        """Stop what runs, though it drains already."""
+        self.phase = Phase.STOPPING
+        self._phase_by = min(self._phase_by or now + self._stop_s, now + self._stop_s)
+        # Not the same signal again: while one is pending the kernel makes one of two. A worker takes any second as: now.
+        second = signal.SIGTERM if self._drain_signum == signal.SIGUSR1 else signal.SIGUSR1
+        return [Say("stopping the running tasks"), *self._tell(Daemon.WORKER, second)]
+
+    def _drain(self, signum: int, reason: str, now: float) -> list[Effect]:
+        """Let nothing start any more; `reason`: why, or "" where the user said so."""
         self._due.pop(Daemon.WORKER, None)
         if Daemon.WORKER not in self._alive:
             # Nothing runs.
             return self._leave(0, "", now)
         self.phase = Phase.DRAINING
-        effects: list[Effect] = [Say("draining: running tasks finish, no new ones start; once more stops them now")]
-        if self._heard:
+        effects: list[Effect] = []
+        if not reason:
+            effects.append(Say("draining: running tasks finish, no new ones start; once more stops them now"))
+        if self._heard and not self._told:
             effects += self._tell_scheduler_to_drain()
         # SIGUSR1 says the same as SIGINT to a worker, is never ignored because a shell started us in the background, and
         # ends one that has no handlers yet (and so runs nothing) without a word.
@@ -385,6 +417,8 @@ class SupervisorCore:
     # --- the end ---
 
     def _leave(self, status: int, reason: str, now: float) -> list[Effect]:
+        if self._halted and not status:
+            status, reason = 1, self._halted
         self._status, self._reason = status, reason
         self._due.clear()
         self._sweeping, self._sweep_by = False, None

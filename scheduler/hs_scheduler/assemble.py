@@ -11,16 +11,24 @@ from hs_common.clock import monotonic, wall
 from hs_common.config import load_settings
 from hs_common.errors import RefusedError
 from hs_common.lifeline import Lifeline
+from hs_common.logs import get_logger
 from hs_common.security import Connection, read_connection
 from hs_common.signals import SignalPipe
 from hs_common.sockets import Link, new_context
 from hs_scheduler.control import Control
 from hs_scheduler.core import Identity, SchedulerCore
 from hs_scheduler.feed import Feed
+from hs_scheduler.groups import ALL_SHOWN, NONE_SHOWN
 from hs_scheduler.memory import MemoryStore
 from hs_scheduler.report import JobLog, Report
 from hs_scheduler.source import FileSource, StreamSource, open_file, resume
-from hs_scheduler.store import Retry, Store
+from hs_scheduler.store import InputState, Retry, Store
+
+if TYPE_CHECKING:
+    from hs_scheduler.halt import Halt
+    from hs_scheduler.once import Missing
+
+log = get_logger("scheduler")
 
 if TYPE_CHECKING:
     from hs_scheduler.ordering import Ordering
@@ -44,6 +52,12 @@ class Options:
     eager: bool
     failures: str | None
     joblog: str | None
+    halt: str | None
+    once: bool
+    forever: bool
+    restart: bool
+    initdb: bool
+    """Changes nothing: a SQLite file gets its tables whenever it is opened for writing."""
     input_fd: int | None
     spool: str | None
     order_file: str | None
@@ -67,6 +81,11 @@ class Parts:
     retry: Retry
     run_id: bytes
     """16 bytes; zero where the database is not of one run."""
+    forever: bool
+    """Whether to wait for more when everything is finished."""
+    halt: "Halt | None"
+    failed_before: int
+    """Tasks whose failure does not count for `halt`: of before hs-cluster was started."""
 
 
 def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
@@ -79,13 +98,19 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
         StoppedError: The store is owned by another, or cannot be opened.
 
     """
+    halt = _halt(options)
     store = _open_store(options)
     document, lifeline = _read_document(options)
     connection = _connection(options, document)
     run = document.get("run", {})
     run_id = bytes.fromhex(run.get("id", "")) or bytes(16)
-    store.open_run(run_id, run.get("settings", {}), wall())
-    source = _open_source(options, store)
+    store.open_run(run_id, run.get("settings", {}), wall(), whole=run.get("whole", False))
+    if others := store.others():
+        log.warning(
+            "tasks.of_other_runs", unfinished=others, then="hs-cluster --restart --database continues the last one"
+        )
+    state = None if options.once else store.input_state()
+    source = _open_source(options, state)
     now = monotonic()
     core = SchedulerCore(
         identity=Identity(
@@ -93,7 +118,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
             version=__version__,
             host=os.uname().nodename,
             pid=os.getpid(),
-            epoch=store.take_epoch(),
+            epoch=store.take_epoch(connection.cluster),
         ),
         bundlesize=options.bundlesize,
         grace_s=_grace_s(connection),
@@ -102,12 +127,14 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
     core.restore(store.held(), store.workers())
     feed = Feed(
         store=store,
-        source=source,
+        source=_missing(source, store) if options.once and source is not None else source,
         core=core,
-        cwd=os.getcwdb(),
+        cwd=os.fsencode(run["cwd"]) if "cwd" in run else os.getcwdb(),
         bundlesize=options.bundlesize,
         bundlewait_s=options.bundlewait,
         ahead_max=AHEAD_IN_MEMORY if options.no_db else None,
+        shown=NONE_SHOWN if state is None else ALL_SHOWN,
+        late_retries=bool(options.max_retries) and not options.eager,
     )
     return Parts(
         store=store,
@@ -122,7 +149,24 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
         lifeline=lifeline,
         retry=Retry(options.max_retries, options.eager),
         run_id=run_id,
+        forever=options.forever,
+        halt=halt,
+        failed_before=0 if halt is None else store.failures_before(run.get("began", 0.0)),
     )
+
+
+def _halt(options: Options) -> "Halt | None":
+    if options.halt is None:
+        return None
+    from hs_scheduler.halt import parse_halt  # noqa: PLC0415 - few ask for it
+
+    return parse_halt(options.halt)
+
+
+def _missing(source: FileSource | StreamSource, store: Store) -> "Missing":
+    from hs_scheduler.once import Missing  # noqa: PLC0415 - few ask for it
+
+    return Missing(source, store.submitted())
 
 
 def _open_store(options: Options) -> Store:
@@ -171,15 +215,16 @@ def _grace_s(connection: Connection) -> float:
     return float(load_settings().get("worker.lease"))
 
 
-def _open_source(options: Options, store: Store) -> FileSource | StreamSource | None:
-    """Return the input, where an earlier scheduler of this run left it."""
+def _open_source(options: Options, state: InputState | None) -> FileSource | StreamSource | None:
+    """Return the input, where an earlier scheduler of this run left it; None: there is none."""
     if options.input_fd is not None:
         return StreamSource(options.input_fd)
     path = options.spool or options.file
+    if path is None and (options.restart or options.forever):
+        return None
     if path is None or path == "-":
         return StreamSource(0) if options.connection != "-" else None
-    state = store.input_state()
-    if state is not None:
+    if state is not None and os.path.realpath(path) == os.path.realpath(state.path):
         return resume(state, grows=options.spool is not None)
     if options.spool is not None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

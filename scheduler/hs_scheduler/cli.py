@@ -36,6 +36,11 @@ LAST_WORDS_MS = 500
     "-f", "--failures", metavar="PATH", help="Write the args of finally failed tasks there (default: stdout)."
 )
 @click.option("--joblog", metavar="PATH", help="A TSV row for each finished attempt.")
+@click.option("--halt", metavar="WHEN", help="Stop after so many failures: N, N%, or now,N to stop running tasks too.")
+@click.option("--once", is_flag=True, help="Add only the lines that the database does not hold yet.")
+@click.option("--forever", is_flag=True, help="Keep waiting for new tasks until told to stop.")
+@click.option("--restart", is_flag=True, help="No input: continue the database.")
+@click.option("--initdb", is_flag=True, help="Create missing tables first (SQLite: always done).")
 @click.option("--report-fd", type=int, hidden=True)
 @click.option("--input-fd", type=int, hidden=True)
 @click.option("--spool", hidden=True)
@@ -59,6 +64,7 @@ def _run(options: "Options") -> int:
         raise RefusedError("--no-db and --database exclude each other")
     if not options.no_db and not options.database:
         raise RefusedError("where are the tasks kept? Give --database PATH, or --no-db")
+    _check_exclusions(options)
     from hs_common.config import load_settings  # noqa: PLC0415
     from hs_common.logs import configure_by  # noqa: PLC0415
     from hs_common.prctl import protect_secrets, set_process_name  # noqa: PLC0415
@@ -92,7 +98,7 @@ def _serve(options: "Options", report: "Report") -> int:
             write_failures(parts.store, options.failures or "/dev/stdout")
         if parts.joblog is not None:
             parts.joblog.close()
-        if parts.ordering is not None:
+        if parts.ordering is not None and not (parts.lifeline is not None and parts.lifeline.ended):
             parts.ordering.close()
         parts.store.close_run(parts.run_id, wall(), end.status)
         report.end(end, parts.store.counts)
@@ -100,7 +106,26 @@ def _serve(options: "Options", report: "Report") -> int:
         raise StoppedError(f"cannot write {exc.filename}: {exc.strerror}") from exc
     finally:
         parts.store.close()
+    if end.reason and options.report_fd is None:
+        sys.stderr.write(f"hs-scheduler: {end.reason}\n")
     return end.status
+
+
+def _check_exclusions(options: "Options") -> None:
+    input_named = options.file is not None or options.spool is not None
+    # hs-cluster continues a run whose input was not read to its end: it names what is left of it.
+    by_hand = options.report_fd is None
+    for refused, names in (
+        (options.restart and options.forever, "--restart and --forever"),
+        (options.restart and options.once, "--restart and --once"),
+        (by_hand and options.restart and input_named, "--restart and FILE"),
+        (options.no_db and options.restart, "--no-db and --restart"),
+        (options.no_db and options.forever, "--no-db and --forever"),
+        (options.no_db and options.once, "--no-db and --once"),
+        (options.no_db and options.initdb, "--no-db and --initdb"),
+    ):
+        if refused:
+            raise RefusedError(f"{names} exclude each other")
 
 
 def _fail(status: int, error: Exception) -> NoReturn:

@@ -13,8 +13,10 @@ Rules, checked by `check`:
 1. A row is out in at most one bundle, and a bundle without rows is not kept.
 2. Tasks out never exceed what was claimed; parked ones are bundles that are out too.
 3. Only bundles that are out can be unconfirmed or parked.
+4. The tasks of a bundle are of one group; bundles of other groups than 0 are counted by group.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -82,6 +84,7 @@ class _Open:
     body: bytes
     """Kept only where the bundle may be refused for its demand."""
     worker: bytes = b""
+    group: int = 0
 
 
 @dataclass(slots=True)
@@ -140,6 +143,7 @@ class SchedulerCore:
         self._out: dict[int, _Open] = {}
         self._bundle_of: dict[int, int] = {}
         self._bytes = 0
+        self._grouped: dict[int, int] = {}
         self._unconfirmed: set[int] = set()
         self._parked: dict[int, None] = {}
         self._parked_tasks = 0
@@ -153,7 +157,8 @@ class SchedulerCore:
         for item in held:
             out = self._out.get(item.bundle)
             if out is None:
-                out = self._out[item.bundle] = _Open({}, NO_DEMAND, 0, b"")
+                out = self._out[item.bundle] = _Open({}, NO_DEMAND, 0, b"", group=item.group)
+                self._count_group(item.group, 1)
                 self._unconfirmed.add(item.bundle)
             out.rows[item.row] = item.dispatch
             out.worker = out.worker or item.worker
@@ -185,6 +190,13 @@ class SchedulerCore:
             return 0
         return max(0, self._credit - (len(self._bundle_of) - self._parked_tasks))
 
+    def lowest_group_out(self) -> int | None:
+        """Return the lowest group of which something is out, or None: nothing is."""
+        lowest = min(self._grouped, default=None)
+        if len(self._out) > sum(self._grouped.values()) and (lowest is None or lowest > 0):
+            return 0
+        return lowest
+
     def place(self, tasks: Sequence[tuple[bytes, Demand]]) -> list[int]:
         """Return a bundle id for each task (its folder and demand): neighbours alike share one, up to the bundle size.
 
@@ -210,6 +222,8 @@ class SchedulerCore:
         assert self._parked.keys() <= self._out.keys(), "only what is out can be parked"
         assert self._parked_tasks == sum(len(self._out[b].rows) for b in self._parked), "parked tasks add up"
         assert self._bytes == sum(out.size for out in self._out.values()), "bytes add up"
+        groups = Counter(out.group for out in self._out.values() if out.group)
+        assert self._grouped == groups, "bundles of a group add up"
 
     # --- The face of every core ---
 
@@ -251,7 +265,11 @@ class SchedulerCore:
                 return []
             case DrainAsked():
                 self.draining = True
-                return self._release(list(self._parked))
+                return self._release(list(self._parked)) + self._give_up()
+            case Heartbeat() if self._link.session and now >= self._link.said_at + limits.ANSWER_S:
+                # The broker may be asking: its lease may be shorter than our own beat.
+                self._link.heard_at = self._link.said_at = now
+                return [Send(Heartbeat(session=self._link.session))]
             case Heartbeat() | NewEpoch() | _:
                 pass
         if not isinstance(event, Connected):
@@ -358,7 +376,7 @@ class SchedulerCore:
         if lost.gone:
             self._workers.pop(lost.worker, None)
             self._expected.discard(lost.worker)
-            effects = [ForgetWorker(lost.worker), *effects, *self._reconcile()]
+            effects = [ForgetWorker(lost.worker), *effects, *self._reconcile(), *self._give_up()]
         return effects
 
     def _on_received(self, received: Received) -> None:
@@ -414,7 +432,8 @@ class SchedulerCore:
     def _on_claimed(self, claimed: Claimed, now: float) -> list[Effect]:
         for item in claimed.bundles:
             body = item.body if item.demand != NO_DEMAND else b""
-            self._out[item.bundle] = _Open(dict(item.rows), item.demand, len(item.body), body)
+            self._out[item.bundle] = _Open(dict(item.rows), item.demand, len(item.body), body, group=item.group)
+            self._count_group(item.group, 1)
             self._bytes += len(item.body)
             for row, _ in item.rows:
                 self._bundle_of[row] = item.bundle
@@ -466,6 +485,12 @@ class SchedulerCore:
         ]
         return self._release(sorted(nobody))
 
+    def _give_up(self) -> list[Effect]:
+        """Release what waits in the broker when the last worker has left a cluster that drains: nobody will take it."""
+        if not self.draining or not self._link.census or self._workers:
+            return []
+        return self._release([bundle for bundle, out in self._out.items() if not out.worker])
+
     def _release(self, bundles: Sequence[int]) -> list[Effect]:
         """Forget these bundles; their rows are NEW again."""
         rows: list[tuple[int, int]] = []
@@ -482,9 +507,20 @@ class SchedulerCore:
         self._parked_tasks -= bundle in self._parked
         if not out.rows:
             del self._out[bundle]
+            if out.group:
+                self._count_group(out.group, -1)
             self._bytes -= out.size
             self._unconfirmed.discard(bundle)
             self._parked.pop(bundle, None)
+
+    def _count_group(self, group: int, change: int) -> None:
+        if not group:
+            return
+        count = self._grouped.get(group, 0) + change
+        if count:
+            self._grouped[group] = count
+        else:
+            del self._grouped[group]
 
     def _host(self, worker: bytes) -> str:
         known = self._workers.get(worker)

@@ -6,6 +6,7 @@ disk full) is tried again whole; meanwhile nothing is sent, acknowledged or read
 
 import signal
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import zmq
 
@@ -39,6 +40,9 @@ from hs_scheduler.ownership import RENEW_S
 from hs_scheduler.report import End
 from hs_scheduler.store import Applied, StoreBusyError
 
+if TYPE_CHECKING:
+    from hs_scheduler.halt import Halt
+
 log = get_logger("scheduler")
 
 ORPHAN_S = 1.5
@@ -64,6 +68,8 @@ class SchedulerDaemon:
         self._idle = False
         self._upkeep_at = 0.0
         self._end_by: float | None = None
+        self._halted = False
+        self._told_held = False
 
     def run(self) -> End:
         """Work until nothing is left, or nothing can go on; return how it ended.
@@ -82,7 +88,8 @@ class SchedulerDaemon:
         counts = self._store.counts
         left = counts.new + counts.assigned
         failed = counts.failed + counts.cancelled
-        return End(status=int(bool(failed or left)), reason="", left=left, unread=not self._feed.ended)
+        status = int(bool(failed or left or self._halted))
+        return End(status=status, reason=self._reason(), left=left, unread=not self._feed.ended)
 
     def step(self) -> None:
         """Wait for something to do, do all of it, commit once, send."""
@@ -94,6 +101,8 @@ class SchedulerDaemon:
         self._effects += self._core.expire(now)
         self._commit()
         now = monotonic()
+        if self._parts.halt is not None and not self._halted:
+            self._judge_failures(self._parts.halt, now)
         if now >= self._upkeep_at:
             self._keep_up(now)
         if self._parts.report.due(now):
@@ -113,7 +122,8 @@ class SchedulerDaemon:
             until = min(until, self._end_by)
         # With lines left to read there is no waiting; but they are read ahead only in steps in which nothing else is to do.
         wait_ms = 0 if self._feed.available() else max(0, int((until - now) * 1000) + 1)
-        self._idle = not self._poller.poll(wait_ms)
+        # A pipe that polls readable is nothing to do: its lines are wanted when there is room, or nothing else is to do.
+        self._idle = all(source == self._input_fd for source, _ in self._poller.poll(wait_ms))
 
     def _watch_input(self) -> None:
         """Poll a piped input only while its lines are wanted; otherwise its producer has to wait."""
@@ -190,7 +200,7 @@ class SchedulerDaemon:
 
     def _wants_claim(self, room: int, now: float) -> bool:
         held = self._feed.held_until()
-        return room > 0 and self._store.counts.new > 0 and (held is None or now >= held)
+        return room > 0 and self._store.counts.new > 0 and (held is None or now >= held) and not self._feed.shut
 
     def _write(self, writes: Sequence[Effect], room: int, now: float) -> tuple[list[Applied], list[ClaimedBundle]]:
         """Commit one step; try again while the store is busy.
@@ -309,9 +319,38 @@ class SchedulerDaemon:
         if self._core.draining:
             return True
         counts = self._store.counts
-        return self._feed.ended and not counts.new and not counts.assigned
+        if self._parts.forever or counts.assigned:
+            return False
+        # A failed group holds all others: but first the input is read, for it may show a lower one.
+        if counts.new and self._feed.held_by is not None:
+            return self._feed.ended or not self._feed.wants_lines()
+        return self._feed.ended and not counts.new
+
+    def _judge_failures(self, halt: "Halt", now: float) -> None:
+        if not halt.reached(self._store.counts, self._parts.failed_before, total_known=self._feed.ended):
+            return
+        self._halted = True
+        self._effects += self._core.handle(DrainAsked(), now)
+        # What is in the workers' hands already is theirs to hand back: who started them tells them.
+        self._parts.report.halt(self._reason(), now=halt.now)
+
+    def _reason(self) -> str:
+        """Return why not everything ran, as far as it was decided here; "": nothing was."""
+        counts, group = self._store.counts, self._feed.held_by
+        if self._halted and self._parts.halt is not None:
+            return f"halted, as --halt {self._parts.halt.text} asks for: {counts.failed - self._parts.failed_before} failed"
+        if group is not None and counts.new and not counts.assigned and not self._core.draining:
+            return (
+                f"group {group} has failed tasks, so the {counts.new} in later groups wait: "
+                "retry or cancel those that failed (hs-cluster --restart --retry-failed)"
+            )
+        return ""
 
     def _tell(self, now: float) -> None:
+        if self._parts.forever and not self._core.tasks_out and bool(held := self._reason()) != self._told_held:
+            self._told_held = not self._told_held
+            if held:
+                log.warning("group.held", reason=held)
         self._parts.report.progress(
             self._store.counts,
             total_known=self._feed.ended,

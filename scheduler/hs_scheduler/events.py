@@ -65,6 +65,7 @@ class ClaimedBundle:
     """(row, dispatch) pairs."""
     demand: Demand
     body: bytes
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)

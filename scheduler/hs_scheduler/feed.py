@@ -12,9 +12,8 @@ from typing import Protocol
 from hs_common.messages import Demand
 from hs_common.tasks import Bundle, Detail, Task, pack_bundle
 from hs_scheduler.core import NO_DEMAND, SchedulerCore
-from hs_scheduler.events import (
-    ClaimedBundle,
-)
+from hs_scheduler.events import ClaimedBundle
+from hs_scheduler.groups import NONE_SHOWN, Groups
 from hs_scheduler.store import InputState, NewTask, Store
 
 CLAIM_TASKS_MAX = 5_000
@@ -55,10 +54,12 @@ class Feed:
         bundlesize: Tasks that make a full bundle.
         bundlewait_s: How long a part-filled bundle may wait for more lines, seconds.
         ahead_max: NEW rows up to which lines are read ahead; None: no limit.
+        shown: The highest group that the input has shown already.
+        late_retries: Whether retries go behind the new tasks of their group, those that are still to be read included.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts it connects, each by name
         self,
         *,
         store: Store,
@@ -68,6 +69,8 @@ class Feed:
         bundlesize: int,
         bundlewait_s: float,
         ahead_max: int | None,
+        shown: int = NONE_SHOWN,
+        late_retries: bool = False,
     ) -> None:
         self._store = store
         self._source = source
@@ -76,6 +79,10 @@ class Feed:
         self._bundlesize = bundlesize
         self._bundlewait_s = bundlewait_s
         self._ahead_max = ahead_max
+        self._late_retries = late_retries
+        self._groups = Groups(shown=shown, failed_group=store.failed_group, failures=lambda: store.counts.failed)
+        self._shut = False
+        self._unsaved = False
         self._lines: list[NewTask] = []
         self._state: InputState | None = None
         self._held_since: float | None = None
@@ -84,6 +91,16 @@ class Feed:
     def ended(self) -> bool:
         """Whether every line is in the store."""
         return not self._lines and (self._source is None or self._source.ended)
+
+    @property
+    def held_by(self) -> int | None:
+        """The failed group that holds all that waits, or None."""
+        return self._groups.held_by if self._shut else None
+
+    @property
+    def shut(self) -> bool:
+        """Whether what waits has to wait for its group: until something changes, claiming is of no use."""
+        return self._shut and not (self._groups.awaits_input and self.ended_source)
 
     def wants_lines(self) -> bool:
         """Whether the source may be read further (else a producer has to wait)."""
@@ -105,14 +122,18 @@ class Feed:
         """
         if self._lines or self._source is None or not self.wants_lines():
             return bool(self._lines)
-        if room > 0 and not self._store.counts.new:
+        counts = self._store.counts
+        if room > 0 and (not counts.new or (self._late_retries and counts.retried)):
             count = min(room, READ_LINES_MAX)
         elif ahead:
             count = AHEAD_LINES
         else:
             return False
         self._lines = self._source.read(count, READ_BYTES_MAX)
-        self._state = self._source.state()
+        state = self._source.state()
+        # That the input is at its end is written down too, but by a transaction that has something else to write.
+        self._unsaved = self._unsaved or state != self._state
+        self._state = state
         return bool(self._lines)
 
     def held_until(self) -> float | None:
@@ -123,8 +144,14 @@ class Feed:
         """Claim up to `room` tasks: NEW rows first, then lines; whatever was read is in the store afterwards."""
         bundles: list[ClaimedBundle] = []
         lines, counts = self._lines, self._store.counts
+        if self._unsaved and not lines:
+            self._save_input()
         if lines and (
-            counts.new or room < len(lines) or self._holds(counts.new + len(lines), now) or not _plain(lines)
+            not self._plain(lines)
+            or counts.new
+            or room < len(lines)
+            or self._holds(counts.new + len(lines), now)
+            or not self._may_go(0)
         ):
             self._add(lines, [0] * len(lines), wall)
             lines = []
@@ -137,6 +164,7 @@ class Feed:
     def committed(self) -> None:
         """Forget the lines that `fill` wrote: the transaction stands."""
         self._lines = []
+        self._unsaved = False
 
     def _holds(self, waiting: int, now: float) -> bool:
         """Whether to wait for more lines: the bundle is not full, no slot is idle, and the time is not over."""
@@ -155,9 +183,12 @@ class Feed:
 
     def _add(self, lines: Sequence[NewTask], bundles: Sequence[int], wall: float) -> list[Task]:
         tasks = self._store.add(lines, bundles, self._cwd, wall)
+        self._save_input()
+        return tasks
+
+    def _save_input(self) -> None:
         if self._state is not None:
             self._store.save_input(self._state)
-        return tasks
 
     def _add_assigned(self, lines: Sequence[NewTask], wall: float) -> list[ClaimedBundle]:
         runnable = [line for line in lines if not line.rejected]
@@ -168,16 +199,29 @@ class Feed:
         return _pack(pairs, [self._cwd] * len(pairs))
 
     def _claim(self, count: int, wall: float) -> list[ClaimedBundle]:
+        # While the gate is shut, only the first row is looked at.
+        if self._shut and not any(self._may_go(first.group) for first in self._store.ready(1)):
+            return []
         ready = self._store.ready(count)
+        if not ready or not self._may_go(ready[0].group):
+            return []
         ids = self._core.place([(item.cwd, _demand(item.task.detail)) for item in ready])
         pairs = [(bundle, item.task) for bundle, item in zip(ids, ready, strict=True)]
         self._store.assign(_groups(pairs), wall)
-        return _pack(pairs, [item.cwd for item in ready])
+        return _pack(pairs, [item.cwd for item in ready], ready[0].group)
 
+    def _plain(self, lines: Sequence[NewTask]) -> bool:
+        """Whether these lines may go out in the order in which they stand."""
+        if not any(line.group or line.priority for line in lines):
+            self._groups.show(0)
+            return True
+        self._groups.show(max(line.group for line in lines))
+        return False
 
-def _plain(lines: Sequence[NewTask]) -> bool:
-    """Whether these lines may go out in the order in which they stand."""
-    return not any(line.group or line.priority for line in lines)
+    def _may_go(self, group: int) -> bool:
+        may_go = self._groups.may_go(group, self._core.lowest_group_out(), input_ended=self.ended_source)
+        self._shut = not may_go
+        return may_go
 
 
 def _demand(detail: Detail | None) -> Demand:
@@ -195,13 +239,13 @@ def _groups(pairs: Sequence[tuple[int, Task]]) -> list[tuple[int, list[Task]]]:
     return groups
 
 
-def _pack(pairs: Sequence[tuple[int, Task]], folders: Sequence[bytes]) -> list[ClaimedBundle]:
-    """Return the bundles as they go out."""
+def _pack(pairs: Sequence[tuple[int, Task]], folders: Sequence[bytes], group: int = 0) -> list[ClaimedBundle]:
+    """Return the bundles as they go out; all are of one group."""
     claimed = []
     at = 0
     for bundle, tasks in _groups(pairs):
         rows = [(task.row, task.dispatch) for task in tasks]
         demand = _demand(tasks[0].detail)
-        claimed.append(ClaimedBundle(bundle, rows, demand, pack_bundle(Bundle(folders[at], tasks))))
+        claimed.append(ClaimedBundle(bundle, rows, demand, pack_bundle(Bundle(folders[at], tasks)), group))
         at += len(tasks)
     return claimed

@@ -88,14 +88,25 @@ class MemoryStore:
         """Begin; everything is put back if the block fails."""
         return _Transaction(self)
 
-    def take_epoch(self) -> int:
+    def take_epoch(self, cluster: bytes = b"") -> int:  # noqa: ARG002 - it lives no longer than its cluster
         """Return the next epoch."""
         self._epoch += 1
         return self._epoch
 
-    def open_run(self, run_id: bytes, settings: dict[str, Any], now: float) -> dict[str, Any]:  # noqa: ARG002
+    def open_run(
+        self,
+        run_id: bytes,
+        settings: dict[str, Any],
+        now: float,  # noqa: ARG002
+        *,
+        whole: bool = False,  # noqa: ARG002
+    ) -> dict[str, Any]:
         """Return the settings in force."""
         return self._settings.setdefault(run_id, settings)
+
+    def others(self) -> int:
+        """Return 0: there is one run only."""
+        return 0
 
     def close_run(self, run_id: bytes, now: float, status: int) -> None:
         """Do nothing: nobody can ask later."""
@@ -144,9 +155,13 @@ class MemoryStore:
         return added
 
     def ready(self, count: int) -> list[Ready]:
-        """Return up to `count` NEW rows in the order of dispatch."""
+        """Return up to `count` NEW rows of the lowest group that has one, in the order of dispatch."""
         rows = self._rows
-        return [Ready(rows[row].task, rows[row].cwd) for row in self._waiting.first(count)]
+        return [Ready(rows[row].task, rows[row].cwd, rows[row].group) for row in self._waiting.first(count)]
+
+    def failed_group(self) -> int | None:
+        """Return the lowest group with a finally failed task, or None."""
+        return min((failure.group for failure in self._failures), default=None)
 
     def assign(self, bundles: Iterable[tuple[int, Sequence[Task]]], now: float) -> None:  # noqa: ARG002
         """NEW -> ASSIGNED."""
@@ -226,7 +241,7 @@ class MemoryStore:
         """Yield every ASSIGNED or RUNNING row."""
         for row in self._rows.values():
             if row.state != State.NEW:
-                yield Held(row.bundle, row.task.row, row.task.dispatch, row.worker)
+                yield Held(row.bundle, row.task.row, row.task.dispatch, row.worker, row.group)
 
     def workers(self) -> set[bytes]:
         """Return the incarnations that are attached."""
@@ -245,6 +260,14 @@ class MemoryStore:
         """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
         for failure in sorted(self._failures, key=lambda failure: failure.origin):
             yield failure[1:]
+
+    def failures_before(self, instant: float) -> int:  # noqa: ARG002
+        """Return 0: the first failure came after this process was started."""
+        return 0
+
+    def submitted(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield nothing: nothing was here before."""
+        return iter(())
 
     def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
         """Yield the public fields of these rows, if the last transaction ended them; None: nothing, all is forgotten."""

@@ -73,7 +73,10 @@ class Ordering:
             count = _ROWS_MAX
 
     def close(self) -> None:
-        """Nothing will end any more: let all be printed that has."""
+        """Nothing will end any more: let all be printed that has.
+
+        Not for a scheduler whose hs-cluster is gone: the next one goes on in order.
+        """
         while found := self._tasks.settled(self._after, _ROWS_MAX):
             self._write([task for task in found if task.ended])
             self._after = found[-1].row

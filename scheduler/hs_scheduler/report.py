@@ -96,6 +96,14 @@ class Report:
         """Tell that more outputs can be printed; a reader who is behind will look anyway."""
         self._write('{"ordered": true}')
 
+    def halt(self, reason: str, *, now: bool) -> None:
+        """Ask for an end of everything: no task starts any more, `now`: and those that run are stopped."""
+        if self._descriptor is not None:
+            os.set_blocking(self._descriptor, True)
+        self._write(json.dumps({"halt": {"reason": reason, "now": now}}))
+        if self._descriptor is not None:
+            os.set_blocking(self._descriptor, False)
+
     def end(self, end: End, counts: Counts) -> None:
         """Say how it ended; waits until the reader has room."""
         numbers = _numbers(counts, total_known=not end.unread) | {

@@ -342,7 +342,8 @@ def resume(state: InputState, *, grows: bool) -> FileSource:
         offset=state.offset,
         line=state.line,
         tags=state.tags,
-        limit=state.size,
+        # Of a spool only what is announced counts: its last bytes may be half a line that will never be whole.
+        limit=state.offset if grows and not state.ended else state.size,
         grows=grows and not state.ended,
     )
 

@@ -98,15 +98,16 @@ class SqliteStore:
 
     # --- Runs ---
 
-    def take_epoch(self) -> int:
-        """Commit and return the next epoch."""
+    def take_epoch(self, cluster: bytes = b"") -> int:
+        """Commit and return the next epoch; what workers of another cluster had is NEW again."""
         with self.transaction():
+            self._enter_cluster(cluster)
             (epoch,) = self._execute(
                 "UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value"
             ).fetchone()
         return int(epoch)
 
-    def open_run(self, run_id: bytes, settings: dict[str, Any], now: float) -> dict[str, Any]:
+    def open_run(self, run_id: bytes, settings: dict[str, Any], now: float, *, whole: bool = False) -> dict[str, Any]:
         """Record the run once, count what is there, return the settings in force; the zero id means the whole database."""
         if run_id != NO_RUN:
             with self.transaction():
@@ -117,7 +118,7 @@ class SqliteStore:
                 )
                 self._run, recorded = self._execute("SELECT run, settings FROM run WHERE uid = ?", (run_id,)).fetchone()
                 settings = json.loads(recorded)
-            self._whole = False
+            self._whole = whole
         self._count()
         return settings
 
@@ -222,21 +223,28 @@ class SqliteStore:
         return added
 
     def ready(self, count: int) -> list[Ready]:
-        """Return up to `count` NEW rows in the order of dispatch."""
+        """Return up to `count` NEW rows of the lowest group that has one, in the order of dispatch."""
         index = "task_ready" if self._whole else "task_ready_in_run"
         statement = self._scoped(statements.READY).replace("{index}", index)
         with self._database.translated():
             rows = self._execute(statement, {"count": count, "run": self._run}).fetchall()
             folders = self._folders
             found = []
-            for row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place in rows:
+            for row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place, group in rows:
                 detail = statements.detail_of(timeout, cores, memory, tag, template)
                 cwd = folders.get(place)
                 if cwd is None:
                     (cwd,) = self._execute("SELECT cwd FROM place WHERE place = ?", (place,)).fetchone()
                     folders[place] = cwd
-                found.append(Ready(Task(row, uid, dispatch + 1, attempt, args, detail), cwd))
+                found.append(Ready(Task(row, uid, dispatch + 1, attempt, args, detail), cwd, group))
         return found
+
+    def failed_group(self) -> int | None:
+        """Return the lowest group with a finally failed task, or None."""
+        if not self.counts.failed:
+            return None
+        group: int | None = next(self._read(self._scoped(statements.FAILED_GROUP)))[0]
+        return group
 
     def assign(self, bundles: Iterable[tuple[int, Sequence[Task]]], now: float) -> None:
         """NEW -> ASSIGNED."""
@@ -293,13 +301,41 @@ class SqliteStore:
         """Yield every ASSIGNED or RUNNING row."""
         # Without an index, for it would cost each task something; the counts say when there is nothing to look for.
         if self.counts.assigned:
-            for bundle, row, dispatch, worker in self._read(self._scoped(statements.HELD)):
-                yield Held(bundle, row, dispatch, worker or b"")
+            for bundle, row, dispatch, worker, group in self._read(self._scoped(statements.HELD)):
+                yield Held(bundle, row, dispatch, worker or b"", group)
 
     def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
         """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
         for args, *detail, group, priority in self._read(self._scoped(statements.FAILURES)):
             yield args, statements.detail_of(*detail), group, priority
+
+    def failures_before(self, instant: float) -> int:
+        """Return how many of the finally failed tasks ended before `instant` (seconds since the epoch)."""
+        if not self.counts.failed:
+            return 0
+        with self._database.translated():
+            values = {"run": self._run, "instant": instant}
+            (count,) = self._execute(self._scoped(statements.FAILURES_BEFORE), values).fetchone()
+        return int(count)
+
+    def submitted(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield (args, detail, group, priority) of each task, its retries left out, whatever run it is of."""
+        for args, *detail, group, priority in self._read(statements.SUBMITTED):
+            yield args, statements.detail_of(*detail), group, priority
+
+    def retry_failed(self, now: float) -> int:
+        """Insert another attempt of each finally failed task, and return how many.
+
+        Not of lines that were REJECTED before anybody ran them: they are not whole in the store, and never will run.
+        """
+        with self._database.translated():
+            rows = [row for (row,) in self._execute(self._scoped(statements.FAILED_ROWS), {"run": self._run})]
+        anew = Retry(statements.ATTEMPTS_MAX, eager=False)
+        with self.transaction():
+            for row in rows:
+                self._retry(row, anew, now)
+        self._count()
+        return len(rows)
 
     def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
         """Yield the public fields of ended attempts: of these rows, or of all in the order of completion."""
@@ -413,6 +449,20 @@ class SqliteStore:
             counts[name] += count
         for name, count in counts.items():
             setattr(self.counts, name, count)
+
+    def _enter_cluster(self, cluster: bytes) -> None:
+        number = int.from_bytes(cluster[:8]) >> 1  # an integer of SQLite is signed
+        (before,) = self._execute("SELECT max(value) FROM meta WHERE name = 'cluster'").fetchone()
+        if not cluster or before == number:
+            return
+        self._execute("INSERT OR REPLACE INTO meta VALUES ('cluster', ?)", (number,))
+        if before is None:
+            return
+        self._execute("UPDATE worker SET attached = 0 WHERE attached")
+        if self.counts.assigned:
+            changed = self._execute(self._scoped(statements.RELEASE_ALL), {"run": self._run}).rowcount
+            self.counts.assigned -= changed
+            self.counts.new += changed
 
     def _place(self, cwd: bytes) -> int:
         place = self._places.get(cwd)

@@ -16,6 +16,9 @@ INSERT_PLAIN = """INSERT INTO task (row, state, dispatch, bundle, submit_time, s
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 """A task without tags: nearly every one."""
 
+ATTEMPTS_MAX = 2**31
+"""More than any task has: for a retry that was asked for by name."""
+
 INSERT_FULL = """INSERT INTO task (row, state, dispatch, bundle, submit_time, schedule_time, run, place, uid, args,
 "group", priority, reason, completion_time, timeout, cores, memory, tag, template)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -29,8 +32,10 @@ FROM task WHERE row = :previous AND attempt <= :retries_max"""
 LINK_RETRY = "UPDATE task SET next = ? WHERE row = ?"
 
 # Both halves name the index: with the statistics that `optimize` gathers SQLite might sort a million rows instead.
-READY = """SELECT row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place
-FROM task INDEXED BY {index} WHERE state = 0 {scope} ORDER BY "group", late, priority DESC, row LIMIT :count"""
+READY = """SELECT row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place, "group"
+FROM task INDEXED BY {index} WHERE state = 0 {scope} AND "group" = (
+    SELECT "group" FROM task INDEXED BY {index} WHERE state = 0 {scope} ORDER BY "group" LIMIT 1
+) ORDER BY late, priority DESC, row LIMIT :count"""
 
 ASSIGN = """UPDATE task SET state = 1, dispatch = ?, bundle = ?, schedule_time = ?
 WHERE row = ? AND state = 0 AND dispatch < ?"""
@@ -51,6 +56,9 @@ WHERE row = ?"""
 RELEASE = """UPDATE task SET state = 0, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
 WHERE row = ? AND dispatch = ? AND state IN (1, 2)"""
 
+RELEASE_ALL = """UPDATE task SET state = 0, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
+WHERE state IN (1, 2) {scope}"""
+
 LOOK = "SELECT state, dispatch, attempt, crashes FROM task WHERE row = ?"
 
 FAILED = f"""(task.state IN ({State.QUARANTINED:d}, {State.REJECTED:d})
@@ -59,15 +67,23 @@ OR task.state = {State.DONE:d} AND (task.exit_status IS NOT 0 OR task.reason IS 
 
 COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task WHERE true {{scope}} GROUP BY 1, 2, 3"
 
-HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid FROM task LEFT JOIN worker ON worker.worker = task.worker
+HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid, task."group" FROM task
+LEFT JOIN worker ON worker.worker = task.worker
 WHERE task.state IN (1, 2) {scope}"""
 
 FAILURES = f"""SELECT args, timeout, cores, memory, tag, template, "group", priority FROM task
 WHERE {FAILED} AND next IS NULL {{scope}} ORDER BY coalesce(origin, row)"""
 
-INPUT_ORDER = (
-    """SELECT row, state, next FROM task WHERE row > :after AND attempt = 1 {scope} ORDER BY row LIMIT :count"""
-)
+INPUT_ORDER = "SELECT row, state, next FROM task WHERE row > :after AND attempt = 1 {scope} ORDER BY row LIMIT :count"
+
+FAILED_GROUP = f"""SELECT min("group") FROM task WHERE {FAILED} AND next IS NULL {{scope}}"""
+
+FAILURES_BEFORE = f"""SELECT count(*) FROM task
+WHERE {FAILED} AND next IS NULL AND completion_time < :instant {{scope}}"""
+
+FAILED_ROWS = f"SELECT row FROM task WHERE {FAILED} AND next IS NULL AND dispatch > 0 {{scope}} ORDER BY row"
+
+SUBMITTED = """SELECT args, timeout, cores, memory, tag, template, "group", priority FROM task WHERE previous IS NULL"""
 
 PUBLIC = f"SELECT task.row, {', '.join(field.sql for field in FIELDS)} FROM {FROM}"
 

@@ -45,6 +45,7 @@ class Ready(NamedTuple):
 
     task: Task
     cwd: bytes
+    group: int
 
 
 class Held(NamedTuple):
@@ -55,6 +56,7 @@ class Held(NamedTuple):
     dispatch: int
     worker: bytes
     """Incarnation that reported it as running, or b""."""
+    group: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,11 +153,21 @@ class Store(Protocol):
     def checkpoint(self) -> None:
         """Tidy up, when there is nothing else to do."""
 
-    def take_epoch(self) -> int:
-        """Commit and return the next epoch, 1 or more. A transaction of its own."""
+    def take_epoch(self, cluster: bytes = b"") -> int:
+        """Commit and return the next epoch, 1 or more. A transaction of its own.
 
-    def open_run(self, run_id: bytes, settings: dict[str, Any], now: float) -> dict[str, Any]:
-        """Record the run (once) and return the settings in force: the recorded ones where the run is known."""
+        `cluster`: 16 bytes; where it is not the one of the epoch before, its workers are strangers to the broker of this one
+        and never come back: they are forgotten, and what they had is NEW.
+        """
+
+    def open_run(self, run_id: bytes, settings: dict[str, Any], now: float, *, whole: bool = False) -> dict[str, Any]:
+        """Record the run (once) and return the settings in force: the recorded ones where the run is known.
+
+        `whole`: Take care of every task of the store, not only of those of this run; so does the zero id, which is no run.
+        """
+
+    def others(self) -> int:
+        """Return how many unfinished tasks of other runs there are, of which this one takes no care."""
 
     def close_run(self, run_id: bytes, now: float, status: int) -> None:
         """Note how the run ended."""
@@ -173,7 +185,10 @@ class Store(Protocol):
         """
 
     def ready(self, count: int) -> list[Ready]:
-        """Return up to `count` NEW rows in the order of dispatch; changes nothing."""
+        """Return up to `count` NEW rows of the lowest group that has one, in the order of dispatch; changes nothing."""
+
+    def failed_group(self) -> int | None:
+        """Return the lowest group with a finally failed task, or None; looks at every row where there are failures."""
 
     def assign(self, bundles: Iterable[tuple[int, Sequence[Task]]], now: float) -> None:
         """NEW -> ASSIGNED with the fence in `task.dispatch`, as bundle (id, tasks)."""
@@ -201,6 +216,12 @@ class Store(Protocol):
 
     def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
         """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
+
+    def failures_before(self, instant: float) -> int:
+        """Return how many of the finally failed tasks ended before `instant` (seconds since the epoch)."""
+
+    def submitted(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield (args, detail, group, priority) of each task, its retries left out, whatever run it is of."""
 
     def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
         """Yield the public fields of ended attempts (for --joblog): these rows, or None: all, in the order of completion."""

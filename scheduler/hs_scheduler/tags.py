@@ -150,22 +150,23 @@ def coerce(value: str, tag: str = "") -> Tag:
     """Return null, a boolean, an int or a float where the text is one, else the text; a JSON string is text as it stands.
 
     Raises:
-        TagError: A quote that is never closed.
+        TagError: A quote that is never closed, or text that has no place in a database.
 
     """
     if value in _WORDS:
         return _WORDS[value]
     if value.startswith('"'):
         try:
-            return str(json.loads(value))
+            text = str(json.loads(value))
         except ValueError:
             raise TagError(f"{tag or value}: its quotes are no JSON string") from None
+        return _sound(text, tag or value)
     if re.fullmatch(_INT, value) and abs(int(value[:20])) <= _INT_MAX and len(value) <= 20:  # noqa: PLR2004 - its digits
         return int(value)
     # What overflows to infinity stays text: neither JSON nor a shell could write it back.
     if re.fullmatch(_FLOAT, value) and abs(float(value)) < float("inf"):
         return float(value)
-    return value
+    return _sound(value, tag or value)
 
 
 def parse_size(text: str) -> int:
@@ -211,6 +212,17 @@ def _check_tag(tag: str, key: str) -> None:
         raise TagError(f"{tag}: a key has letters, digits, '_', '-' and '.' only")
     if len(tag) > TAG_CHARS_MAX:
         raise TagError(f"{tag[:40]}...: a tag has at most {TAG_CHARS_MAX} characters")
+
+
+def _sound(text: str, tag: str) -> str:
+    """Return the text, if it can be written down: JSON may hold half of a character, an argument bytes that are not UTF-8."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            shown = tag.encode(errors="backslashreplace").decode()
+            raise TagError(f"{shown}: is not UTF-8") from None
+    return text
 
 
 def _reserved(key: str, value: str | None) -> Tag:

@@ -36,10 +36,10 @@ class Waiting:
         heappush(self._heap, entry)
 
     def first(self, count: int) -> list[int]:
-        """Return the first `count` rows that still wait."""
+        """Return the first `count` rows that still wait, of the first group alone."""
         stays, heap = self._stays, self._heap
         front = [entry for entry in self._front if stays(entry)]
-        while heap and len(front) < count:
+        while heap and len(front) < count and not (front and front[0][0] < heap[0][0]):
             entry = heappop(heap)
             if stays(entry) and (not front or front[-1] != entry):
                 front.append(entry)

@@ -4,7 +4,7 @@ from itertools import count
 from typing import Any
 
 from hs_broker.core import BrokerCore
-from hs_broker.events import Effect, Heard, Malformed, PeerUnreachable, Send
+from hs_broker.events import Effect, Event, Heard, Send
 from hs_common import messages
 from hs_common.messages import BundleHeader, Demand, Message
 
@@ -21,10 +21,10 @@ def a_bundle(bundle: int, *, tasks: int = 1, size: int = 1, demand: Demand = ANY
 class Broker:
     """A core whose every step is followed by `expire` where that is due, and by `check`."""
 
-    def __init__(self, reach_s: float | None = None) -> None:
+    def __init__(self, reach_s: float | None = None, lease_s: float = LEASE_S) -> None:
         numbers = count(1)
         self.core = BrokerCore(
-            broker=BROKER, make_token=lambda: next(numbers).to_bytes(16, "big"), lease_s=LEASE_S, reach_s=reach_s
+            broker=BROKER, make_token=lambda: next(numbers).to_bytes(16, "big"), lease_s=lease_s, reach_s=reach_s
         )
         self.now = 0.0
         self.token: dict[bytes, bytes] = {}
@@ -33,7 +33,7 @@ class Broker:
     def hears(self, peer: bytes, role: str, message: Message) -> list[Effect]:
         return self.takes(Heard(peer, role, message))
 
-    def takes(self, event: Heard | Malformed | PeerUnreachable) -> list[Effect]:
+    def takes(self, event: Event) -> list[Effect]:
         effects = self.core.handle(event, self.now)
         self.core.check()
         return self._note(effects + self._expire())

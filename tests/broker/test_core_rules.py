@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hs_broker.core import BrokerCore
-from hs_broker.events import Effect, Heard, Malformed, PeerUnreachable, Send
+from hs_broker.events import Effect, Heard, Malformed, PeerUnreachable, RoleRevoked, Send
 from hs_common import messages
 from hs_common.messages import BundleHeader, Demand, Message
 
@@ -183,6 +183,10 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(number=NUMBERS)
     def worker_is_out_of_reach(self, number: int) -> None:
         self.saw(self.core.handle(PeerUnreachable(self.workers[number].routing_id), self.now))
+
+    @rule(role=st.sampled_from(["worker", "scheduler"]))
+    def key_is_revoked(self, role: str) -> None:
+        self.saw(self.core.handle(RoleRevoked(role), self.now))
 
     @rule(number=NUMBERS)
     def worker_leaves(self, number: int) -> None:

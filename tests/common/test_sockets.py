@@ -116,18 +116,18 @@ def _tcp(tmp_path: Path) -> Iterator[World]:
 
 @pytest.mark.parametrize("role", ["worker", "submit", "scheduler", "control"])
 def test_a_message_goes_there_with_its_role_and_the_answer_comes_back(world: World, role: str) -> None:
-    """The broker knows the role of a peer by its key, never by what the peer says."""
+    """The broker knows a peer, and so its role, by its key, never by what the peer says."""
     # Given a peer that is connected
     link = world.link(world.connections[role])
     assert world.until(world.heard(link, "connected"))
 
     # When it says something, and the broker answers
     assert link.send(BYE)
-    [(peer, said_role, frame)] = world.received()
+    [(peer, key, frame)] = world.received()
     assert send_to(world.broker.router, peer, encode(Heartbeat(session=TOKEN)))
 
     # Then both have what the other said
-    assert (role, BYE) == (said_role, decode(frame))
+    assert (role, BYE) == (world.broker.authenticator.role(key), decode(frame))
     assert link.sockets[0].poll(5000)
     assert link.receive() == [Heartbeat(session=TOKEN)]
 

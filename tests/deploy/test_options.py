@@ -1,5 +1,6 @@
 """What hs-cluster refuses before anything starts, one row per bound and exclusion."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
-from hs_deploy.options import Options, open_output, options, regular_file
+from hs_deploy.arguments import settings_of
+from hs_deploy.options import Options, check_exclusions, open_output, options, recall, regular_file
+from hs_deploy.runs import Run
 
 NOTHING: dict[str, Any] = {
     "file": None,
@@ -32,12 +35,19 @@ NOTHING: dict[str, Any] = {
     "signalwait": None,
     "database": None,
     "no_db": False,
+    "halt": None,
+    "restart": False,
+    "retry_failed": False,
+    "once": False,
+    "forever": False,
+    "initdb": False,
     "bind": None,
     "port": None,
     "no_confirm": False,
     "delay_start": None,
     "verbose": 0,
     "quiet": False,
+    "dry_run": False,
 }
 
 
@@ -93,12 +103,81 @@ def test_seconds_are_a_number(name: str, value: str) -> None:
     [
         ({"no_db": True, "database": "x.db"}, "--no-db and --database"),
         ({"quiet": True, "verbose": 1}, "-q and -v"),
+        ({"restart": True, "file": "tasks.txt"}, r"--restart and FILE \(tasks.txt\)"),
+        ({"restart": True, "file": "-"}, "--restart and FILE"),
+        ({"restart": True, "once": True}, "--restart and --once"),
+        ({"restart": True, "forever": True}, "--restart and --forever"),
+        ({"restart": True, "no_db": True}, "--no-db and --restart"),
+        ({"retry_failed": True, "file": "tasks.txt"}, "--retry-failed and FILE"),
+        ({"retry_failed": True, "once": True}, "--retry-failed and --once"),
+        ({"retry_failed": True, "forever": True}, "--retry-failed and --forever"),
+        ({"retry_failed": True, "no_db": True}, "--no-db and --retry-failed"),
+        ({"no_db": True, "forever": True}, "--no-db and --forever"),
+        ({"no_db": True, "once": True}, "--no-db and --once"),
+        ({"no_db": True, "initdb": True}, "--no-db and --initdb"),
     ],
 )
 def test_what_makes_no_sense_together_is_refused(typed: dict[str, Any], names: str) -> None:
     """Both options are named."""
     with pytest.raises(RefusedError, match=names):
-        asked(**typed)
+        check_exclusions(NOTHING | typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "reads"),
+    [
+        ({}, True),
+        ({"file": "-"}, True),
+        ({"file": "tasks.txt"}, False),
+        ({"restart": True}, False),
+        ({"retry_failed": True}, False),
+        ({"forever": True}, False),
+        ({"forever": True, "file": "-"}, True),
+    ],
+)
+def test_stdin_is_read_where_nothing_else_is_named(typed: dict[str, Any], reads: bool) -> None:
+    """Who continues or waits has no input unless it is named."""
+    assert asked(**typed).reads_stdin == reads
+
+
+@pytest.mark.parametrize("halt", ["0", "-1", "now", "now,0", "101%", "0%", "2.5", "", "soon"])
+def test_a_halt_without_sense_is_refused(halt: str) -> None:
+    """Before anything starts."""
+    with pytest.raises(RefusedError, match="--halt"):
+        asked(halt=halt)
+
+
+def test_what_a_run_recorded_is_taken_up_unless_something_else_is_typed() -> None:
+    """And the difference is said."""
+    recorded = {
+        "num_tasks": 4,
+        "template": "a {}",
+        "eager": True,
+        "bundlewait": 2.5,
+        "halt": None,
+        "cwd": "/x",
+        "whole": True,
+    }
+
+    merged, differences = recall(NOTHING | {"num_tasks": "2", "bundlewait": "2.50"}, recorded)
+
+    again = options(merged, some_settings())
+    assert (again.slots, again.template, again.eager, again.bundlewait_s, again.halt) == (2, "a {}", True, 2.5, None)
+    assert differences == ["--num-tasks 2 instead of 4 as recorded"]
+
+
+def test_all_that_is_recorded_comes_back() -> None:
+    """Each option by the name that it is typed by."""
+    first = asked(
+        num_tasks="3", template="t {}", bundlesize="2", bundlewait="1", max_retries="5", eager=True, no_confirm=True,
+        delay_start="1", task_timeout="9", signalwait="4", output="/o", errors="/e", failures="/f", joblog="/j", halt="3%",
+    )  # fmt: skip
+    run = Run(uid=b"u" * 16, folder="/r", database="/r/tasks.db", runtime="/t")
+
+    merged, differences = recall(NOTHING, json.loads(json.dumps(settings_of(first, run, spooled=True))))
+
+    assert options(merged, some_settings()) == first
+    assert differences == []
 
 
 @pytest.mark.parametrize(

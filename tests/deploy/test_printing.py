@@ -136,6 +136,22 @@ def test_a_reader_who_does_not_keep_up_is_waited_for(tmp_path: Path) -> None:
     os.close(write_fd)
 
 
+def test_a_killed_printer_is_followed_by_one_that_goes_on(tmp_path: Path) -> None:
+    """What was printed is not printed again; what was not, is."""
+    page = Page(tmp_path, in_order=True)
+    spool = SpoolWriter(str(page.folder))
+    for row in (1, 2, 3):
+        spool.write(row, 0, b"%d\n" % row, b"")
+    page.order(1)
+    assert page.prints() == (b"1\n", b"")
+
+    page.order(2, 3)
+    out, err = page.printer.outlets
+    page.printer = Printer(str(page.folder), (out, out.write), (err, err.write), in_order=True)
+
+    assert page.prints() == (b"1\n2\n3\n", b"")
+
+
 def test_nothing_of_it_is_left(tmp_path: Path) -> None:
     """The folder goes with what is in it."""
     page = Page(tmp_path, in_order=True)

@@ -28,10 +28,22 @@ def test_cancelled_tasks_are_mentioned_where_there_are_any() -> None:
     ("left", "database", "text"),
     [
         (Totals(succeeded=3), "/x/tasks.db", ""),
-        (Totals(new=2, running=1), "/x/tasks.db", "3 tasks left in /x/tasks.db"),
+        (
+            Totals(new=2, running=1),
+            "/x/tasks.db",
+            "3 tasks left, to go on: hs-cluster --restart --database /x/tasks.db",
+        ),
         (Totals(new=1), None, "1 task left; nothing was recorded (--no-db)"),
-        (Totals(unread=True), "/x/tasks.db", "input that was not read left in /x/tasks.db"),
-        (Totals(new=1, unread=True), "/x/tasks.db", "1 task and input that was not read left in /x/tasks.db"),
+        (
+            Totals(unread=True),
+            "/x/tasks.db",
+            "input that was not read left, to go on: hs-cluster --restart --database /x/tasks.db",
+        ),
+        (
+            Totals(new=1, unread=True),
+            "/a b/tasks.db",
+            "1 task and input that was not read left, to go on: hs-cluster --restart --database '/a b/tasks.db'",
+        ),
     ],
 )
 def test_what_is_left_is_said_with_its_place(left: Totals, database: str | None, text: str) -> None:

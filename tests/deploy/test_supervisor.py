@@ -19,6 +19,7 @@ from hs_deploy.supervisor import (
     Event,
     Failed,
     Finish,
+    HaltAsked,
     Interrupted,
     KillAll,
     KillOrphans,
@@ -385,3 +386,44 @@ def test_a_run_that_cannot_go_on_ends_with_status_3_even_if_interrupted() -> Non
     play(core, Interrupted(signum=signal.SIGINT), Failed(reason="disk full"))
 
     assert [Finish(3, "disk full")] == play(core, killed(WORKER), killed(SCHEDULER), killed(BROKER))
+
+
+def test_a_halt_lets_running_tasks_finish() -> None:
+    """The scheduler drains already; the worker is told. The run's status is 1, with the reason."""
+    core = a_running_core()
+
+    assert play(core, HaltAsked(reason="halted", now=False)) == [Tell(WORKER, signal.SIGUSR1)]
+
+    play(core, DaemonEnded(daemon=WORKER, status=0), RunEnded(status=1, reason="halted"))
+    assert all_left(core) == [Finish(1, "halted")]
+
+
+def test_a_halt_now_stops_them() -> None:
+    """Two signals that are not the same one."""
+    core = a_running_core()
+
+    assert play(core, HaltAsked(reason="halted", now=True)) == [
+        Tell(WORKER, signal.SIGUSR1),
+        Say("stopping the running tasks"),
+        Tell(WORKER, signal.SIGTERM),
+    ]
+
+
+def test_a_halt_fails_the_run_even_if_its_scheduler_says_nothing_more() -> None:
+    """It was killed, and the worker is gone: nothing can go on."""
+    core = a_running_core()
+    play(core, HaltAsked(reason="halted", now=False), killed(SCHEDULER), DaemonEnded(daemon=WORKER, status=0))
+
+    core.expire(1 + PATIENCE_S)
+
+    assert all_left(core) == [Finish(1, "halted")]
+
+
+def test_a_signal_while_it_halts_stops_what_runs() -> None:
+    """And is what the status tells."""
+    core = a_running_core()
+    play(core, HaltAsked(reason="halted", now=False))
+
+    assert Tell(WORKER, signal.SIGTERM) in play(core, Interrupted(signum=signal.SIGINT))
+    play(core, RunEnded(status=1, reason="halted"))
+    assert all_left(core) == [Finish(130, "halted")]

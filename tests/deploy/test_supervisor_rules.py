@@ -12,6 +12,7 @@ from hs_deploy.supervisor import (
     Effect,
     Failed,
     Finish,
+    HaltAsked,
     Interrupted,
     KillAll,
     OrphansGone,
@@ -86,6 +87,11 @@ class Supervision(RuleBasedStateMachine):
     @rule(signum=st.sampled_from([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
     def somebody_interrupts(self, signum: int) -> None:
         self.perform(self.core.handle(Interrupted(signum=signum), self.now))
+
+    @rule(now=st.booleans())
+    def too_much_has_failed(self, now: bool) -> None:
+        if Daemon.SCHEDULER in self.alive:
+            self.perform(self.core.handle(HaltAsked(reason="halted", now=now), self.now))
 
     @rule()
     def the_orphans_are_gone(self) -> None:

@@ -46,6 +46,8 @@ class Campaign:
     """Tasks that may start again for each death: only where a worker or its guardian died (P3)."""
     finishes: bool = True
     """Whether the run must complete by itself."""
+    restarts: bool = False
+    """Whether `hs-cluster --restart` is to complete it: everybody was killed."""
     no_db: bool = False
     """Whether some trials run without a database: where the scheduler lives, its memory is the store."""
 
@@ -61,6 +63,13 @@ CAMPAIGNS = (
     Campaign(name="guardian", about="kill -9 of the guardian", kill=("guardian",), reruns=SLOTS, no_db=True),
     Campaign(name="daemons", about="kill -9 of all daemons at once", kill=(*DAEMONS, "worker"), reruns=UNACKNOWLEDGED),
     Campaign(name="cluster", about="kill -9 of hs-cluster itself", kill=("cluster",), finishes=False, no_db=True),
+    Campaign(
+        name="restart",
+        about="kill -9 of every process; --restart completes it",
+        kill=("everything",),
+        reruns=UNACKNOWLEDGED,
+        restarts=True,
+    ),
     Campaign(
         name="crash-broker",
         about="the broker dies at a named point",

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from tests.faults.campaigns import SLOTS, Campaign
 from tests.faults.home import Home
 from tests.faults.oracle import MODULUS, Allowance, Evidence, Row, Verdict, judge, read_ledger
-from tests.faults.processes import daemon, ended_within, kill, until
+from tests.faults.processes import (
+    daemon,
+    descendants,
+    ended_within,
+    environment_has,
+    everyone,
+    identify,
+    kill,
+    until,
+)
 
 from hs_scheduler import schema
 from hs_scheduler.store import State
@@ -76,7 +85,7 @@ class Trial:
 def plan(campaign: Campaign, seed: str) -> Plan:
     """Return what this seed does."""
     dice = random.Random(seed)
-    strikes = dice.choice((1, 1, 1, KILLS_MAX)) if campaign.finishes else 1
+    strikes = dice.choice((1, 1, 1, KILLS_MAX)) if campaign.finishes and not campaign.restarts else 1
     crash = f"{dice.choice(campaign.crash)}:{dice.randint(1, 30)}" if campaign.crash else ""
     return Plan(
         campaign=campaign,
@@ -85,7 +94,8 @@ def plan(campaign: Campaign, seed: str) -> Plan:
         no_db=campaign.no_db and dice.random() < 0.25,
         bundlesize=dice.choice((1, 1, 7, 100)),
         moments=tuple(sorted(dice.random() for _ in range(strikes))) if campaign.kill or campaign.pause else (),
-        feed_at=dice.random(),
+        # What is not in the copy of a pipe when everybody dies is nobody's to continue.
+        feed_at=dice.random() if not campaign.restarts else 0.0,
         pause_s=dice.uniform(0.1, PAUSE_MAX_S),
         crash_at=crash,
     )
@@ -98,6 +108,8 @@ def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
         run = _Run(home, plan, tasks)
         run.start()
         strikes = run.disturb(undisturbed_s)
+        if strikes and plan.campaign.restarts:
+            run.restart()
         ended = ended_within(run.cluster.pid, max(0.0, begin + RUN_MAX_S + undisturbed_s - time.monotonic()))
         evidence = run.evidence(ended=ended)
         campaign = plan.campaign
@@ -157,6 +169,12 @@ class _Run:
             strikes += os.path.exists(self._marker)
         return strikes
 
+    def restart(self) -> None:
+        """Continue what was left; the same checks then hold for the second hs-cluster."""
+        self.cluster.wait()
+        with open(self._home.path("stderr"), "ab") as errors:
+            self.cluster = self._home.start("hs-cluster", "--restart", "--database", self._database, stderr=errors)
+
     def evidence(self, *, ended: bool) -> Evidence:
         """Return all that the run left."""
         home, plan = self._home, self._plan
@@ -192,10 +210,33 @@ class _Run:
         campaign = self._plan.campaign
         if campaign.kill == ("cluster",):
             return int(kill(self.cluster.pid))
+        if campaign.kill == ("everything",):
+            until(self._copied, APPEAR_S)
+            return self._kill_everything()
         victims = [self._find(name) for name in campaign.kill or (campaign.pause,)]
         if campaign.kill:
             return int(sum(kill(pid) for pid in victims if pid) > 0)
         return sum(self._pause(pid) for pid in victims if pid)
+
+    def _copied(self) -> bool:
+        """Whether hs-cluster has begun, and holds all of a piped input (or has removed its copy: all is in the database)."""
+        latest = os.path.join(self._home.site, "latest")
+        if self.cluster.poll() is not None or not self._plan.piped:
+            return self.cluster.poll() is not None or os.path.exists(latest)
+        spool = os.path.join(latest, "input")
+        return os.path.exists(latest) and (not os.path.exists(spool) or os.stat(spool).st_mode & 0o777 == 0o400)
+
+    def _kill_everything(self) -> int:
+        """Kill hs-cluster and all that it started, tasks included; return 1 if it was still there."""
+        victims = [self.cluster.pid, *descendants(self.cluster.pid)]
+        there = self.cluster.poll() is None and kill(self.cluster.pid)
+        home = f"HOME={self._home.folder}".encode()
+        while victims:
+            for pid in victims:
+                kill(pid)
+            # A task that was forked while we looked: it has nobody above it any more.
+            victims = [pid for pid in everyone() if environment_has(pid, home) and identify(pid)]
+        return int(there)
 
     def _find(self, name: str) -> int | None:
         """Return the pid of a daemon, waiting for it while it is being (re)started and the run goes on."""

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import zmq
+from tests.faults.insiders import Insider
+from tests.faults.processes import until
 
 from hs_common import messages
 from hs_common.security import ROLES, Connection, make_cluster, read_connection
@@ -182,6 +184,70 @@ def test_a_role_without_its_file_gets_a_new_key(start: Start, tmp_path: Any) -> 
 
     after = {role: read_connection(str(folder / f"{role}.json")).keys for role in ROLES}
     assert [role for role in ROLES if after[role] != before[role]] == ["worker"]
+
+
+@pytest.fixture(name="served")
+def _served(start: Start, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> "subprocess.Popen[bytes]":
+    """Return a standing broker on a port that nobody but it knows, its log in a file."""
+    monkeypatch.setenv("HYPERSHELL_LOGGING_FILE", str(tmp_path / "log"))
+    broker = start("--bind", "127.0.0.1", "--port", str(a_free_port()))
+    assert until((tmp_path / "site" / "connect" / "main" / f"{ROLES[-1]}.json").exists, WAIT_S)  # the last
+    return broker
+
+
+def test_a_revoked_key_is_of_no_use_within_a_second(
+    served: "subprocess.Popen[bytes]", start: Start, tmp_path: Any
+) -> None:
+    """Remove the file, --keygen, SIGUSR2: the old key is neither heard nor let in, the new one is, the others stay (H20)."""
+    # Given a peer in session with the key of a role
+    path, log = tmp_path / "site" / "connect" / "main" / "submit.json", tmp_path / "log"
+    old = read_connection(str(path))
+    context = new_context()
+    peer = Insider(old, old.endpoints[0])
+    hello = messages.ControlHello(client=b"c" * 16, version="1", host="here", pid=1)
+    peer.say(hello)
+    peer.hear(messages.Welcome)
+
+    # When the key is replaced, and the log moved away
+    path.unlink()
+    ends(start("--keygen"), 0)
+    log.rename(tmp_path / "old log")
+    served.send_signal(signal.SIGUSR2)
+    assert until(lambda: log.exists() and "key.revoked" in log.read_text(), 1.0)
+    peer.say(hello)
+
+    # Then only the new key is let in, at the port that the broker has
+    new = read_connection(str(path))
+    is_welcome(new)
+    assert (new.endpoints, new.keys == old.keys) == (old.endpoints, False)
+    assert peer.hear_what_is_there() == []
+    is_welcome(read_connection(str(path.with_name("control.json"))))
+    link = Link(context, old)
+    assert link.sockets[1].poll(int(WAIT_S * 1000))
+    assert link.events()[0] == "denied"
+    link.close()
+    context.destroy(0)
+    peer.__exit__()
+
+
+@pytest.mark.parametrize("fault", ["another cluster", "not JSON", "gone"])
+def test_keys_that_cannot_be_taken_leave_the_ones_before(
+    served: "subprocess.Popen[bytes]", start: Start, tmp_path: Any, fault: str
+) -> None:
+    """A slip of the operator is told, and ends nobody."""
+    keys = tmp_path / "site" / "keys" / "main.json"
+    connection = read_connection(str(tmp_path / "site" / "connect" / "main" / "control.json"))
+    is_welcome(connection)
+    other = make_cluster(("tcp://127.0.0.1:1",), "here")[0]
+    keys.write_text({"another cluster": json.dumps(other.to_json())}.get(fault, "{"))
+    if fault == "gone":
+        keys.unlink()
+
+    served.send_signal(signal.SIGUSR2)
+
+    assert until(lambda: "keys.refused" in (tmp_path / "log").read_text(), WAIT_S)
+    is_welcome(connection)
+    assert keys.exists() == (fault != "gone")
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_status_3(start: Start) -> None:

@@ -1,6 +1,7 @@
 """The broker shell on real sockets, in one thread: each step is called by hand, nothing sleeps."""
 
 import os
+import signal
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,10 +12,12 @@ import pytest
 from hs_broker.core import BrokerCore
 from hs_broker.daemon import BrokerDaemon
 from hs_broker.peers import OFFENCES_MAX
-from hs_common import messages
+from hs_broker.stalls import STALL_S
+from hs_common import messages, sockets
 from hs_common.lifeline import Lifeline
 from hs_common.messages import BundleHeader, Demand, Message
-from hs_common.security import Authenticator, Connection, Server, make_cluster
+from hs_common.security import Authenticator, Connection, Server, make_cluster, make_key_pair
+from hs_common.signals import SignalPipe
 from hs_common.sockets import Link, Router, new_context, router
 from hs_common.wire import encode
 
@@ -39,15 +42,25 @@ class Stage:
         self.router: Router
         self.authenticator: Authenticator
         self.daemon: BrokerDaemon
+        self.handlers = signal.getsignal(signal.SIGUSR2)
+        self.signals = SignalPipe([signal.SIGUSR2])
+        self.reloaded = self.server
         self.start(self.server)
 
-    def start(self, server: Server) -> None:
+    def start(self, server: Server, stall_s: float = STALL_S) -> None:
         """Start the broker: a new incarnation that knows nothing."""
         self.own_context = new_context()
         self.authenticator = Authenticator(self.own_context, server)
         self.router = router(self.own_context, server)
-        self.core = BrokerCore(broker=os.urandom(16), make_token=lambda: os.urandom(16))
-        self.daemon = BrokerDaemon(self.core, self.router, self.authenticator, lifeline=self.lifeline)
+        self.core = BrokerCore(broker=os.urandom(16), make_token=lambda: os.urandom(16), stall_s=stall_s)
+        self.daemon = BrokerDaemon(
+            self.core,
+            self.router,
+            self.authenticator,
+            signals=self.signals,
+            lifeline=self.lifeline,
+            reload=lambda: self.reloaded,
+        )
 
     def kill(self) -> None:
         """End the broker without a word to anybody."""
@@ -76,6 +89,10 @@ class Stage:
             peer.link.close()
         self.kill()
         self.context.destroy(0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGUSR2, self.handlers)
+        os.close(self.signals.fd)
+        os.close(self.signals._write_fd)
 
 
 class Peer:
@@ -305,9 +322,13 @@ def test_the_end_of_the_lifeline_lets_others_finish(tmp_path_factory: pytest.Tem
     os.close(read_end)
 
 
-def test_a_peer_that_does_not_read_holds_up_nobody(stage: Stage) -> None:
+def test_a_peer_that_does_not_read_holds_up_nobody(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its pipe fills, its session ends until it says Hello again, and the others are served (H18)."""
-    # Given a worker that reads nothing any more, and another one
+    # Given a worker that reads nothing any more, and another one; and pipes that are full sooner than in earnest
+    monkeypatch.setattr(sockets, "_SEND_MARK", 1000)
+    stage = Stage(str(tmp_path_factory.mktemp("b")))
     deaf, scheduler, worker, control = (stage.peer(role) for role in ("worker", "scheduler", "worker", "control"))
     submitting = scheduler.greets(scheduler_hello())
     deaf.greets(replace(worker_hello(), worker=b"d" * 16))
@@ -330,3 +351,64 @@ def test_a_peer_that_does_not_read_holds_up_nobody(stage: Stage) -> None:
     scheduler.says(a_submit(submitting))
     worker.hears(messages.Assign)
     deaf.link.close()
+    stage.close()
+
+
+def test_a_worker_that_stalls_is_told_of_and_can_be_evicted(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+    """It takes a bundle, beats, and says nothing of it; its bundle then runs elsewhere (H16)."""
+    # Given a worker that holds a bundle, a broker without patience, and another worker
+    stage.kill()
+    stage.start(stage.server, stall_s=0.3)
+    scheduler, idler, other, control = (stage.peer(role) for role in ("scheduler", "worker", "worker", "control"))
+    submitting = scheduler.greets(scheduler_hello())
+    session = idler.greets(worker_hello())
+    scheduler.says(a_submit(submitting))
+    idler.hears(messages.Assign)
+    other.greets(replace(worker_hello(), worker=b"o" * 16))
+    idler.says(messages.Heartbeat(session=session))
+    said = ""
+
+    def is_told() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "worker.stalled" in said
+
+    stage.until(is_told)
+
+    # When the operator has it evicted
+    commanding = control.greets(messages.ControlHello(client=b"c" * 16, version="1", host="here", pid=9))
+    control.says(messages.WorkerDead(session=commanding, worker=WORKER))
+
+    # Then the scheduler has its bundle again, and the other worker gets it
+    lost = scheduler.hears(messages.Lost)
+    assert (lost.worker, lost.gone, lost.bundles) == (WORKER, True, (1,))
+    scheduler.says(a_submit(submitting, bundle=2))
+    assert other.hears(messages.Assign).bundles[0].bundle == 2
+
+
+def test_a_revoked_key_is_not_listened_to_any_more(stage: Stage) -> None:
+    """Its connection lives, but what it says is dropped and counted, and nothing is said to it; a new key is welcome (H20)."""
+    # Given a scheduler, and a worker that holds a bundle
+    scheduler, revoked = stage.peer("scheduler"), stage.peer("worker")
+    submitting = scheduler.greets(scheduler_hello())
+    session = revoked.greets(worker_hello())
+    scheduler.says(a_submit(submitting))
+    revoked.hears(messages.Assign)
+
+    # When the worker's key is replaced, and it still says what it likes
+    keys = make_key_pair()
+    stage.reloaded = replace(stage.server, roles=dict(stage.server.roles) | {"worker": keys.public})
+    os.kill(os.getpid(), signal.SIGUSR2)
+    stage.until(lambda: not stage.core._workers.get(WORKER).token)  # type: ignore[union-attr]
+    refused = stage.authenticator.refused
+    revoked.says(a_result(session))
+    revoked.says(worker_hello(inventory=(1,)))
+    scheduler.says(a_submit(submitting, bundle=2))
+    stage.until(lambda: stage.authenticator.refused == refused + 2)
+
+    # Then a worker with the new key has what it says it has, and nobody else heard anything
+    fresh = stage.peer("worker", replace(stage.connections["worker"], keys=keys))
+    fresh.greets(worker_hello(inventory=(1,)))
+    assert fresh.hears(messages.Assign).bundles[0].bundle == 2
+    assert revoked.heard == []
+    assert not any(isinstance(message, messages.Result | messages.Lost) for message in scheduler.heard)

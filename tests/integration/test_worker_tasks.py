@@ -73,7 +73,13 @@ def test_a_task_knows_who_it_is_and_no_launcher(house: House) -> None:
     house.welcome(
         "-t", "{} # x", SLURM_STEP_ID="0", OMPI_COMM_WORLD_RANK="1", NOTIFY_SOCKET="/x", SLURM_JOB_ID="7", KEPT="yes"
     )
-    detail = Detail(0.0, 0, 0, (("colour", "red"), ("n-1", 2), ("on", True)), b"")
+    detail = Detail(
+        0.0,
+        0,
+        0,
+        (("colour", "red"), ("n-1", 2), ("on", True), ("a=b", "c=d"), ("", 1), ("x\0y", "u\0v"), ("é\n", "")),
+        b"",
+    )
     house.broker.assign(
         a_task(9, b"env | sort; pwd", attempt=3, dispatch=4, detail=detail), cwd=os.fsencode(house.folder)
     )
@@ -95,6 +101,11 @@ def test_a_task_knows_who_it_is_and_no_launcher(house: House) -> None:
         "TASK_TAG_COLOUR": "red",
         "TASK_TAG_N_1": "2",
         "TASK_TAG_ON": "true",
+        # What no tag of a user can be called, but a peer may say (H22).
+        "TASK_TAG_A_B": "c=d",
+        "TASK_TAG_": "1",
+        "TASK_TAG_X_Y": "uv",
+        "TASK_TAG___": "",
     }
     assert {"SLURM_STEP_ID", "OMPI_COMM_WORLD_RANK", "NOTIFY_SOCKET"}.isdisjoint(environment)
     assert (environment["SLURM_JOB_ID"], environment["KEPT"]) == ("7", "yes")
@@ -121,11 +132,23 @@ def test_a_task_inherits_what_the_user_set_and_nothing_of_ours(house: House) -> 
     assert session == leader
 
 
-def test_a_missing_folder_is_told_once_and_the_task_runs_in_ours(house: House) -> None:
-    """DESIGN section 6: the worker's own folder, one warning per folder."""
+@pytest.mark.parametrize(
+    "folder",
+    [
+        b"/no/such/elsewhere",
+        b"/etc/passwd/elsewhere",
+        b"/" + b"elsewhere" * 100,
+        b"..",  # relative to whatever the task before had
+        b"elsewhere",
+        b"/tmp/\0elsewhere",
+        b"/proc/1/map_files/elsewhere",
+    ],
+)
+def test_a_missing_folder_is_told_once_and_the_task_runs_in_ours(house: House, folder: bytes) -> None:
+    """The worker's own folder, one warning per folder, and the worker lives on (H23)."""
     worker = house.welcome()
 
-    outcomes = house.run(b"pwd", b"pwd", b"exit $(pwd | grep -c elsewhere)", cwd=b"/no/such/elsewhere")
+    outcomes = house.run(b"pwd", b"pwd", b"exit $(pwd | grep -c elsewhere)", cwd=folder)
 
     assert [exit_status(outcome.status) for outcome in outcomes] == [0, 0, 0]
     assert worker.line().strip() == os.fsencode(Path.cwd())
@@ -149,13 +172,20 @@ def test_a_long_line_runs_whole(house: House, size: int) -> None:
 def test_a_nul_and_a_hopeless_environment_are_rejected_and_the_rest_goes_on(house: House) -> None:
     """X6: what the kernel would never execute is no failure of the host."""
     house.welcome()
-    big = Detail(0.0, 0, 0, (("big", "x" * 140_000),), b"")
-    house.broker.assign(a_task(1, b"echo \0"), a_task(2, b"true", detail=big), a_task(3, b"true"))
+    big, named = (Detail(0.0, 0, 0, (tag,), b"") for tag in (("big", "x" * 140_000), ("x" * 140_000, "")))
+    tasks = [
+        a_task(1, b"echo \0"),
+        a_task(2, b"true", detail=big),
+        a_task(3, b"true", detail=named),
+        a_task(4, b"true"),
+    ]
+    house.broker.assign(*tasks)
 
-    outcomes = sorted(house.broker.outcomes(3), key=lambda outcome: outcome.row)
+    outcomes = sorted(house.broker.outcomes(4), key=lambda outcome: outcome.row)
 
     assert [(outcome.kind, outcome.reason) for outcome in outcomes] == [
         (OutcomeKind.REJECTED, "NUL"),
+        (OutcomeKind.REJECTED, "spawn:E2BIG"),
         (OutcomeKind.REJECTED, "spawn:E2BIG"),
         (OutcomeKind.FINISHED, ""),
     ]

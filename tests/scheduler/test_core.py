@@ -318,6 +318,16 @@ def test_it_beats_only_when_it_said_nothing_else() -> None:
     assert core.deadline() == 20
 
 
+def test_a_heartbeat_is_answered_unless_something_was_just_said() -> None:
+    """The broker asks where its lease is shorter than our beat; but what it says may be its own answer to us."""
+    core = live(a_core())
+
+    assert core.handle(Heartbeat(session=SESSION), now=0.1) == []
+    assert core.handle(Heartbeat(session=SESSION), now=1) == [Send(Heartbeat(session=SESSION))]
+    assert core.handle(Heartbeat(session=SESSION), now=1.1) == []
+    assert core.deadline() == 11
+
+
 def test_a_silent_broker_gets_a_new_socket() -> None:
     """Thirty seconds of silence mean that this connection is dead, whatever TCP thinks."""
     core = live(a_core())
@@ -336,3 +346,34 @@ def test_being_stopped_oneself_is_nobody_elses_silence() -> None:
 def test_the_last_word() -> None:
     """A scheduler that leaves in order says so."""
     assert [Send(Bye(session=SESSION, reason="done"))] == live(a_core()).farewell()
+
+
+def test_a_cluster_that_drains_waits_for_no_bundle_that_nobody_will_take() -> None:
+    """When the last worker has left, what waits in the broker is NEW again."""
+    core = a_core()
+    core.handle(welcome(), now=0)
+    core.handle(attached(), now=0)
+    core.handle(census(), now=0)
+    core.handle(Claimed([ClaimedBundle(FIRST, [(1, 1)], NO_DEMAND, b"body")]), now=1)
+    assert core.handle(DrainAsked(), now=1) == []
+
+    assert core.handle(lost(W1, gone=True), now=2) == [ForgetWorker(W1), Release(((1, 1),))]
+    assert core.tasks_out == 0
+    core.check()
+
+
+def test_the_lowest_group_that_is_out_is_known() -> None:
+    """However many of it there are, and whatever else is out."""
+    core = a_core()
+    core.handle(welcome(), now=0)
+    assert core.lowest_group_out() is None
+    bundles = [ClaimedBundle(FIRST + n, [(n + 1, 1)], NO_DEMAND, b"", group) for n, group in enumerate((3, 3, 0, -1))]
+    core.handle(Claimed(bundles), now=1)
+
+    seen = []
+    for n in (3, 2, 1, 0):
+        seen.append(core.lowest_group_out())
+        core.handle(lost(W1, FIRST + n), now=2)
+        core.check()
+
+    assert [*seen, core.lowest_group_out()] == [-1, 0, 3, 3, None]

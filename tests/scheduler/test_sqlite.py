@@ -47,6 +47,57 @@ def succeeded(task: Task) -> Outcome:
     return Outcome(task.row, task.dispatch, 0, 0, "", T0, 0.1, 0.0, 0.0, 0, b"", b"", b"")
 
 
+# --- Another cluster ---
+
+
+def test_what_workers_of_another_cluster_had_is_new_again(path: Path, store: SqliteStore) -> None:
+    """Its keys are gone with it: nobody can bring a result any more. A scheduler of the same cluster keeps what is out."""
+    store.open_run(RUN, {}, T0)
+    assert store.take_epoch(b"1" * 16) == 1
+    (task,) = add(store, 1, bundle=5)
+    with store.transaction():
+        store.worker_attached(b"w" * 16, b"", "n1", T0)
+    store.close()
+
+    same = SqliteStore(str(path))
+    same.open_run(RUN, {}, T0)
+    assert same.take_epoch(b"1" * 16) == 2
+    assert ([item.row for item in same.held()], same.workers()) == ([task.row], {b"w" * 16})
+    same.close()
+
+    other = SqliteStore(str(path))
+    other.open_run(RUN, {}, T0)
+    assert other.take_epoch(b"2" * 16) == 3
+    assert (list(other.held()), other.workers(), other.counts) == ([], set(), Counts(new=1))
+    assert [item.task for item in other.ready(9)] == [task._replace(dispatch=2)]
+    other.close()
+
+
+def test_what_failed_can_be_tried_once_more(path: Path) -> None:
+    """With everything it had; but a line that was refused as it was read is not whole in the store."""
+    store = SqliteStore(str(path))
+    store.open_run(RUN, {}, T0)
+    (task,) = add(store, 1, bundle=5, task=TASK._replace(group=2, priority=3))
+    add(store, 1, task=TASK._replace(rejected="NUL in the line"))
+    with store.transaction():
+        store.record(b"w" * 16, "n1", [succeeded(task)._replace(status=256)], Retry(0, eager=False), T0)
+    assert store.counts == Counts(failed=2)
+
+    assert store.retry_failed(T0) == 1
+    assert store.counts == Counts(failed=1, retried=1, new=1)
+    (again,) = store.ready(9)
+    assert (again.task.attempt, again.group, again.task.args) == (2, 2, b"true")
+    assert store.retry_failed(T0) == 0, "once"
+    store.close()
+
+
+def test_failures_of_before_an_instant_are_told_apart(store: SqliteStore) -> None:
+    store.open_run(RUN, {}, T0)
+    add(store, 1, task=TASK._replace(rejected="NUL in the line"))
+
+    assert [store.failures_before(T0), store.failures_before(T0 + 1)] == [0, 1]
+
+
 # --- One owner ---
 
 
@@ -167,7 +218,7 @@ def test_a_run_sees_its_own_tasks_only_and_the_zero_run_all(path: Path, store: S
     everything = SqliteStore(str(path))
     assert everything.open_run(NO_RUN, {"x": 1}, T0) == {"x": 1}
     assert (everything.counts, everything.others()) == (Counts(new=2, assigned=1), 0)
-    assert [item.task.args for item in everything.ready(10)] == [b"waits", b"own"]
+    assert [item.task.args for item in everything.ready(10)] == [b"waits"], "of the lowest group"
     assert [item.row for item in everything.held()] == [old.row]
     assert waits.row < own.row
     everything.close()

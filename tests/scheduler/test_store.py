@@ -123,13 +123,36 @@ def test_groups_go_in_order_and_in_a_group_the_higher_priority(store: Store) -> 
         line(b"g-1", group=-1),
     )
 
-    assert [item.task.args for item in store.ready(10)] == [b"g-1", b"high", b"a", b"b", b"low", b"g1"]
-    assert [item.task.args for item in store.ready(2)] == [b"g-1", b"high"]
+    assert [[task.args for task in claim(store)] for _ in range(4)] == [
+        [b"g-1"],
+        [b"high", b"a", b"b", b"low"],
+        [b"g1"],
+        [],
+    ]
 
 
-@pytest.mark.parametrize(
-    ("eager", "order"), [(False, [b"new", b"low", b"bad", b"later"]), (True, [b"bad", b"new", b"low", b"later"])]
-)
+def test_ready_rows_are_of_one_group_and_say_which(store: Store) -> None:
+    add(store, line(b"later", group=3), line(b"a", group=2), line(b"b", group=2))
+
+    assert [(item.task.args, item.group) for item in store.ready(1)] == [(b"a", 2)]
+    assert [(item.task.args, item.group) for item in store.ready(9)] == [(b"a", 2), (b"b", 2)]
+    (early,) = add(store, line(b"early", group=-5))
+    assert [(item.task, item.group) for item in store.ready(9)] == [(early, -5)]
+
+
+def test_the_failed_group_is_the_lowest_with_a_task_that_failed_for_good(store: Store) -> None:
+    add(store, line(b"g2", group=2), line(b"g1", group=1), line(b"g3", group=3, rejected="NUL"))
+    assert store.failed_group() == 3
+
+    (g1,) = claim(store)
+    record(store, outcome(g1, status=256), retry=Retry(1, eager=False))
+    assert store.failed_group() == 3, "it has another attempt"
+    (again,) = claim(store)
+    record(store, outcome(again, status=256), retry=Retry(1, eager=False))
+    assert store.failed_group() == 1
+
+
+@pytest.mark.parametrize(("eager", "order"), [(False, [b"new", b"low", b"bad"]), (True, [b"bad", b"new", b"low"])])
 def test_a_retry_comes_when_no_new_task_of_its_group_is_ready_or_first(
     store: Store, eager: bool, order: list[bytes]
 ) -> None:

@@ -136,12 +136,15 @@ class Twins(RuleBasedStateMachine):
     def they_agree(self) -> None:
         memory, sqlite = self.stores
         assert asdict(memory.counts) == asdict(sqlite.counts)
-        assert [(i.task._replace(uid=b""), i.cwd) for i in memory.ready(50)] == [
-            (i.task._replace(uid=b""), i.cwd) for i in sqlite.ready(50)
+        assert [i._replace(task=i.task._replace(uid=b"")) for i in memory.ready(50)] == [
+            i._replace(task=i.task._replace(uid=b"")) for i in sqlite.ready(50)
         ]
         assert sorted(memory.held()) == sorted(sqlite.held())
         assert list(memory.failures()) == list(sqlite.failures())
-        assert (len(memory.ready(50)), len(list(memory.held()))) == (memory.counts.new, memory.counts.assigned)
+        assert len(list(memory.held())) == memory.counts.assigned
+        assert bool(memory.ready(50)) == bool(memory.counts.new)
+        assert len({item.group for item in memory.ready(50)}) <= 1, "one group at a time"
+        assert memory.failed_group() == sqlite.failed_group()
 
 
 TestTwins = Twins.TestCase

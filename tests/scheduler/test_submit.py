@@ -1,5 +1,6 @@
 """`hs submit`: accepted means committed."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -45,7 +46,13 @@ def refusal(*options: str) -> str:
 def queue(site: Path) -> list[Ready]:
     store = SqliteStore(str(site / "main/tasks.db"), brief=True)
     store.open_run(NO_RUN, {}, 1.0)
-    found = store.ready(100)
+    found: list[Ready] = []
+    with contextlib.suppress(LookupError), store.transaction():
+        # A group at a time; nothing of it stays.
+        while some := store.ready(100):
+            found += some
+            store.assign([(1, [item.task for item in some])], 1.0)
+        raise LookupError
     store.close()
     return found
 
@@ -85,9 +92,43 @@ def test_options_set_what_a_line_does_not(site: Path) -> None:
              "--priority", "-1", "--cores", "4", "--memory", "1K", "-W", "90")  # fmt: skip
 
     assert [item.task.detail for item in queue(site)] == [
-        Detail(90.0, 2, 1024, (("k", "own"), ("note", "two words")), b"echo {}"),
-        Detail(90.0, 4, 1024, (("k", "given"), ("note", "two words")), b"echo {}"),
+        Detail(90.0, 2, 1024, (("k", "own"), ("note", "two words")), b"{}"),
+        Detail(90.0, 4, 1024, (("k", "given"), ("note", "two words")), b"{}"),
     ]
+
+
+def test_a_template_is_expanded_at_once_and_never_again(site: Path) -> None:
+    """The line is stored as it will run, with the template that changes nothing: the worker's own is not applied to it."""
+    Path("tasks.txt").write_text("a/b.c 1 # HYPERSHELL: k:v\nd 2\n")
+
+    assert accepted("-f", "tasks.txt", "--template", "echo {[0]} {= x.upper() =} {{}}") == "2"
+
+    assert [(item.task.args, item.task.detail) for item in queue(site)] == [
+        (b"echo a/b.c A/B.C 1 {}", Detail(0.0, 0, 0, (("k", "v"),), b"{}")),
+        (b"echo d D 2 {}", Detail(0.0, 0, 0, (), b"{}")),
+    ]
+
+
+def test_a_line_that_cannot_be_expanded_is_recorded_as_rejected(site: Path) -> None:
+    """The others are accepted; of a single command nothing is."""
+    Path("tasks.txt").write_text("a b\nonly\n")
+
+    result = run("-f", "tasks.txt", "--template", "echo {[1]}")
+
+    assert (result.stdout, result.exception) == ("2\n", None)
+    assert "1 of 2 lines can never run" in result.stderr
+    assert [item.task.args for item in queue(site)] == [b"echo b"]
+    assert "{[1]} is out of range: 1 arguments" in refusal("--template", "{[1]}", "--", "only")
+
+
+@pytest.mark.parametrize("group", ["{slot}", "{id}", "{attempt}", "{% date %}"])
+def test_what_is_known_only_when_a_task_runs_is_refused(site: Path, group: str) -> None:
+    """With the place where it can be given."""
+    message = refusal("--template", f"echo {group} {{}}", "--", "x")
+
+    assert group in message
+    assert "hs-cluster -t" in message
+    assert not (site / "main/tasks.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -100,6 +141,8 @@ def test_options_set_what_a_line_does_not(site: Path) -> None:
         (["--cores", "0", "--", "true"], "cores:0"),
         (["--memory", "lots", "--", "true"], "memory:lots"),
         (["-W", "-1", "--", "true"], "timeout:-1"),
+        (["-t", "k:\udcff", "--", "true"], "not UTF-8"),
+        (["--template", "{= ) =}", "--", "true"], "{= ) =} is no Python expression"),
         (["--", "a\nb"], "one line"),
         (["--", " "], "empty"),
         (["--", "x" * 1_100_000], "1048576"),

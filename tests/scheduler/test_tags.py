@@ -52,6 +52,13 @@ def test_a_marker_after_a_blank_and_outside_quotes_ends_the_command(
     assert split_line(line) == (line if args is None else args, tags)
 
 
+@pytest.mark.parametrize("text", [b' k:"\\ud800"', b' k:"a \\udcff"'])
+def test_half_a_character_is_a_bad_tag(text: bytes) -> None:
+    """JSON can write what no database and no message can hold."""
+    with pytest.raises(TagError, match="is not UTF-8"):
+        parse_tags(text)
+
+
 def test_a_megabyte_with_an_open_quote_is_judged_at_once() -> None:
     """Possessive patterns: no position is tried twice."""
     line = b'echo "' + b"a" * 1_000_000 + b" # HYPERSHELL: n:1"

@@ -122,7 +122,7 @@ def test_a_daemon_that_dies_again_and_again_is_status_3(home: Home, name: str) -
     assert cluster.returncode == 3
     assert f"{program} ended 11 times with no task finished in between".encode() in err
     assert b"was killed by SIGKILL" in err
-    assert b"3 tasks left in " in err
+    assert b"3 tasks left, to go on: hs-cluster --restart --database " in err
     assert home.leftovers() == []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
+from tests.faults.processes import until
 
 pytestmark = pytest.mark.system
 
@@ -226,3 +227,39 @@ def test_a_task_that_fits_no_worker_waits_and_says_so(home: Home) -> None:
     assert cluster.returncode == 130
     assert b"1 task left" in err
     assert not os.path.exists(home.path("big"))
+
+
+def test_a_restart_prints_what_had_waited_for_its_turn(home: Home) -> None:
+    """Also after the death of everybody: nothing twice, nothing out of order."""
+    # Given a first task that holds up the others, all of which have ended
+    home.write(
+        "tasks", b"until [ -e go ]; do sleep 0.05; done; echo 0\n" + b"".join(b"echo %d\n" % i for i in range(1, 9))
+    )
+    cluster = home.start("hs-cluster", "tasks", "-k", "-N2", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert until(lambda: done_tasks(home) == 8, 20)
+
+    # When hs-cluster is killed
+    cluster.kill()
+    out, _ = cluster.communicate()
+    assert home.leftovers() == []
+    home.write("go", b"")
+    again = home.run("hs-cluster", "--restart", "-q")
+
+    # Then the next one prints them behind the first
+    assert (again.returncode, out) == (0, b"")
+    assert again.stdout.split() == [b"%d" % i for i in range(9)]
+
+
+def done_tasks(home: Home) -> int:
+    found = home.run("hs", "task", "search", "--json", "-S")
+    return len(json.loads(found.stdout)) if found.returncode == 0 else 0
+
+
+def test_capture_may_take_the_place_of_a_recorded_order(home: Home) -> None:
+    """What is typed now wins over what the run recorded and that excludes it; the difference is said."""
+    home.run("hs-cluster", "-k", stdin=b"false\n")
+
+    again = home.run("hs-cluster", "--retry-failed", "-c")
+
+    assert again.returncode == 1
+    assert b"--capture instead of -k as recorded" in again.stderr

@@ -51,7 +51,7 @@ def test_the_first_signal_lets_running_tasks_finish(home: Home, signum: int) -> 
     status, out, err = ended(cluster)
 
     assert (status, sorted(out.split())) == (128 + signum, [b"done.0", b"done.1"])
-    assert b"2 tasks left in " in err
+    assert b"2 tasks left, to go on: hs-cluster --restart --database " in err
     assert home.leftovers() == []
 
 
@@ -67,7 +67,7 @@ def test_the_second_signal_stops_running_tasks(home: Home, signum: int) -> None:
     status, out, err = ended(cluster)
 
     assert (status, out) == (128 + signum, b"")
-    assert b"4 tasks left in " in err
+    assert b"4 tasks left, to go on: hs-cluster --restart --database " in err
     assert home.leftovers() == []
 
 
@@ -144,7 +144,7 @@ def test_a_daemon_killed_while_draining_changes_nothing(home: Home, name: str) -
     status, out, err = ended(cluster)
 
     assert (status, sorted(out.split())) == (130, [b"done.0", b"done.1"])
-    assert b"2 tasks left in " in err
+    assert b"2 tasks left, to go on: hs-cluster --restart --database " in err
     assert home.leftovers() == []
 
 

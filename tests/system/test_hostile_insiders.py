@@ -2,12 +2,14 @@
 
 import struct
 from collections.abc import Iterator
+from functools import partial
 
 import msgpack
 import pytest
 import zmq
 from tests.faults.home import Home
 from tests.faults.insiders import Insider
+from tests.faults.processes import until
 from tests.faults.siege import Siege
 
 from hs_common import limits, messages
@@ -204,6 +206,40 @@ def test_a_worker_that_says_bye_with_bundles_in_hand_loses_none(siege: Siege) ->
         rogue.hear(messages.Assign)
         rogue.say(messages.Bye(session=session, reason="bored"))
         siege.assert_unharmed()
+
+
+def test_a_worker_that_hoards_bundles_can_be_evicted(siege: Siege) -> None:
+    """H16: it beats, so its lease never ends; an operator ends it, and what it hoarded runs elsewhere."""
+    with an_insider(siege) as rogue, an_insider(siege, "control") as operator:
+        session = rogue.register(slots=4, credit=10)
+        rogue.hear(messages.Assign)
+        rogue.say(messages.Heartbeat(session=session))
+        operator.say(messages.ControlHello(client=TOKEN, version="1", host="localhost", pid=1))
+        commanding = operator.hear(messages.Welcome).session
+        operator.say(messages.WorkerDead(session=commanding, worker=rogue.incarnation))
+        siege.assert_unharmed()
+
+
+def test_a_worker_that_does_not_read_keeps_its_bundles_for_one_lease() -> None:
+    """H18: two in turn take bundles and read nothing of what they are told; the others go on, also those that are only busy."""
+    with Home() as home:
+        home.env["HYPERSHELL_WORKER_LEASE"] = "3"
+        siege = Siege(home)
+        with an_insider(siege) as first, an_insider(siege) as second:
+            for deaf in (first, second):
+                deaf.register(slots=4, credit=10)
+                deaf.hear(messages.Assign)
+                for _ in range(2_000):
+                    deaf.say(deaf.hello())  # each is answered
+                lost = f"worker={deaf.incarnation.hex()}"
+                assert until(partial(_is_logged, siege, lost), 15.0), siege.log()
+            siege.assert_unharmed()
+        # The real worker ran a task without a word for longer than the lease, which is shorter than its own beat.
+        assert sum("worker.lost" in line for line in siege.log().splitlines()) == 2
+
+
+def _is_logged(siege: Siege, text: str) -> bool:
+    return text in siege.log()
 
 
 def test_reserved_routing_ids_do_not_abort_the_broker(siege: Siege) -> None:

@@ -49,6 +49,19 @@ def test_another_dispatch_has_files_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / f"{STEM}.2.out").read_text() == (tmp_path / f"{STEM}.out").read_text() == "out\n"
 
 
+def test_what_its_template_said_comes_first(tmp_path: Path) -> None:
+    """It is expanded by a process of its own, before the task runs in the same slot."""
+    capture = Capture(os.fsencode(tmp_path))
+    task = a_task(1)._replace(uid=UID)
+    say(capture.begin(0, task))
+    expanded = capture.finish(0)
+
+    say(capture.begin(0, task))
+
+    assert capture.finish(0) == expanded
+    assert (tmp_path / f"{STEM}.err").read_text() == "err\n" * 2
+
+
 def test_a_task_that_was_not_started_leaves_no_files(tmp_path: Path) -> None:
     """It comes again, as another dispatch, somewhere else perhaps."""
     capture = Capture(os.fsencode(tmp_path))

@@ -17,9 +17,9 @@ from hs_worker.settings import Rules
 class WorkerRules(RuleBasedStateMachine):
     """A broker that forgets nothing, a host with processes, and a map; the core between them."""
 
-    @initialize(slots=st.integers(1, 3), limit=st.sampled_from([0.0, 2.0]))
-    def start(self, slots: int, limit: float) -> None:
-        self.worker = Worker(Rules(slots=slots, cores=2, task_timeout_s=limit, signalwait_s=1.0, area_bytes=2000))
+    @initialize(slots=st.integers(1, 3), limit=st.sampled_from([0.0, 2.0]), area=st.sampled_from([2_000, 10_000]))
+    def start(self, slots: int, limit: float, area: int) -> None:
+        self.worker = Worker(Rules(slots=slots, cores=2, task_timeout_s=limit, signalwait_s=1.0, area_bytes=area))
         self.connected = False
         self.rows = 0
         self.assigned: dict[int, tuple[int, ...]] = {}
@@ -38,11 +38,11 @@ class WorkerRules(RuleBasedStateMachine):
     def perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Spawn(slot=slot, task=task):
+                case Spawn(slot=slot, task=task, questions=questions):
                     assert slot not in self.processes
                     assert slot not in self.lingering
                     self.processes[slot] = task.row
-                    self.ran.append(task.row)
+                    self.ran += [] if questions else [task.row]
                 case Record(packed=packed):
                     self.recorded += len(packed) + 16
                 case Release(size=size):
@@ -72,12 +72,17 @@ class WorkerRules(RuleBasedStateMachine):
         self.perform(self.worker.takes(events.Disconnected()))
 
     @precondition(lambda self: self.connected and not self.left)
-    @rule(tasks=st.integers(1, 4), timeout=st.sampled_from([0.0, 1.0]), cores=st.integers(0, 3))
-    def assign(self, tasks: int, timeout: float, cores: int) -> None:
+    @rule(
+        tasks=st.integers(1, 4),
+        timeout=st.sampled_from([0.0, 1.0]),
+        template=st.sampled_from([b"", b"", b"{= x =}"]),
+        cores=st.integers(0, 3),
+    )
+    def assign(self, tasks: int, timeout: float, template: bytes, cores: int) -> None:
         rows = tuple(range(self.rows + 1, self.rows + tasks + 1))
         self.rows += tasks
         self.assigned[rows[0]] = rows
-        detail = a_detail(timeout=timeout, cores=cores) if timeout or cores else None
+        detail = a_detail(timeout=timeout, template=template, cores=cores) if timeout or template or cores else None
         self.perform(self.worker.gets((rows[0], tuple(a_task(row, detail=detail) for row in rows))))
 
     @precondition(lambda self: self.connected and self.assigned)
@@ -87,12 +92,15 @@ class WorkerRules(RuleBasedStateMachine):
         self.perform(self.worker.gets((bundle, tuple(a_task(row) for row in self.assigned[bundle]))))
 
     @precondition(lambda self: self.processes)
-    @rule(data=st.data(), status=st.sampled_from([0, 256, 9]))
-    def exit(self, data: st.DataObject, status: int) -> None:
+    @rule(
+        data=st.data(), status=st.sampled_from([0, 256, 9]), answer=st.sampled_from([b"", b"y\0", b"y" * 5000 + b"\0"])
+    )
+    def exit(self, data: st.DataObject, status: int, answer: bytes) -> None:
+        """A process ends; if it was asked something, it leaves an answer."""
         slot = data.draw(st.sampled_from(sorted(self.processes)))
         del self.processes[slot]
         now = self.worker.now
-        self.perform(self.worker.takes(events.Exited([Exit(slot, status, now, now, 0.0, 0.0, 0)])))
+        self.perform(self.worker.takes(events.Exited([Exit(slot, status, now, now, 0.0, 0.0, 0, answer)])))
 
     @precondition(lambda self: self.lingering)
     @rule(data=st.data(), processes=st.integers(0, 1))
@@ -134,7 +142,8 @@ class WorkerRules(RuleBasedStateMachine):
         self.perform(effects)
         for effect in [effect for effect in effects if isinstance(effect, Spawn)]:
             del self.processes[effect.slot]
-            self.ran.remove(effect.task.row)
+            if not effect.questions:
+                self.ran.remove(effect.task.row)
             self.perform(self.worker.takes(events.SpawnFailed(effect.slot, error)))
 
     @rule(seconds=st.sampled_from([0.06, 0.6, 1.1, 12.0]))

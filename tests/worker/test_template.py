@@ -1,56 +1,73 @@
-"""Templates: what is ours, and what stays as it is."""
+"""The templates that a worker meets."""
 
-import shlex
+import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from tests.worker.building import a_detail, a_task
 
-from hs_worker.template import Templates, compile_template, quote
+from hs_common.errors import ExpansionError
+from hs_common.tasks import Task
+from hs_worker.template import REASON_CHARS_MAX, Expansion, Templates, reason_of
 
-
-@pytest.mark.parametrize(
-    ("template", "args", "command"),
-    [
-        (b"{}", b"a  b", b"a  b"),
-        (b"echo {}", b"a", b"echo a"),
-        (b"echo { } {\t}", b"a", b"echo a a"),
-        (b"echo {q}", b"it's", b"echo 'it'\"'\"'s'"),
-        (b"echo { q }", b"plain", b"echo plain"),
-        (b"{{}} {}", b"x", b"{} x"),
-        (b"{{q}}", b"x", b"{q}"),
-        (b"{{ }}", b"x", b"{ }"),
-        (b"${Y}-{}", b"5", b"${Y}-5"),  # a group after $ is never ours
-        (b"${} {}", b"x", b"${} x"),
-        (b"${{}} {}", b"x", b"${{}} x"),
-        (b"awk '{print $1}' {}", b"f", b"awk '{print $1}' f"),
-        (b"echo {a,b} {{a}} {1..3}", b"x", b"echo {a,b} {{a}} {1..3}"),
-        (b"constant", b"x", b"constant"),
-        (b"", b"x", b""),
-        (b"caf\xe9 {}", b"\xff", b"caf\xe9 \xff"),
-        (b"{}{}", b"ab", b"abab"),
-    ],
-)
-def test_a_template_expands(template: bytes, args: bytes, command: bytes) -> None:
-    """COMMANDS section 2, as far as it is there."""
-    assert compile_template(template)(args) == command
+TWO = Templates(b"{% a @ %} {= x =} {slot}")
 
 
-def test_what_was_inserted_is_not_expanded_again() -> None:
-    """Args are never a template."""
-    assert compile_template(b"a {} b {q}")(b"{}") == b"a {} b '{}'"
+def brings(template: bytes, args: bytes = b"x", row: int = 1) -> Task:
+    return a_task(row, args=args, detail=a_detail(template=template))
 
 
 def test_a_task_brings_its_own_template_or_gets_ours() -> None:
     """However many there are, the right one is used."""
     templates = Templates(b"own {}")
 
-    assert templates.expand(b"", b"x") == b"own x"
-    assert [templates.expand(b"%d {}" % n, b"x") for n in range(100)] == [b"%d x" % n for n in range(100)]
+    assert templates.expand(brings(b""), 0) == Expansion(b"own x", ())
+    assert [templates.expand(brings(b"%d {}" % n), 0).command for n in range(100)] == [b"%d x" % n for n in range(100)]
 
 
-@given(st.binary(max_size=40).filter(lambda args: b"\0" not in args))
-def test_a_quoted_word_is_one_word(args: bytes) -> None:
-    """As the shell reads it."""
-    text = args.decode("latin-1")
-    assert shlex.split(quote(args).decode("latin-1")) == [text]
+def test_a_task_is_named_as_its_environment_names_it() -> None:
+    """Slots are counted from 1 for people."""
+    expansion = Templates(b"{slot} {id} {attempt}").expand(a_task(7), 4)
+
+    assert expansion == Expansion(b"5 00000000-0000-0000-0000-000000000007 1", ())
+
+
+def test_what_has_to_be_asked_is_asked_first() -> None:
+    """The answers, each with a NUL, make the command."""
+    assert TWO.expand(a_task(1, args=b"5"), 0) == Expansion(b"", (b'%__hs_args=5; a "${__hs_args}"', b"=x"))
+    assert TWO.finish(a_task(1, args=b"5"), 0, 0, b"A\0B\0") == b"A B 1"
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "reason"),
+    [
+        (0x100, b"1 NameError: no x", "template: {= x =}: NameError: no x"),
+        (0x100, b"0 exit status 2", "template: {% a @ %}: exit status 2"),
+        (0x100, b"9 none of ours", "template: its process ended with wait status 256 before it had answered"),
+        (0x100, b"", "template: its process ended with wait status 256 before it had answered"),
+        (9, b"", "template: its process ended with wait status 9 before it had answered"),
+        (0, b"", "template: its process ended with wait status 0 before it had answered"),
+        (0, b"A\0", "template: its process ended with wait status 0 before it had answered"),
+        (0, b"A\0B", "template: its process ended with wait status 0 before it had answered"),
+        (0, b"A\0B\0C\0", "template: its process ended with wait status 0 before it had answered"),
+    ],
+)
+def test_an_answer_that_is_none_is_not_believed(status: int, answer: bytes, reason: str) -> None:
+    """Whatever ended the process, half an answer is never run."""
+    with pytest.raises(ExpansionError) as found:
+        TWO.finish(a_task(1), 0, status, answer)
+
+    assert reason_of(found.value) == reason
+
+
+@pytest.mark.parametrize("template", [b"{% %}", b"{= ) =}", b"{[::0]}", b"{[7]}"])
+def test_a_task_with_a_bad_template_says_which(template: bytes) -> None:
+    """It came from elsewhere, so nobody has refused it."""
+    with pytest.raises(ExpansionError, match=re.escape(template.decode())) as found:
+        Templates(b"{}").expand(brings(template), 0)
+
+    assert reason_of(found.value).startswith("template: {")
+
+
+def test_a_reason_is_short() -> None:
+    """It has to fit beside many others."""
+    assert len(reason_of(ExpansionError("x" * 1000))) == REASON_CHARS_MAX

@@ -37,6 +37,8 @@ class Capture:
         self._close = close
         self._open: dict[int, tuple[int, int, bytes, bytes]] = {}
         """slot -> (stdout, stderr, path, path)."""
+        self._last: dict[int, tuple[bytes, int, bytes, bytes]] = {}
+        """slot -> (id, dispatch, path, path) of what it was opened for last."""
 
     @property
     def path_bytes_max(self) -> int:
@@ -50,23 +52,19 @@ class Capture:
             OSError: They cannot be made.
 
         """
+        last = self._last.get(slot)
+        if last is not None and last[:2] == (task.uid, task.dispatch):
+            # First its template was expanded, by a process of its own; now it runs.
+            return self._use(slot, *last[2:], _append)
         name = uuid_text(task.uid)
         stem = b"/".join((self._folder, task.uid.hex()[:_TIME_DIGITS].encode(), name[-2:], name))
         try:
-            outpath, errpath = stem + b".out", stem + b".err"
-            out = _create(outpath)
+            actions = self._use(slot, stem + b".out", stem + b".err", _create)
         except FileExistsError:
             stem += b".%d" % task.dispatch
-            outpath, errpath = stem + b".out", stem + b".err"
-            out = _create(outpath)
-        try:
-            err = _create(errpath)
-        except OSError:
-            os.close(out)
-            os.unlink(outpath)
-            raise
-        self._open[slot] = (out, err, outpath, errpath)
-        return [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
+            actions = self._use(slot, stem + b".out", stem + b".err", _create)
+        self._last[slot] = (task.uid, task.dispatch, stem + b".out", stem + b".err")
+        return actions
 
     def drop(self, slot: int) -> None:
         """Remove the files of a task that was never started."""
@@ -77,6 +75,18 @@ class Capture:
     def finish(self, slot: int) -> Output:
         """Close our descriptors; return the paths, and whether all that was written is there."""
         return self._end(slot)
+
+    def _use(self, slot: int, outpath: bytes, errpath: bytes, open_: Callable[[bytes], int]) -> Actions:
+        out = open_(outpath)
+        try:
+            err = open_(errpath)
+        except OSError:
+            os.close(out)
+            if open_ is _create:
+                os.unlink(outpath)
+            raise
+        self._open[slot] = (out, err, outpath, errpath)
+        return [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
 
     def _end(self, slot: int) -> Output:
         out, err, outpath, errpath = self._open.pop(slot)
@@ -95,3 +105,7 @@ def _create(path: bytes) -> int:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         return os.open(path, _FLAGS, 0o600)
+
+
+def _append(path: bytes) -> int:
+    return os.open(path, _FLAGS & ~os.O_EXCL, 0o600)

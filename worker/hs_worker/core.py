@@ -183,7 +183,9 @@ class WorkerCore:
         self._session.lose(self._now)
 
     def _on_heartbeat(self, _message: messages.Heartbeat) -> None:
-        """Nothing: it was heard."""
+        """Answer, for the broker may be asking: its lease may be shorter than our own beat."""
+        if self._now >= self._session.said_at + limits.ANSWER_S:
+            self._send(messages.Heartbeat(session=self._session.token))
 
     def _on_refused(self, message: messages.Refused) -> None:
         self._note("error" if message.fatal else "warning", "worker.refused", reason=message.reason)

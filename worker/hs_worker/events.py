@@ -36,6 +36,8 @@ class Exit(NamedTuple):
     cpu_system: float
     memory_max: int
     """Bytes; 0: not known."""
+    answer: bytes = b""
+    """What is left of a process that was asked `Spawn.questions`."""
     output: Output | None = None
     """None: there is nothing to say about it."""
 
@@ -119,13 +121,15 @@ Event = (
 
 
 class Spawn(NamedTuple):
-    """Start this task in this slot."""
+    """Start this task in this slot, or the process that is asked for its command."""
 
     slot: int
     task: Task
     bundle: int
     cwd: bytes
     command: bytes
+    questions: tuple[bytes, ...] = ()
+    """What a process must answer before the command is known: then `command` is empty, and its Exit has the answers."""
 
 
 class Record(NamedTuple):

@@ -18,6 +18,7 @@ from signal import SIGCONT, SIGSTOP
 import msgpack
 
 from hs_common import limits
+from hs_common.errors import ExpansionError
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
 from hs_worker.events import Abandon, Effect, Exit, Look, Note, Record, Signal, Spawn
@@ -30,12 +31,16 @@ from hs_worker.run import Bundle, Run
 from hs_worker.settings import RECORD_BYTES, Rules
 from hs_worker.slots import Slots
 from hs_worker.states import State, Step, after
-from hs_worker.template import Templates, never_runs
+from hs_worker.template import Templates, never_runs, reason_of
 
 UNACKNOWLEDGED_MAX = 10_000
 """Outcomes that are not committed. Then nothing is started until the scheduler answers."""
 _OUTCOME_BYTES_MAX = 240
 """Of a packed outcome without its command."""
+_EXPANDED_BYTES = 4 * limits.KIB
+"""Set aside for a command that is not known yet; one that turns out longer needs room then."""
+EXPANSION_MAX_S = 300.0
+"""In which a task without a limit of its own has to be expanded."""
 _RECENT_MAX = 20_000
 """Bundles that are remembered after their end, so that a repeated Assign runs nothing twice."""
 _LONG_S = 1.0
@@ -149,20 +154,30 @@ class Holding:
     def _begin(self, task: Task, bundle: Bundle, now: float) -> bool:
         """Start a task, or reject it; return whether the map had space for it."""
         detail = task.detail
-        command = (
-            self._templates.own(task.args) if detail is None else self._templates.expand(detail.template, task.args)
-        )
+        questions: tuple[bytes, ...] = ()
+        try:
+            if detail is None and self._templates.plain is not None:
+                command = self._templates.plain(task.args)
+            else:
+                command, questions = self._templates.expand(task, self.slots.next)
+        except ExpansionError as exc:
+            self._drop(task, bundle, OutcomeKind.REJECTED, reason_of(exc))
+            return True
         weight = self._weight
-        if command != task.args:
+        if questions:
+            weight += _EXPANDED_BYTES
+        elif command != task.args:
             weight += len(command)
         if not self.slots.has_space(weight):
             return False
-        if reason := never_runs(command):
+        if reason := never_runs(task.args if questions else command):
             self._drop(task, bundle, OutcomeKind.REJECTED, reason)
             return True
         run = Run(task, bundle, command, now, self._limit(detail, now), weight)
+        if questions:
+            run.expand(now + EXPANSION_MAX_S)
         slot = self.slots.occupy(run)
-        self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command))
+        self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command, questions))
         return True
 
     def _pass(self, first: Task, now: float, idle: int) -> None:
@@ -207,6 +222,9 @@ class Holding:
                 self.prefetch.finish(exit_.ended_at - exit_.started_at, now)
                 self._conclude(slot, run, exit_)
                 continue
+            if run.state == State.WAITING:
+                self._expanded(slot, run, exit_, now)
+                continue
             run.exit = exit_
             if killing:
                 self._all_gone(slot, run, exit_)
@@ -222,7 +240,7 @@ class Holding:
     def due(self, now: float) -> None:
         """Enforce the limits, and send the next signals."""
         for slot, run in self.slots.due(now):
-            if run.state == State.RUNNING:
+            if run.has_process:
                 self._stop(slot, run, "timeout", now)
             elif run.out_of_signals:
                 self._give_up(slot, run, now)
@@ -241,7 +259,7 @@ class Holding:
 
     def hold(self, now: float) -> None:
         """Stop what runs where it is; limits stand still. What is being ended already goes on being ended."""
-        running = [(slot, run) for slot, run in self.slots.runs() if run.state == State.RUNNING]
+        running = [(slot, run) for slot, run in self.slots.runs() if run.has_process]
         if self.pause.begin([run for _, run in running], now):
             self._out.extend(Signal(slot, SIGSTOP) for slot, _ in running)
             self.slots.rearm()
@@ -302,7 +320,7 @@ class Holding:
 
     def _stop(self, slot: int, run: Run, reason: str, now: float, *, kill: bool = False) -> None:
         """Begin to stop a run, or go straight to SIGKILL; one that is being stopped already goes on as it does."""
-        first = run.state == State.RUNNING
+        first = run.has_process
         run.stop(reason)
         if first or (kill and not run.out_of_signals):
             self._signal(slot, run, now, kill=kill)
@@ -312,6 +330,30 @@ class Holding:
         if self.pause.release(run):
             self._out.append(Signal(slot, SIGCONT))  # it cannot act on a signal while it is stopped
         self.slots.due_at = min(self.slots.due_at, run.due_at)
+
+    def _expanded(self, slot: int, run: Run, exit_: Exit, now: float) -> None:
+        """Start a run whose command is known by now, or end it."""
+        task, bundle = run.task, run.bundle
+        try:
+            command = self._templates.finish(task, slot, exit_.status, exit_.answer)
+        except ExpansionError as exc:
+            reason = reason_of(exc)
+        else:
+            reason = never_runs(command)
+        if reason:
+            run.state = after(run.state, Step.DROP)
+            self._conclude_unstarted(slot, run, OutcomeKind.REJECTED, reason)
+        elif self.pause.paused:
+            # Nothing starts now: it comes back when there is somebody who waits for it.
+            run.state = after(run.state, Step.DROP)
+            self._conclude_unstarted(slot, run, OutcomeKind.HANDED_BACK, "pause")
+        elif self.slots.reweigh(run, self._weight + len(command)):
+            run.start(command, now)
+            self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command))
+        else:
+            # A very long line beside others: it comes back when there is more room.
+            run.state = after(run.state, Step.DROP)
+            self._conclude_unstarted(slot, run, OutcomeKind.HANDED_BACK, "room")
 
     def _all_gone(self, slot: int, run: Run, exit_: Exit) -> None:
         run.state = after(run.state, Step.GONE)
@@ -327,6 +369,11 @@ class Holding:
         self._conclude(slot, run, run.exit or Exit(slot, 0, run.started_at, now, 0.0, 0.0, 0))
 
     def _conclude(self, slot: int, run: Run, exit_: Exit) -> None:
+        if run.then_due_at is not None:
+            kind = run.kind()
+            reason = f"template: {run.reason} while it was expanded" if kind == OutcomeKind.REJECTED else run.reason
+            self._conclude_unstarted(slot, run, kind, reason)
+            return
         task = run.task
         outpath, errpath = (b"", b"") if exit_.output is None else exit_.output[:2]
         outcome = (  # an Outcome, but for the cost of making it one
@@ -344,7 +391,13 @@ class Holding:
             outpath,
             errpath,
         )
-        packed = self._pack(Outcome._make(outcome))
+        self._record(slot, run, self._pack(Outcome._make(outcome)))
+
+    def _conclude_unstarted(self, slot: int, run: Run, kind: OutcomeKind, reason: str) -> None:
+        """End a run whose command never came to be known."""
+        self._record(slot, run, self._pack(_unstarted(run.task, kind, reason)))
+
+    def _record(self, slot: int, run: Run, packed: bytes) -> None:
         if self.pause.paused:
             self.pause.release(run)
         self.slots.vacate(slot, run, lost=run.state == State.LOST)
@@ -354,8 +407,7 @@ class Holding:
 
     def _drop(self, task: Task, bundle: Bundle, kind: OutcomeKind, reason: str) -> None:
         """End a dispatch that never ran. It is not recorded: the loss of the worker says the same of it."""
-        outcome = Outcome(task.row, task.dispatch, int(kind), 0, reason, 0.0, 0.0, 0.0, 0.0, 0, b"", b"", b"")
-        self._gather(self._pack(outcome), bundle, 0)
+        self._gather(self._pack(_unstarted(task, kind, reason)), bundle, 0)
 
     def _gather(self, packed: bytes, bundle: Bundle, recorded: int) -> None:
         self.outbox.add(packed, recorded)
@@ -370,3 +422,7 @@ class Holding:
         self._recent_order.append(bundle)
         if len(self._recent_order) > _RECENT_MAX:
             self._recent.discard(self._recent_order.popleft())
+
+
+def _unstarted(task: Task, kind: OutcomeKind, reason: str) -> Outcome:
+    return Outcome(task.row, task.dispatch, int(kind), 0, reason, 0.0, 0.0, 0.0, 0.0, 0, b"", b"", b"")

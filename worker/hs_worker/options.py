@@ -59,6 +59,10 @@ class Options:
             raise RefusedError(f"-N {self.num_tasks} is not in 0..{limits.SLOTS_MAX}")
         if not (os.path.isabs(self.shell) and os.access(self.shell, os.X_OK) and os.path.isfile(self.shell)):
             raise RefusedError(f"--shell {self.shell}: no such program; give the absolute path of a shell")
+        if self.template != "{}":
+            from hs_common.template import Template  # noqa: PLC0415 - the guardian needs none of it
+
+            Template(os.fsencode(self.template))
         if (self.relay or self.spool) and (self.output or self.errors):
             raise RefusedError("--relay and --spool exclude -o and -e")
         for option, given in (("-o", self.output), ("-e", self.errors)):

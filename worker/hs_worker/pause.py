@@ -1,14 +1,13 @@
 """Tasks that stand still because their user pressed Ctrl-Z, and what is left of their limits. No IO.
 
 Rules, checked by `check`:
-1. What is held runs, and no limit of it can end.
+1. What is held has a process, and no limit of it can end.
 """
 
 from collections.abc import Collection, Iterable
 from math import inf
 
 from hs_worker.run import Run
-from hs_worker.states import State
 
 
 class Pause:
@@ -16,6 +15,7 @@ class Pause:
 
     def __init__(self) -> None:
         self.paused = False
+        self._since = 0.0
         self._held: dict[Run, float] = {}
         """Run -> seconds that its limit still has; inf: it has none."""
 
@@ -24,6 +24,7 @@ class Pause:
         if self.paused:
             return False
         self.paused = True
+        self._since = now
         for run in runs:
             self._held[run] = run.due_at - now
             run.due_at = inf
@@ -37,6 +38,8 @@ class Pause:
         """Give all limits the time back that they had; return what was held."""
         for run, left_s in self._held.items():
             run.due_at = now + left_s
+            if run.then_due_at is not None:
+                run.then_due_at += now - self._since
         held, self._held = self._held.keys(), {}
         self.paused = False
         return held
@@ -44,4 +47,4 @@ class Pause:
     def check(self, runs: Collection[Run]) -> None:
         """Assert the rule."""
         assert self.paused or not self._held
-        assert all(run in runs and run.state == State.RUNNING and run.due_at == inf for run in self._held)
+        assert all(run in runs and run.has_process and run.due_at == inf for run in self._held)

@@ -10,10 +10,12 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC
 from typing import Any, Protocol
 
+import hs_common
 from hs_common import limits
 from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
@@ -25,6 +27,10 @@ from hs_worker.shared_map import SharedMap
 from hs_worker.tree import Snapshot, signal_all
 
 _HOST_FAULTS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT})
+_EXPANDER = os.path.join(os.path.dirname(__file__), "expander.py")
+_COMMON = os.path.dirname(os.path.dirname(hs_common.__file__))
+_ANSWER_BYTES_MAX = 3 * limits.MIB
+"""Read of what an expander leaves: more makes a command that is too long anyway."""
 _FOLDERS_MAX = 1000
 """Missing folders that are remembered, so that each is told once."""
 REAP_MAX = 256
@@ -92,6 +98,8 @@ class Processes:
         self._running: dict[int, tuple[int, float, bytes]] = {}
         """slot -> (pid, when it started, task's uid); stays after a stopped task's first process, as long as others are left."""
         self._peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._asked: dict[int, int] = {}
+        """slot -> file in memory for what the process there is to answer."""
         self._snapshot: Snapshot | None = None
         self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._home_pwd = self._base.get(b"PWD")
@@ -111,7 +119,7 @@ class Processes:
 
     def spawn(self, effect: Spawn) -> int:
         """Start a task; return 0, or the errno of what prevented it."""
-        slot, task, bundle, folder, command = effect
+        slot, task, bundle, folder, command, questions = effect
         if folder != self._folder:
             self._enter(folder)
         environment = task_environment(self._base, task, command, slot)
@@ -119,7 +127,7 @@ class Processes:
         crash_point("worker.before_spawn")
         started_at = monotonic()
         try:
-            if self._outputs is None:
+            if self._outputs is None and not questions:
                 pid = self._launch(command, environment, self._attributes)
             else:
                 pid = self._launch_with(self._outputs, effect, environment)
@@ -148,6 +156,8 @@ class Processes:
                 continue
             memory = self._memory(usage.ru_maxrss)
             exit_ = Exit(slot, status, self._running[slot][1], monotonic(), usage.ru_utime, usage.ru_stime, memory)
+            if slot in self._asked:
+                exit_ = exit_._replace(answer=self._answer(slot))
             if self._outputs is not None:
                 exit_ = exit_._replace(output=self._outputs.finish(slot))
             exits.append(exit_)
@@ -173,6 +183,8 @@ class Processes:
         pid, _, _ = self._running.pop(slot)
         if self._slot_of.pop(pid, None) is not None and self._outputs is not None:
             self._outputs.finish(slot)
+        if slot in self._asked:
+            os.close(self._asked.pop(slot))
 
     def forget_snapshot(self) -> None:
         """Look at the processes afresh next time: one look serves all slots of one step."""
@@ -183,12 +195,17 @@ class Processes:
             self._snapshot = Snapshot(os.getpid())
         return self._snapshot
 
-    def _launch_with(self, outputs: Outputs, effect: Spawn, environment: dict[bytes, bytes]) -> int:
-        attributes = {**self._attributes, "file_actions": outputs.begin(effect.slot, effect.task)}
+    def _launch_with(self, outputs: Outputs | None, effect: Spawn, environment: dict[bytes, bytes]) -> int:
+        attributes = self._attributes
+        if outputs is not None:
+            attributes = {**attributes, "file_actions": outputs.begin(effect.slot, effect.task)}
         try:
+            if effect.questions:
+                return self._launch_expander(effect, environment, attributes)
             return self._launch(effect.command, environment, attributes)
         except OSError:
-            outputs.drop(effect.slot)
+            if outputs is not None:
+                outputs.drop(effect.slot)
             raise
 
     def _launch(self, command: bytes, environment: dict[bytes, bytes], attributes: dict[str, Any]) -> int:
@@ -219,11 +236,35 @@ class Processes:
         finally:
             os.close(script)
 
+    def _launch_expander(self, effect: Spawn, environment: dict[bytes, bytes], attributes: dict[str, Any]) -> int:
+        """Start the process that answers the questions of a template; args and questions are in a file in memory (`expander`)."""
+        fd = os.memfd_create("hs-template", os.MFD_CLOEXEC)
+        try:
+            with open(fd, "wb", closefd=False) as file:
+                file.writelines(text + b"\0" for text in (effect.task.args, *effect.questions))
+            os.set_inheritable(fd, True)  # noqa: FBT003 - its only argument
+            argv: list[str | bytes] = [sys.executable, "-I", "-S", _EXPANDER, _COMMON, self._shell, str(fd)]
+            pid = os.posix_spawn(sys.executable, argv, environment, **attributes)
+            os.set_inheritable(fd, False)  # noqa: FBT003
+        except OSError:
+            os.close(fd)
+            raise
+        self._asked[effect.slot] = fd
+        return pid
+
+    def _answer(self, slot: int) -> bytes:
+        fd = self._asked.pop(slot)
+        try:
+            return os.pread(fd, _ANSWER_BYTES_MAX, 0)
+        finally:
+            os.close(fd)
+
     def _enter(self, folder: bytes) -> None:
         """Go to a folder, or back to our own where there is no such one."""
         self._folder = folder
         try:
-            os.chdir(folder or b"/nonexistent")
+            # Nowhere: a relative one would depend on the task before.
+            os.chdir(folder if folder.startswith(b"/") and b"\0" not in folder else b"/nonexistent")
             self._base[b"PWD"] = folder
         except OSError as exc:
             os.fchdir(self._home)
@@ -258,7 +299,8 @@ class NullExecutor:
     def spawn(self, effect: Spawn) -> int:
         """Let it have ended."""
         now = monotonic()
-        self._ended.append(Exit(effect[0], 0, now, now, 0.0, 0.0, 0))
+        # A null executor answers nothing to everything.
+        self._ended.append(Exit(effect[0], 0, now, now, 0.0, 0.0, 0, b"\0" * len(effect.questions)))
         return 0
 
     def reap(self) -> list[Exit]:

@@ -41,6 +41,7 @@ class Run:
         "started_at",
         "state",
         "task",
+        "then_due_at",
         "told",
         "weight",
     )
@@ -63,6 +64,8 @@ class Run:
         """Signals sent so far, as an index into the ladder."""
         self.exit: Exit | None = None
         """How its first process ended, while others of it are left."""
+        self.then_due_at: float | None = None
+        """When its limit ends, while its command is still being found out; None: it runs."""
         self.told = False
         """Whether the scheduler was told that it is running."""
 
@@ -85,7 +88,27 @@ class Run:
 
     def kind(self) -> OutcomeKind:
         """Return what its end means, by why it was stopped."""
-        return _KIND_OF[self.reason]
+        return _KIND_OF[self.reason] if self.then_due_at is None else _KIND_OF_EXPANSION[self.reason]
+
+    def expand(self, due_at: float) -> None:
+        """Let its command be found out first, by `due_at`."""
+        self.state = after(State.WAITING, Step.EXPAND)
+        self.then_due_at = self.due_at
+        self.due_at = min(self.due_at, due_at)
+
+    def start(self, command: bytes, now: float) -> None:
+        """Let it run, now that its command is known. Its limit began when the process that was asked for that did."""
+        assert self.then_due_at is not None
+        self.state = after(self.state, Step.START)
+        self.due_at = self.then_due_at
+        self.then_due_at = None
+        self.command = command
+        self.started_at = now
+
+    @property
+    def has_process(self) -> bool:
+        """Whether one is there that nobody has told to end."""
+        return self.state in (State.RUNNING, State.EXPANDING)
 
     def disarm(self) -> None:
         """Let no limit fire any more."""
@@ -99,5 +122,9 @@ _KIND_OF = {
     "output": OutcomeKind.FINISHED,
     "cancel": OutcomeKind.CANCELLED,
     "halt": OutcomeKind.HANDED_BACK,
+}
+_KIND_OF_EXPANSION = _KIND_OF | {
+    "timeout": OutcomeKind.REJECTED,
+    "unkillable": OutcomeKind.REJECTED,
 }
 """A task that *we* stopped to end ourselves goes back, and nothing is counted."""

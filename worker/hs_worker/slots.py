@@ -40,6 +40,11 @@ class Slots:
         return len(self._free)
 
     @property
+    def next(self) -> int:
+        """The slot that `occupy` takes; there must be a free one."""
+        return self._free[-1]
+
+    @property
     def running(self) -> int:
         """Slots with one."""
         return self._rules.slots - self._lost - len(self._free)
@@ -79,6 +84,15 @@ class Slots:
             self._cores += detail.cores
             self._memory += detail.memory
         return slot
+
+    def reweigh(self, run: Run, weight: int) -> bool:
+        """Set aside so many bytes for a run instead of what was; return False where there is no room for that."""
+        area = self.area + weight - run.weight
+        if area > self._rules.area_bytes:
+            return False
+        self.area = area
+        run.weight = weight
+        return True
 
     def vacate(self, slot: int, run: Run, *, lost: bool = False) -> None:
         """Take the run out of its slot; `lost`: nothing else will ever run there."""

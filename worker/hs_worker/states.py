@@ -6,7 +6,8 @@ WAITING ──START──▶ RUNNING ──EXIT──▶ ENDED
    │                  ▼
    │              STOPPING ──EXIT──▶ LINGERING ──GONE──▶ ENDED
    │                  └──────── SURVIVE ───────┴──────▶ LOST     (also SIGKILL did not help; so is its slot)
-   └──DROP (handed back, cancelled, rejected)──────────▶ ENDED
+   ├──DROP (handed back, cancelled, rejected)──────────▶ ENDED
+   └──EXPAND──▶ EXPANDING ──EXIT──▶ WAITING     (a process of the slot answers what the template asks; STOP and DROP as above)
 """
 
 from enum import IntEnum, auto
@@ -19,6 +20,8 @@ class State(IntEnum):
 
     WAITING = auto()
     RUNNING = auto()
+    EXPANDING = auto()
+    """Its command is being found out."""
     STOPPING = auto()
     """We sent it a signal."""
     LINGERING = auto()
@@ -32,6 +35,7 @@ class Step(IntEnum):
 
     DROP = auto()
     START = auto()
+    EXPAND = auto()
     EXIT = auto()
     STOP = auto()
     GONE = auto()
@@ -41,6 +45,10 @@ class Step(IntEnum):
 TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.WAITING, Step.DROP): State.ENDED,
     (State.WAITING, Step.START): State.RUNNING,
+    (State.WAITING, Step.EXPAND): State.EXPANDING,
+    (State.EXPANDING, Step.EXIT): State.WAITING,  # for nothing any more: it starts or is dropped at once
+    (State.EXPANDING, Step.STOP): State.STOPPING,
+    (State.EXPANDING, Step.DROP): State.ENDED,  # what it asks could not be spawned
     (State.RUNNING, Step.EXIT): State.ENDED,
     (State.RUNNING, Step.STOP): State.STOPPING,
     (State.RUNNING, Step.DROP): State.ENDED,  # it could not be spawned

@@ -1,32 +1,35 @@
-"""Templates: how the args of a task become its command line. Compiled once; expanding is one call per task.
+"""The templates that a worker meets: its own, and those that tasks bring. What they are: `hs_common.template`.
 
-    {}  the args as they are      {q}  the args quoted for the shell as one word
-
-Blanks inside the braces are ignored; `${...}` is never ours; `{{X}}` is a literal `{X}` where `{X}` would be ours; every other
-brace stays as it is.
+args ──plain──▶ command                                              nearly all, at once
+args ──▶ questions ──process of the slot──▶ answers ──▶ command      {% command %} and {= expression =}
 """
 
-import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from hs_common import limits
+from hs_common.errors import ExpansionError, RefusedError
+from hs_common.tasks import Task
+from hs_worker.environment import uuid_text
 
-Expand = Callable[[bytes], bytes]
-"""args -> command."""
+if TYPE_CHECKING:  # most workers have the default template, and start without it
+    from hs_common.template import Template
 
 COMMAND_BYTES_MAX = 2 * limits.MIB
 """Of an expanded command line; a longer one is REJECTED."""
+REASON_CHARS_MAX = 240
+"""Of what is told about a task that cannot be expanded."""
 
 _TEMPLATES_MAX = 64
 """Compiled ones that are kept: beyond the worker's own they come with tasks."""
 
-_OURS = rb"[ \t]*(q?)[ \t]*"
-_GROUP = re.compile(
-    rb"\$\{(?:[^{}]*|\{[^{}]*\})\}"  # the shell's own: kept
-    rb"|\{(\{" + _OURS + rb"\})\}"  # {{}}: the inner one, literally
-    rb"|\{" + _OURS + rb"\}"
-)
-_SAFE = re.compile(rb"[A-Za-z0-9@%+=:,./_-]+")
+
+class Expansion(NamedTuple):
+    """What a template makes of a task."""
+
+    command: bytes
+    questions: tuple[bytes, ...]
+    """What a process must answer first; the command is not known yet then."""
 
 
 class Templates:
@@ -35,21 +38,81 @@ class Templates:
     Args:
         own: For tasks that bring none.
 
+    Raises:
+        TemplateError: It is bad.
+
     """
 
     def __init__(self, own: bytes) -> None:
-        self.own = compile_template(own)
-        self._compiled: dict[bytes, Expand] = {}
+        self._own = own
+        self._compiled: dict[bytes, Template] = {}
+        self.plain: Callable[[bytes], bytes] | None = _whole if own == b"{}" else self._compile(own).plain
+        """args -> command of a task that brings no template; None: not at once, ask `expand`."""
 
-    def expand(self, template: bytes, args: bytes) -> bytes:
-        """Return the command line of a task that brings this template; b"": our own."""
-        if not template:
-            return self.own(args)
-        if template not in self._compiled:
-            if len(self._compiled) >= _TEMPLATES_MAX:
-                self._compiled.clear()
-            self._compiled[template] = compile_template(template)
-        return self._compiled[template](args)
+    def expand(self, task: Task, slot: int) -> Expansion:
+        """Return the command line of a task in this slot (counted from 0), or what has to be asked first.
+
+        Raises:
+            ExpansionError: There is none: it is REJECTED for that.
+
+        """
+        if self.plain is not None and not (task.detail and task.detail.template):
+            return Expansion(self.plain(task.args), ())
+        template = self._of(task)
+        if template.plain is not None:
+            return Expansion(template.plain(task.args), ())
+        if template.questions:
+            return Expansion(b"", tuple(question.of(task.args) for question in template.questions))
+        return Expansion(template.fill(task.args, _names(task, slot), ()), ())
+
+    def finish(self, task: Task, slot: int, status: int, answer: bytes) -> bytes:
+        """Return the command line of a task whose questions were answered.
+
+        Args:
+            task: It.
+            slot: Counted from 0.
+            status: Raw wait status of the process that was asked.
+            answer: What it left: each answer and a NUL; or, with status 1, the number of the question that failed, a blank, why.
+
+        Raises:
+            ExpansionError: There is none.
+
+        """
+        template = self._of(task)
+        if status == 1 << 8:
+            number, _, why = answer.decode(errors="backslashreplace").partition(" ")
+            if number.isdecimal() and int(number) < len(template.questions):
+                raise ExpansionError(f"{template.questions[int(number)].text.decode(errors='backslashreplace')}: {why}")
+        answers = answer.split(b"\0")
+        if status or answers.pop() or len(answers) != len(template.questions):
+            raise ExpansionError(f"its process ended with wait status {status} before it had answered")
+        return template.fill(task.args, _names(task, slot), answers)
+
+    def _of(self, task: Task) -> "Template":
+        """Return the template of a task."""
+        source = (task.detail.template if task.detail else b"") or self._own
+        try:
+            return self._compiled.get(source) or self._compile(source)
+        except RefusedError as exc:
+            raise ExpansionError(str(exc).removeprefix("template: ")) from exc
+
+    def _compile(self, source: bytes) -> "Template":
+        from hs_common.template import Template  # noqa: PLC0415
+
+        template = Template(source)
+        if len(self._compiled) >= _TEMPLATES_MAX:
+            self._compiled.clear()
+        self._compiled[source] = template
+        return template
+
+
+def _whole(args: bytes) -> bytes:
+    return args
+
+
+def reason_of(error: ExpansionError) -> str:
+    """Return what is told about a task that cannot be expanded."""
+    return f"template: {error}"[:REASON_CHARS_MAX]
 
 
 def never_runs(command: bytes) -> str:
@@ -61,45 +124,6 @@ def never_runs(command: bytes) -> str:
     return ""
 
 
-def compile_template(template: bytes) -> Expand:
-    """Return the function that expands this template."""
-    parts: list[bytes | Expand] = []
-    end = 0
-    for match in _GROUP.finditer(template):
-        literal, _, name = match.groups()
-        parts.append(template[end : match.start()])
-        if literal is not None:
-            parts.append(literal)
-        elif name is None:
-            parts.append(match.group())
-        else:
-            parts.append(quote if name else _whole)
-        end = match.end()
-    parts.append(template[end:])
-    return _join(parts)
-
-
-def quote(args: bytes) -> bytes:
-    """Return args as one word for a shell."""
-    if _SAFE.fullmatch(args):
-        return args
-    return b"'" + args.replace(b"'", b"'\"'\"'") + b"'"
-
-
-def _whole(args: bytes) -> bytes:
-    return args
-
-
-def _join(parts: list[bytes | Expand]) -> Expand:
-    merged: list[bytes | Expand] = []
-    for part in parts:
-        if isinstance(part, bytes) and merged and isinstance(merged[-1], bytes):
-            merged[-1] += part
-        elif part != b"" or not merged:
-            merged.append(part)
-    if merged in ([b"", _whole], [_whole]):
-        return _whole  # the default template
-    if all(isinstance(part, bytes) for part in merged):
-        constant = b"".join(part for part in merged if isinstance(part, bytes))
-        return lambda _: constant
-    return lambda args: b"".join([part if isinstance(part, bytes) else part(args) for part in merged])
+def _names(task: Task, slot: int) -> dict[str, bytes]:
+    """Return what `{slot}`, `{id}` and `{attempt}` are; slots are counted from 1 for people."""
+    return {"slot": b"%d" % (slot + 1), "id": uuid_text(task.uid), "attempt": b"%d" % task.attempt}

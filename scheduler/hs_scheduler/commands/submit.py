@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hs_common import limits
-from hs_common.errors import RefusedError
+from hs_common.errors import ExpansionError, RefusedError
 
 if TYPE_CHECKING:
+    from hs_common.template import Template
     from hs_scheduler.source import FileSource, StreamSource
     from hs_scheduler.sqlite import SqliteStore
+    from hs_scheduler.store import NewTask
     from hs_scheduler.tags import Tags
 
 LINES_AT_ONCE = 10_000
 BYTES_AT_ONCE = 4 * limits.MIB
+
+REASON_CHARS_MAX = 240
+"""Of what is told about a line that cannot be expanded."""
 
 PAUSE_MS = 100
 """A stream that pauses longer gives the database free until more comes."""
@@ -36,7 +41,11 @@ Examples:
 @click.option(
     "-t", "--tag", "tags", multiple=True, metavar="TAG", help="KEY:VALUE for each task; a line's own tags win."
 )
-@click.option("--template", metavar="CMD", help="What to run for the args, instead of the worker's own template.")
+@click.option(
+    "--template",
+    metavar="CMD",
+    help="What to run for the args. Expanded now; the worker's own template is not applied.",
+)
 @click.option("-g", "--group", metavar="GROUP", help="A group is run after those with a lower number.  [0]")
 @click.option("--priority", metavar="INT", help="Higher goes first inside its group.  [0]")
 @click.option("--cores", metavar="NUM", help="Cores that each task needs.")
@@ -55,7 +64,7 @@ def submit(args: tuple[str, ...], file: str | None, tags: tuple[str, ...], templ
     line = _line(args) if args else b""
     source = _source(file, given) if file else None
     path, standing = to_write(database)
-    submission = Submission(path, os.fsencode(template or ""))
+    submission = Submission(path, _template(template))
     if source is None:
         answer = submission.one(line, given)
     else:
@@ -72,11 +81,11 @@ class Submission:
 
     Args:
         path: The database.
-        template: b"": the worker's own.
+        template: Expanded now; None: the workers expand their own.
 
     """
 
-    def __init__(self, path: str, template: bytes) -> None:
+    def __init__(self, path: str, template: "Template | None") -> None:
         self._path = path
         self._template = template
         self._cwd = os.getcwdb()
@@ -86,6 +95,7 @@ class Submission:
         """Add a single task and return its id.
 
         Raises:
+            RefusedError: The template cannot be expanded for it.
             StoppedError: The database is owned by another process, or cannot be written.
 
         """
@@ -93,10 +103,13 @@ class Submission:
         from hs_scheduler.store import NewTask  # noqa: PLC0415
         from hs_scheduler.tags import resolve  # noqa: PLC0415
 
+        task = self._expanded(NewTask(args, *resolve(tags), ""))
+        if task.rejected:
+            raise RefusedError(task.rejected)
         store = self._open()
         try:
             with store.transaction():
-                (uid,) = self._add(store, [NewTask(args, *resolve(tags), "")])
+                (uid,) = self._add(store, [task])
         finally:
             store.close()
         return uuid_text(uid)
@@ -125,7 +138,7 @@ class Submission:
 
     def _batch(self, source: "FileSource | StreamSource", *, whole: bool) -> int:
         """Open the database for what can be read now; `whole`: in one transaction, to the end."""
-        lines = source.read(LINES_AT_ONCE, BYTES_AT_ONCE)
+        lines = self._read(source)
         if not lines:
             return 0
         store = self._open()
@@ -135,12 +148,32 @@ class Submission:
                 with store.transaction():
                     while lines:
                         count += len(self._add(store, lines))
-                        lines = source.read(LINES_AT_ONCE, BYTES_AT_ONCE) if whole else []
+                        lines = self._read(source) if whole else []
                 if not whole and select.select([source.fd], [], [], PAUSE_MS / 1000)[0]:
-                    lines = source.read(LINES_AT_ONCE, BYTES_AT_ONCE)
+                    lines = self._read(source)
         finally:
             store.close()
         return count
+
+    def _read(self, source: "FileSource | StreamSource") -> list["NewTask"]:
+        lines = source.read(LINES_AT_ONCE, BYTES_AT_ONCE)
+        return lines if self._template is None else [self._expanded(line) for line in lines]
+
+    def _expanded(self, task: "NewTask") -> "NewTask":
+        """Return a task whose args are what its command will be: no other template is applied to them."""
+        from hs_common.tasks import Detail  # noqa: PLC0415
+
+        if self._template is None or task.rejected:
+            return task
+        try:
+            args = self._template.preview(task.args)
+        except ExpansionError as exc:
+            return task._replace(rejected=f"template: {exc}"[:REASON_CHARS_MAX])
+        if b"\0" in args or len(args) > limits.LINE_BYTES_MAX:
+            why = "has a NUL" if b"\0" in args else f"has {len(args)} bytes, over {limits.LINE_BYTES_MAX}"
+            return task._replace(rejected=f"template: the expanded line {why}")
+        detail = (task.detail or Detail(0.0, 0, 0, (), b""))._replace(template=b"{}")
+        return task._replace(args=args, detail=detail)
 
     def _open(self) -> "SqliteStore":
         from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415
@@ -149,13 +182,29 @@ class Submission:
 
     def _add(self, store: "SqliteStore", lines: list[Any]) -> list[bytes]:
         from hs_common.clock import wall  # noqa: PLC0415
-        from hs_common.tasks import Detail  # noqa: PLC0415
 
-        if self._template:
-            none = Detail(0.0, 0, 0, (), b"")
-            lines = [line._replace(detail=(line.detail or none)._replace(template=self._template)) for line in lines]
         self._rejected += sum(bool(line.rejected) for line in lines)
         return [task.uid for task in store.add(lines, [0] * len(lines), self._cwd, wall())]
+
+
+def _template(source: str | None) -> "Template | None":
+    """Return the template that is expanded here.
+
+    Raises:
+        RefusedError: It is bad, or needs what only a task in its slot has.
+
+    """
+    if not source:
+        return None
+    from hs_common.template import Template  # noqa: PLC0415
+
+    template = Template(os.fsencode(source))
+    if template.needs_slot:
+        groups = " ".join(group.decode(errors="backslashreplace") for group in template.needs_slot)
+        raise RefusedError(
+            f"--template is expanded now: {groups} is known only when a task runs; give that to hs-cluster -t or hs worker -t"
+        )
+    return template
 
 
 def _given(tags: tuple[str, ...], fields: dict[str, str | None]) -> "Tags":

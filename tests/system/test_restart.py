@@ -1,0 +1,194 @@
+"""Runs that are stopped, killed, halted and continued, as users do it."""
+
+import json
+import os
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+from tests.faults.home import Home
+from tests.faults.processes import ended_within, until
+
+pytestmark = pytest.mark.system
+
+STEP_S = 20.0
+
+
+def rows(home: Home, *options: str) -> list[dict[str, Any]]:
+    found = home.run("hs", "task", "search", "--json", *options)
+    parsed: list[dict[str, Any]] = json.loads(found.stdout)
+    return parsed
+
+
+def lines(home: Home, name: str = "ran") -> list[bytes]:
+    return home.read(name).split()
+
+
+def stopped_after(home: Home, count: int, *options: str, text: bytes, signum: int = signal.SIGINT) -> int:
+    """Run it with this input until so many lines are in `ran`, then send a signal; return the status."""
+    cluster = home.start("hs-cluster", *options, stdin=subprocess.PIPE)
+    assert cluster.stdin is not None
+    cluster.stdin.write(text)
+    cluster.stdin.close()
+    assert until(lambda: len(lines(home)) >= count, STEP_S)
+    cluster.send_signal(signum)
+    assert ended_within(cluster.pid, STEP_S)
+    return cluster.wait()
+
+
+def test_a_stopped_run_goes_on_with_its_template(home: Home) -> None:
+    """All that was recorded holds; what is typed now wins, and is said."""
+    numbers = b"".join(b"%d\n" % number for number in range(300))
+    status = stopped_after(home, 20, "-N2", "-t", "echo {} >>ran", text=numbers)
+    assert status == 130
+    assert 20 <= len(lines(home)) < 300
+
+    done = home.run("hs-cluster", "--restart", "-N4")
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(lines(home), key=int) == numbers.split(), "each once"
+    assert b"--num-tasks 4 instead of 2 as recorded" in done.stderr
+    assert {row["command"].split()[0] for row in rows(home)} == {"echo"}
+    assert home.run("hs-cluster", "--restart").returncode == 0
+    assert home.leftovers() == []
+
+
+def test_half_a_line_of_a_pipe_is_never_run(home: Home) -> None:
+    """It was to be longer; nobody knows how."""
+    cluster = home.start("hs-cluster", stdin=subprocess.PIPE)
+    assert cluster.stdin is not None
+    cluster.stdin.write(b"echo one >>ran\necho half >>ran")
+    cluster.stdin.flush()
+    assert until(lambda: lines(home) == [b"one"], STEP_S)
+    spool = os.path.join(home.site, "latest", "input")
+    assert until(lambda: os.path.getsize(spool) == 30, STEP_S)
+    cluster.kill()
+    cluster.wait()
+
+    done = home.run("hs-cluster", "--restart")
+
+    assert done.returncode == 0
+    assert lines(home) == [b"one"]
+    assert b"not at its end" in done.stderr
+    assert b"nothing to do" in home.run("hs-cluster", "--restart").stderr
+
+
+def test_the_command_that_is_printed_goes_on(home: Home) -> None:
+    """From another folder, although another run came between, and with a blank in the path."""
+    os.mkdir(home.path("a b"))
+    cluster = home.start("hs-cluster", "--database", "a b/x.db", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    out = cluster.communicate(b"false # HYPERSHELL: group:1\npwd >>ran # HYPERSHELL: group:2\n", timeout=STEP_S)[1]
+    command = out.decode().partition("to go on: ")[2].splitlines()[0]
+    home.run("hs-cluster", stdin=b"true\n")
+
+    os.mkdir(home.path("elsewhere"))
+    script = f"cd elsewhere && {command} -t 'true && {{}}' --retry-failed"
+    done = home.run("sh", "-c", script.replace("--restart ", ""))
+
+    assert done.returncode == 1, "it fails again"
+    assert lines(home) == []
+    done = home.run("sh", "-c", f"cd elsewhere && {command} --retry-failed -t '{{}}; true'")
+    assert done.returncode == 0, done.stderr
+    assert lines(home) == [home.folder.encode()], "in the folder where it was given"
+
+
+def test_what_a_failed_group_holds_is_held_again_by_a_restart(home: Home) -> None:
+    """Both say so, with status 1."""
+    text = b"false # HYPERSHELL: group:0\necho late >>ran # HYPERSHELL: group:1\n"
+    first = home.run("hs-cluster", stdin=text)
+    again = home.run("hs-cluster", "--restart")
+
+    assert (first.returncode, again.returncode, lines(home)) == (1, 1, [])
+    assert all(b"group 0 has failed tasks" in done.stderr for done in (first, again))
+    assert [row["state"] for row in rows(home, "-g", "1")] == ["NEW"]
+
+
+def test_without_a_database_a_failed_group_ends_the_run_too(home: Home) -> None:
+    """What is held is told in the reason."""
+    text = b"false\n" + b"echo late >>ran # HYPERSHELL: group:1\n" * 5
+
+    done = home.run("hs-cluster", "--no-db", stdin=text)
+
+    assert (done.returncode, lines(home)) == (1, [])
+    assert b"the 5 in later groups wait" in done.stderr
+
+
+def test_too_many_failures_halt_the_run(home: Home) -> None:
+    """What ran finishes; the rest can be continued without the limit being reached by old failures."""
+    text = b"sleep 0.2; echo x >>ran; exit 1\n" * 40
+
+    done = home.run("hs-cluster", "-N2", "--halt", "3", stdin=text)
+
+    assert done.returncode == 1
+    assert b"--halt 3" in done.stderr
+    assert 3 <= len(lines(home)) < 20
+    states = [row["state"] for row in rows(home)]
+    assert (states.count("DONE"), states.count("NEW")) == (len(lines(home)), 40 - len(lines(home)))
+    before = len(lines(home))
+    assert home.run("hs-cluster", "--restart").returncode == 1
+    assert len(lines(home)) >= before + 3
+
+
+def test_a_halt_now_stops_what_runs(home: Home) -> None:
+    """It is NEW again."""
+    done = home.run(
+        "hs-cluster", "-N2", "-S1", "--halt", "now,1", stdin=b"sleep 300\nsleep 0.2; false\n", seconds=STEP_S
+    )
+
+    assert done.returncode == 1
+    assert sorted(row["state"] for row in rows(home)) == ["DONE", "NEW"]
+
+
+def test_the_same_line_does_for_the_first_start_and_every_later_one(home: Home) -> None:
+    """`--once` adds what is missing, and goes on with what is left."""
+    tasks = home.write("tasks.txt", b"echo a >>ran\n" * 2 + b"echo b >>ran; test -e ok\n")
+    assert home.run("hs-cluster", "--once", tasks).returncode == 1
+    with open(tasks, "ab") as file:
+        file.write(b"echo a >>ran\necho c >>ran\n")
+
+    done = home.run("hs-cluster", "--once", tasks)
+
+    assert sorted(lines(home)) == [b"a", b"a", b"a", b"b", b"c"]
+    assert done.returncode == 1, "one of them has failed before"
+    assert len(rows(home)) == 5
+    assert len(os.listdir(os.path.join(home.site, "runs"))) == 1
+
+
+def test_a_cluster_waits_for_ever_until_it_is_told_to_stop(home: Home) -> None:
+    """It runs what was submitted, its file first; the queue is continued by --restart."""
+    home.run("hs", "submit", "--", "echo submitted >>ran")
+    tasks = home.write("tasks.txt", b"echo line >>ran\n")
+    cluster = home.start("hs-cluster", "--forever", "-N1", tasks)
+    assert until(lambda: len(lines(home)) == 2, STEP_S)
+    assert not ended_within(cluster.pid, 0.5)
+
+    cluster.send_signal(signal.SIGTERM)
+
+    assert ended_within(cluster.pid, STEP_S)
+    assert cluster.wait() == 143
+    home.run("hs", "submit", "--", "echo more >>ran")
+    assert home.run("hs-cluster", "--restart").returncode == 0
+    assert sorted(lines(home)) == [b"line", b"more", b"submitted"]
+
+
+@pytest.mark.parametrize("options", [[], ["--eager"]])
+def test_the_order_of_retries_as_it_was_recorded(home: Home, options: list[str]) -> None:
+    """New tasks first; --eager: the retry goes before all that was not handed out yet."""
+    gate = home.path("gate")
+    os.mkfifo(gate)
+    text = f"echo bad >>ran; test $TASK_ATTEMPT = 2 || {{ read x <{gate}; false; }}\n".encode()
+    text += b"".join(b"echo %d >>ran; sleep 0.05\n" % number for number in range(30))
+    cluster = home.start("hs-cluster", "-r1", *options, home.write("tasks.txt", text))
+    # The first task waits here until the others were read: so the order is the scheduler's, not that of the reading.
+    with open(gate, "w", encoding="ascii") as file:
+        assert until(lambda: len(rows(home)) == 31, STEP_S)
+        file.write("go\n")
+
+    assert ended_within(cluster.pid, STEP_S)
+    assert cluster.wait() == 0
+    names = [row["args"].split()[1] for row in rows(home, "-s", "start_time")]
+    assert lines(home) == [name.encode() for name in names]
+    assert names[0] == "bad"
+    assert [name for name in names if name != "bad"] == [str(number) for number in range(30)]
+    assert names.index("bad", 1) < 15 if options else names[-1] == "bad"
