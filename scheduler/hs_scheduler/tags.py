@@ -33,10 +33,12 @@ TIMEOUT_MIN_S = 0.001
 
 _INT_MAX = 2**63 - 1
 
-# A `#` with the word HYPERSHELL. What stands before it decides whether it counts.
-_MARKER = rb"#[ \t]*HYPERSHELL(?::|(?=[ \t])|$)"
-# Possessive: a megabyte with one open quote must not be tried again from every character.
-_OUTSIDE_QUOTES = rb"""(?s:[^'"\\]++|\\.|'[^']*+'|"(?:[^"\\]++|\\.)*+")*+"""
+_MARK = rb"#[ \t]*HYPERSHELL(?::|(?=[ \t])|$)"
+_WHOLE_LINE = re.compile(rb"[ \t]*" + _MARK)
+_AFTER_BLANK = re.compile(rb"[ \t]" + _MARK)
+# A plain stretch, an escaped character, a quoted string. Unrolled, so that a megabyte behind an open quote is looked at once;
+# not possessive: before Python 3.11.5 such a pattern matches what it should not.
+_PIECE = re.compile(rb"""(?s:[^'"\\]+|\\.|'[^']*'|"[^"\\]*(?:\\.[^"\\]*)*")""")
 _TAG = r'([^\s:]+)(?::("(?:[^"\\]|\\.)*"(?!\S)|\S*))?'
 _KEY = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _INT = r"[+-]?[0-9]+"
@@ -65,13 +67,18 @@ def split_line(line: bytes) -> tuple[bytes, bytes | None]:
 
     The marker counts when a blank is before it and it is outside quotes; everything behind it is tags.
     """
-    for match in re.finditer(_MARKER, line):
-        before = line[: match.start()]
-        if not before.strip():
-            return b"", line[match.end() :]
-        # Without its last blank the text must be whole: so neither a quote nor a backslash is open at the blank.
-        if before[-1:] in b" \t" and re.fullmatch(_OUTSIDE_QUOTES, before[:-1]):
-            return before.rstrip(), line[match.end() :]
+    if match := _WHOLE_LINE.match(line):
+        return b"", line[match.end() :]
+    marks = iter(_AFTER_BLANK.finditer(line))
+    mark = next(marks, None)
+    position = 0
+    while mark is not None and (piece := _PIECE.match(line, position)) is not None:
+        start, position = piece.span()
+        while mark is not None and mark.start() < start:
+            mark = next(marks, None)
+        # A mark holds neither quote nor backslash, so it lies in one piece; inside quotes, or behind a backslash, it is text.
+        if mark is not None and mark.start() < position and line[start : start + 1] not in (b"'", b'"', b"\\"):
+            return line[:start] + line[start : mark.start()].rstrip(), line[mark.end() :]
     return line, None
 
 
