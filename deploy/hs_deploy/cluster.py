@@ -51,6 +51,8 @@ from hs_deploy.terminal import Terminal
 if TYPE_CHECKING:  # few outputs are spooled
     from hs_deploy.printing import Printer
 
+WAKE_S = 0.02
+"""Between two looks at what can be printed; nobody sees the difference."""
 SWEEP_POLL_MS = 50
 """Between two looks at what is still dying; each death wakes us before."""
 
@@ -88,6 +90,10 @@ class Cluster:
         self._spool = spool
         self._printer = printer
         self._more_to_print = False
+        self._wake: Stream | None = None
+        """From the worker: a byte for each output that can be printed."""
+        self._wake_at = 0.0
+        """Not read before this instant."""
         self._relayed: dict[str, Outlet] = {}
         """Streams of the tasks that go through us."""
         if printer is not None:
@@ -135,6 +141,8 @@ class Cluster:
         poll.register(self._signals.fd, select.POLLIN)
         for entry in self._streams:
             stream, _, outlet = entry
+            if stream is self._wake and monotonic() < self._wake_at:
+                continue
             if outlet is None or not outlet.full:
                 poll.register(stream.fd, select.POLLIN)
                 handlers[stream.fd] = partial(self._on_stream, entry)
@@ -157,6 +165,8 @@ class Cluster:
         if self._events or self._more_to_print:
             return 0
         deadlines = [self._core.deadline(), self._terminal.deadline(), self._spool.retry_at if self._spool else None]
+        if self._wake is not None and self._wake_at > monotonic():
+            deadlines.append(self._wake_at)
         until = min((at for at in deadlines if at is not None), default=None)
         return None if until is None else max(0, int((until - monotonic()) * 1000) + 1)
 
@@ -257,6 +267,10 @@ class Cluster:
     def _outlets(self) -> set[Outlet]:
         return {self._terminal.out, self._terminal.err, *self._relayed.values()}
 
+    def _on_wake(self, _bytes: bytes) -> None:
+        """Print once for all that end in the next moment, or we would take the time that the tasks could have."""
+        self._wake_at = monotonic() + WAKE_S
+
     def _look_after_outputs(self) -> None:
         """Say once that a stream of the tasks is lost."""
         for name, outlet in [*self._relayed.items()]:
@@ -353,7 +367,8 @@ class Cluster:
                 case "log":
                     self._streams.append((Stream(fd, self._terminal.write_err), daemon, self._terminal.err))
                 case "out" if self._printer is not None:
-                    self._streams.append((Stream(fd, lambda _: None), None, None))  # it wakes us, no more
+                    self._wake = Stream(fd, self._on_wake)
+                    self._streams.append((self._wake, None, None))
                 case "out":
                     self._relayed["stdout"] = self._terminal.out
                     self._streams.append((Stream(fd, self._terminal.write_out), None, self._terminal.out))
