@@ -21,6 +21,7 @@ from hs_common.errors import RefusedError, StoppedError
 from hs_common.lifeline import Lifeline
 from hs_common.logs import configure_by, get_logger
 from hs_common.prctl import protect_secrets, set_process_name
+from hs_common.priority import yield_to_tasks
 from hs_common.security import Authenticator, Server
 from hs_common.signals import SignalPipe
 from hs_common.sockets import Router, new_context, router
@@ -55,6 +56,7 @@ def run(serve: Callable[..., None], *arguments: object) -> NoReturn:
     try:
         set_process_name("hs-broker")
         protect_secrets()
+        yield_to_tasks()
         settings = load_settings()
         configure_by(settings)
         serve(settings, *arguments)

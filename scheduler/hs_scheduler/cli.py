@@ -68,10 +68,12 @@ def _run(options: "Options") -> int:
     from hs_common.config import load_settings  # noqa: PLC0415
     from hs_common.logs import configure_by  # noqa: PLC0415
     from hs_common.prctl import protect_secrets, set_process_name  # noqa: PLC0415
+    from hs_common.priority import yield_to_tasks  # noqa: PLC0415
     from hs_scheduler.report import Report  # noqa: PLC0415
 
     set_process_name("hs-scheduler")
     protect_secrets()
+    yield_to_tasks()
     configure_by(load_settings())
     report = Report(options.report_fd)
     try:

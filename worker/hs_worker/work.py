@@ -13,6 +13,7 @@ from hs_common.errors import RefusedError
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
 from hs_common.prctl import become_subreaper, set_process_name
+from hs_common.priority import wake_promptly
 from hs_common.security import Connection, read_connection
 from hs_common.site import connection_path, site
 from hs_common.sockets import Link, new_context
@@ -50,6 +51,7 @@ def work(options: Options, start: Start) -> int:
     set_process_name("hs-worker")
     become_subreaper()
     context = new_context()
+    wake_promptly()
     pipe = Lifeline(start.pipe)
     connection = _connection(options, pipe)
     if connection is None or not _delay(options.delay_start_s, pipe):
