@@ -10,7 +10,7 @@ def said(code: str) -> str:
     return subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=30, check=True).stdout
 
 
-POLICY = "print(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.nice(0))"
+POLICY = "print(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.nice(0), flush=True)"
 CHILD = f"os.fork() or ({POLICY}, os._exit(0)); os.wait()"
 
 
@@ -21,7 +21,7 @@ def test_a_daemon_that_serves_is_batch() -> None:
 
 def test_what_a_worker_starts_has_the_policy_and_the_nice_value_of_its_user() -> None:
     """A short slice is the worker's own."""
-    assert said(f"os.nice(5); wake_promptly(); print(end='', flush=True); {CHILD}") == "0 5\n"
+    assert said(f"os.nice(5); wake_promptly(); {CHILD}") == "0 5\n"
 
 
 def test_a_policy_that_the_user_chose_is_left_alone() -> None:
