@@ -52,7 +52,7 @@ hs task search args exit_status -w 'exit_status != 0'
 
 # A process of the run has its site in its environment; none must be left, so that grep finding nothing is as it should be.
 leftover=$(grep -lsF "HYPERSHELL_SITE=$work" /proc/[0-9]*/environ | cut -d/ -f3 | while read -r pid; do
-    ps -o comm= -p "$pid"
+    cat "/proc/$pid/comm" 2>/dev/null || true
 done | grep -c '^hs-' || true)
 check "processes left" 0 "$leftover"
 echo
