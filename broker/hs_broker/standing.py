@@ -7,32 +7,23 @@ Keys outlive the broker, so that a restarted one is the same cluster. A role who
 the old one is of no use any more: at once on SIGUSR2, else from the next start on.
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import signal
 import socket
-import struct
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from hs_broker import cli
 from hs_common import site
+from hs_common.addresses import PORTS_MAX, advertised, bind_endpoint
 from hs_common.config import Settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.private_files import read_private, write_private
 from hs_common.security import ROLES, Authenticator, Connection, Server, make_cluster, read_connection
 from hs_common.signals import SignalPipe
 from hs_common.sockets import Router, new_context, router
-
-PORTS_MAX = 100
-"""Ports tried after the first, when exactly that one was not asked for."""
-
-_SIOCGIFADDR = 0x8915
-"""Linux: the IPv4 address of an interface."""
-_IFREQ = "40s"
 
 
 class Options(NamedTuple):
@@ -128,17 +119,6 @@ def publish(name: str, connections: dict[str, Connection], endpoints: tuple[str,
         _write(site.connection_path(name, role), here.to_json())
 
 
-def bind_endpoint(bind: str, port: int) -> str:
-    """Return where to listen, as ZeroMQ writes it; "": everywhere."""
-    return f"tcp://{_bracketed(bind) if bind else '*'}:{port}"
-
-
-def advertised(bind: str, port: int) -> tuple[str, ...]:
-    """Return how others may reach it: at the address that was named, else by every address of this host and its name."""
-    hosts = [bind] if bind else [*_addresses(), socket.gethostname(), "127.0.0.1"]
-    return tuple(dict.fromkeys(f"tcp://{_bracketed(host)}:{port}" for host in hosts))
-
-
 def _keys_path(name: str) -> str:
     if not name or "/" in name or name.startswith("."):
         raise RefusedError(f"--name {name!r} is no name of a cluster")
@@ -175,18 +155,3 @@ def _write(path: str, document: dict[str, object]) -> None:
 
 def _port(bound: Router) -> int:
     return int(bound.bound[0].rpartition(":")[2])
-
-
-def _addresses() -> list[str]:
-    """Return the IPv4 addresses of this host but those that only it can reach itself."""
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            with contextlib.suppress(OSError):  # an interface without an address
-                answer = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack(_IFREQ, name.encode()))
-                found.append(socket.inet_ntoa(answer[20:24]))
-    return [address for address in found if not address.startswith("127.")]
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

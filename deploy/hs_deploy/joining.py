@@ -2,28 +2,20 @@
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import socket
-import struct
 from collections.abc import Mapping
 
+from hs_common.addresses import PORTS_MAX
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.security import Connection, write_private
-
-PORTS_MAX = 100
-"""Ports tried after the first, when exactly that one was not asked for."""
 
 ROLES = ("worker", "submit", "control")
 """Who may join. There is one scheduler, and it is ours."""
 
 _LOCKS: list[socket.socket] = []
 """Of the ports that we chose: held as long as this process lives."""
-
-_SIOCGIFADDR = 0x8915
-"""Linux: the IPv4 address of an interface."""
-_IFREQ_BYTES = 40
 
 
 def free_port(bind: str, port: int, *, exactly: bool) -> int:
@@ -42,17 +34,6 @@ def free_port(bind: str, port: int, *, exactly: bool) -> int:
     raise StoppedError(
         f"port {port} is taken: choose another, or leave out -p" if exactly else f"ports {port} to {last} are all taken"
     )
-
-
-def bind_endpoint(bind: str, port: int) -> str:
-    """Return where the broker listens, as ZeroMQ writes it."""
-    return f"tcp://{_bracketed(bind) if bind else '*'}:{port}"
-
-
-def joining_endpoints(bind: str, port: int) -> tuple[str, ...]:
-    """Return how others may reach it: at the address that was named, else by every address of this host and its name."""
-    hosts = [bind] if bind else [*_addresses(), socket.gethostname(), "127.0.0.1"]
-    return tuple(dict.fromkeys(f"tcp://{_bracketed(host)}:{port}" for host in hosts))
 
 
 def write_connections(folder: str, connections: Mapping[str, Connection], endpoints: tuple[str, ...]) -> str:
@@ -116,18 +97,3 @@ def _is_free(bind: str, port: int) -> bool:
             return False
         raise RefusedError(f"-H {bind}: cannot listen there: {exc.strerror}") from exc
     return True
-
-
-def _addresses() -> list[str]:
-    """Return the IPv4 addresses of this host but those that only it can reach itself."""
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            with contextlib.suppress(OSError):  # an interface without an address
-                request = struct.pack(f"{_IFREQ_BYTES}s", name.encode())
-                found.append(socket.inet_ntoa(fcntl.ioctl(probe, _SIOCGIFADDR, request)[20:24]))
-    return [address for address in found if not address.startswith("127.")]
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

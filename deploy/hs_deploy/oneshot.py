@@ -264,11 +264,12 @@ def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Ter
     server, connections = make_cluster(endpoints, os.uname().nodename)
     listening = server.to_json()
     if places.port is not None:
+        from hs_common import addresses  # noqa: PLC0415
         from hs_deploy import joining  # noqa: PLC0415
 
         assert run.folder is not None
-        listening["endpoints"] = [*endpoints, joining.bind_endpoint(asked.bind, places.port)]
-        path = joining.write_connections(run.folder, connections, joining.joining_endpoints(asked.bind, places.port))
+        listening["endpoints"] = [*endpoints, addresses.bind_endpoint(asked.bind, places.port)]
+        path = joining.write_connections(run.folder, connections, addresses.advertised(asked.bind, places.port))
         terminal.say(f"listening on port {places.port}; others join by: hs-worker --connection {path}")
     launcher.give(
         {
