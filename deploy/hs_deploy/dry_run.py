@@ -9,7 +9,8 @@ import select
 from hs_common.errors import ExpansionError, StoppedError
 from hs_common.template import Template
 from hs_deploy.options import Options, regular_file
-from hs_scheduler.source import FileSource, StreamSource, check_file
+from hs_scheduler.input_file import check_file
+from hs_scheduler.source import FileSource, Source, StreamSource
 from hs_scheduler.store import NewTask
 
 _LINES_MAX = 1_000
@@ -50,7 +51,7 @@ def dry_run(asked: Options) -> int:
     return status
 
 
-def _open(file: str | None) -> FileSource | StreamSource:
+def _open(file: str | None) -> Source:
     if file is None:
         return StreamSource(0)
     path = regular_file(file)

@@ -131,7 +131,7 @@ def _input(asked: Options) -> tuple[str | None, int | None]:
     if file is None:
         # A FIFO: this waits until somebody writes to it. Nothing has been started yet, so any signal ends us.
         return None, local.out_of_the_way(os.open(asked.file, os.O_RDONLY | os.O_CLOEXEC))
-    from hs_scheduler.source import check_file  # noqa: PLC0415 - a stream needs none of it
+    from hs_scheduler.input_file import check_file  # noqa: PLC0415 - a stream needs none of it
 
     check_file(asked.file)
     return file, None

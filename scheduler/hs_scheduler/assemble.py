@@ -19,9 +19,10 @@ from hs_scheduler.control import Control
 from hs_scheduler.core import Identity, SchedulerCore
 from hs_scheduler.feed import Feed
 from hs_scheduler.groups import ALL_SHOWN, NONE_SHOWN
+from hs_scheduler.input_file import open_file, resume
 from hs_scheduler.memory import MemoryStore
 from hs_scheduler.report import JobLog, Report
-from hs_scheduler.source import FileSource, StreamSource, open_file, resume
+from hs_scheduler.source import FileSource, Source, StreamSource
 from hs_scheduler.store import InputState, Retry, Store
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _halt(options: Options) -> "Halt | None":
     return parse_halt(options.halt)
 
 
-def _missing(source: FileSource | StreamSource, store: Store) -> "Missing":
+def _missing(source: Source, store: Store) -> "Missing":
     from hs_scheduler.once import Missing  # noqa: PLC0415 - few ask for it
 
     return Missing(source, store.submitted())
@@ -215,7 +216,7 @@ def _grace_s(connection: Connection) -> float:
     return float(load_settings().get("worker.lease"))
 
 
-def _open_source(options: Options, state: InputState | None) -> FileSource | StreamSource | None:
+def _open_source(options: Options, state: InputState | None) -> Source | None:
     """Return the input, where an earlier scheduler of this run left it; None: there is none."""
     if options.input_fd is not None:
         return StreamSource(options.input_fd)

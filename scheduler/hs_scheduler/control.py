@@ -6,7 +6,7 @@ One JSON line each: {"input": {"bytes": N, "eof": false}}, with N counted from t
 import json
 
 from hs_common.errors import StoppedError
-from hs_scheduler.source import FileSource, StreamSource
+from hs_scheduler.source import FileSource, Source, StreamSource
 
 
 class Control:
@@ -17,7 +17,7 @@ class Control:
 
     """
 
-    def __init__(self, source: FileSource | StreamSource | None) -> None:
+    def __init__(self, source: Source | None) -> None:
         self._source = source
 
     @property

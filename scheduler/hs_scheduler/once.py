@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 from hs_common.tasks import Detail
-from hs_scheduler.source import FileSource, StreamSource
+from hs_scheduler.source import Source
 from hs_scheduler.store import InputState, NewTask
 from hs_scheduler.tags import format_line
 
@@ -26,9 +26,7 @@ class Missing:
 
     """
 
-    def __init__(
-        self, source: FileSource | StreamSource, held: Iterable[tuple[bytes, Detail | None, int, int]]
-    ) -> None:
+    def __init__(self, source: Source, held: Iterable[tuple[bytes, Detail | None, int, int]]) -> None:
         self.source = source
         self._held = Counter(_key(*task) for task in held)
 

@@ -11,27 +11,20 @@ from hypothesis import strategies as st
 from hs_common import limits
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Detail
-from hs_scheduler.source import (
-    PREVIEW_BYTES,
-    FileSource,
-    Lines,
-    StreamSource,
-    check_file,
-    open_file,
-    resume,
-    verify,
-)
+from hs_scheduler.input_file import check_file, open_file, resume, verify
+from hs_scheduler.lines import PREVIEW_BYTES, Lines
+from hs_scheduler.source import FileSource, Source, StreamSource
 from hs_scheduler.store import NewTask
 
 MANY = 1_000_000
 
 
-def everything(source: FileSource | StreamSource, lines_max: int = MANY) -> list[NewTask]:
+def everything(source: Source, lines_max: int = MANY) -> list[NewTask]:
     """Return all tasks that can be had now."""
     return list(chunks(source, lines_max))
 
 
-def chunks(source: FileSource | StreamSource, lines_max: int = MANY) -> Iterator[NewTask]:
+def chunks(source: Source, lines_max: int = MANY) -> Iterator[NewTask]:
     while tasks := source.read(lines_max, MANY):
         yield from tasks
 

@@ -13,7 +13,7 @@ from hs_common.errors import ExpansionError, RefusedError
 
 if TYPE_CHECKING:
     from hs_common.template import Template
-    from hs_scheduler.source import FileSource, StreamSource
+    from hs_scheduler.source import Source
     from hs_scheduler.sqlite import SqliteStore
     from hs_scheduler.store import NewTask
     from hs_scheduler.tags import Tags
@@ -114,7 +114,7 @@ class Submission:
             store.close()
         return uuid_text(uid)
 
-    def all_of(self, source: "FileSource | StreamSource") -> int:
+    def all_of(self, source: "Source") -> int:
         """Add every line, and return how many there were: those of a file together or not at all, a stream's as they come.
 
         Raises:
@@ -136,7 +136,7 @@ class Submission:
             click.echo(f"{self._rejected} of {count} lines can never run: they are recorded as REJECTED", err=True)
         return count
 
-    def _batch(self, source: "FileSource | StreamSource", *, whole: bool) -> int:
+    def _batch(self, source: "Source", *, whole: bool) -> int:
         """Open the database for what can be read now; `whole`: in one transaction, to the end."""
         lines = self._read(source)
         if not lines:
@@ -155,7 +155,7 @@ class Submission:
             store.close()
         return count
 
-    def _read(self, source: "FileSource | StreamSource") -> list["NewTask"]:
+    def _read(self, source: "Source") -> list["NewTask"]:
         lines = source.read(LINES_AT_ONCE, BYTES_AT_ONCE)
         return lines if self._template is None else [self._expanded(line) for line in lines]
 
@@ -240,14 +240,15 @@ def _line(args: tuple[str, ...]) -> bytes:
     return line
 
 
-def _source(file: str, tags: "Tags") -> "FileSource | StreamSource":
+def _source(file: str, tags: "Tags") -> "Source":
     """Open the input.
 
     Raises:
         RefusedError: It cannot be read, or has a bad tag.
 
     """
-    from hs_scheduler.source import FileSource, StreamSource, check_file, is_regular  # noqa: PLC0415
+    from hs_scheduler.input_file import check_file, is_regular  # noqa: PLC0415
+    from hs_scheduler.source import FileSource, StreamSource  # noqa: PLC0415
 
     if file == "-":
         if sys.stdin is None or sys.stdin.closed:
