@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING
 from hs_common.clock import monotonic
 from hs_common.signals import SignalPipe
 from hs_deploy.daemons import Daemon
-from hs_deploy.launch import Launcher
-from hs_deploy.launchers.local import Process, children
-from hs_deploy.relay import Outlet, Stream
-from hs_deploy.spool import KeptSpool, Spool
-from hs_deploy.summary import Totals, totals
-from hs_deploy.supervisor import (
-    KILLED_S,
+from hs_deploy.events import (
     AwaitOrphans,
     DaemonEnded,
     Effect,
@@ -43,9 +37,14 @@ from hs_deploy.supervisor import (
     Say,
     StandStill,
     Start,
-    SupervisorCore,
     Tell,
 )
+from hs_deploy.launch import Launcher
+from hs_deploy.launchers.local import Process, children
+from hs_deploy.relay import Outlet, Stream
+from hs_deploy.spool import KeptSpool, Spool
+from hs_deploy.summary import Totals, totals
+from hs_deploy.supervisor import KILLED_S, SupervisorCore
 from hs_deploy.terminal import Terminal
 
 if TYPE_CHECKING:  # few outputs are spooled

@@ -26,9 +26,9 @@ from hs_deploy.terminal import Terminal
 
 if TYPE_CHECKING:
     from hs_deploy.cluster import Cluster
+    from hs_deploy.events import Finish
     from hs_deploy.past import Past
     from hs_deploy.printing import Printer
-    from hs_deploy.supervisor import Finish
 
 LAST_WORDS_MS = 2000
 """How long our own last lines wait for somebody who reads stderr."""

@@ -12,11 +12,33 @@ Rules, checked by `check`:
 """
 
 import signal
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from hs_common import limits
 from hs_deploy.daemons import Daemon
+from hs_deploy.events import (
+    AwaitOrphans,
+    DaemonEnded,
+    Effect,
+    Event,
+    Failed,
+    Finish,
+    HaltAsked,
+    Interrupted,
+    KillAll,
+    KillOrphans,
+    OrphansGone,
+    OutputLost,
+    Progressed,
+    Release,
+    Resumed,
+    RunEnded,
+    Say,
+    StandStill,
+    Start,
+    Tell,
+)
+from hs_deploy.restarts import Restarts, end_of
 
 
 class Phase(Enum):
@@ -44,151 +66,9 @@ CLOSE_S = 30.0
 KILLED_S = 2.0
 """How long killed processes are waited for: only one in an uninterruptible wait takes longer, and nobody can end that."""
 
-BACKOFF_FIRST_S = 0.05
-BACKOFF_MAX_S = 0.5
-"""Before the second restart without progress, doubling: a host that is out of something gets a moment; the first is at once."""
-
-GIVEN_UP_MAX = 1
-"""Guardians that end by themselves with no task finished in between: each has spent its own restarts before."""
-
 STATUS_REFUSED = 2
 STATUS_STOPPED = 3
 """Exit statuses by which a daemon says that coming again is of no use."""
-
-
-# --- Events: what happened -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonEnded:
-    """`status`: exit status, or -signal. `words`: the last line that it wrote to stderr, or ""."""
-
-    daemon: Daemon
-    status: int
-    words: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progressed:
-    """The scheduler reported: tasks that ended so far, and tasks that have not."""
-
-    finished: int
-    left: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnded:
-    """The scheduler's last report. `status`: 0 all succeeded, 1 some did not, 2 or 3 it could not go on (`reason`)."""
-
-    status: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interrupted:
-    """hs-cluster got this signal."""
-
-    signum: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed:
-    """hs-cluster goes on after it stood still for so long, seconds."""
-
-    away_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrphansGone:
-    """Nothing is left of what a dead guardian had started."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputLost:
-    """A stream of the tasks that we relay cannot be written any more."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """hs-cluster itself cannot go on (its input cannot be read or kept)."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HaltAsked:
-    """The scheduler has seen enough failures. `now`: stop what runs, too."""
-
-    reason: str
-    now: bool
-
-
-Event = DaemonEnded | Progressed | RunEnded | Interrupted | Resumed | OrphansGone | OutputLost | Failed | HaltAsked
-
-
-# --- Effects: what to do, in this order ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start this daemon, with the same arguments each time."""
-
-    daemon: Daemon
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Send it this signal."""
-
-    daemon: Daemon
-    signum: int
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Close its lifeline: it ends what it started, and itself."""
-
-    daemon: Daemon
-
-
-@dataclass(frozen=True, slots=True)
-class KillOrphans:
-    """Kill every child that is no daemon, and say OrphansGone when none is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitOrphans:
-    """Say OrphansGone as soon as no child is left that is no daemon."""
-
-
-@dataclass(frozen=True, slots=True)
-class KillAll:
-    """Kill the daemons and everything that they left."""
-
-
-@dataclass(frozen=True, slots=True)
-class StandStill:
-    """Stop this very process until somebody lets it go on; then say Resumed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """One line on stderr."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Sweep, clean up, and exit with this status; `reason` says why it could not go on, or ""."""
-
-    status: int
-    reason: str
-
-
-Effect = Start | Tell | Release | KillOrphans | AwaitOrphans | KillAll | StandStill | Say | Finish
 
 
 class SupervisorCore:
@@ -202,8 +82,7 @@ class SupervisorCore:
         self._stop_s = 2 * signalwait_s + PATIENCE_S + limits.HEARTBEAT_S
         self._alive: set[Daemon] = set()
         self._due: dict[Daemon, float] = {}
-        self._restarts: dict[Daemon, int] = dict.fromkeys(Daemon, 0)
-        self._given_up = 0
+        self._restarts = Restarts()
         self._finished = 0
         self._left = 0
         self._heard = False  # the present scheduler has reported, so its signal handlers stand
@@ -273,7 +152,7 @@ class SupervisorCore:
         leaving = self.phase in (Phase.LEAVING, Phase.OVER)
         assert not (leaving and self._due), self._due
         assert not (self._alive & self._due.keys()), (self._alive, self._due)
-        assert all(count <= limits.RESTARTS_MAX + 1 for count in self._restarts.values()), self._restarts
+        self._restarts.check()
         assert self.phase is not Phase.LEAVING or self._phase_by is not None
         assert self.phase is not Phase.LEAVING or self._alive
 
@@ -295,7 +174,7 @@ class SupervisorCore:
         if daemon is Daemon.SCHEDULER and not self._recorded:
             return self._leave(
                 STATUS_STOPPED,
-                f"hs-scheduler {_end_of(ended)}; without a database nothing can continue: "
+                f"hs-scheduler {end_of(ended)}; without a database nothing can continue: "
                 f"{self._left} tasks were not finished",
                 now,
             )
@@ -307,17 +186,13 @@ class SupervisorCore:
 
     def _restart(self, ended: DaemonEnded, now: float) -> list[Effect]:
         daemon = ended.daemon
-        self._restarts[daemon] += 1
-        count = self._restarts[daemon]
+        backoff_s = self._restarts.died(ended)
         effects: list[Effect] = []
         if daemon is Daemon.WORKER:
-            self._given_up += ended.status == 0
             self._sweeping, self._sweep_by = True, now + SWEEP_S
             effects.append(AwaitOrphans())
-        if count > limits.RESTARTS_MAX or self._given_up > GIVEN_UP_MAX:
-            why = f"{daemon} ended {count} times with no task finished in between; the last time it {_end_of(ended)}"
-            return effects + self._leave(STATUS_STOPPED, why, now)
-        backoff_s = 0.0 if count == 1 else min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (count - 2))
+        if backoff_s is None:
+            return effects + self._leave(STATUS_STOPPED, self._restarts.reason(ended), now)
         if backoff_s or (self._sweeping and daemon is Daemon.WORKER):
             self._due[daemon] = now + backoff_s
             return effects
@@ -334,8 +209,7 @@ class SupervisorCore:
     def _on_progressed(self, event: Progressed) -> list[Effect]:
         if event.finished > self._finished:
             self._finished = event.finished
-            self._restarts = dict.fromkeys(Daemon, 0)
-            self._given_up = 0
+            self._restarts.progressed()
         self._left = event.left
         self._heard = Daemon.SCHEDULER in self._alive
         if self._heard and not self._told and self.phase in (Phase.DRAINING, Phase.STOPPING):
@@ -452,15 +326,3 @@ class SupervisorCore:
     def _start(self, daemon: Daemon) -> Start:
         self._alive.add(daemon)
         return Start(daemon)
-
-
-def _end_of(ended: DaemonEnded) -> str:
-    how = f"was killed by {_signal_name(-ended.status)}" if ended.status < 0 else f"ended with status {ended.status}"
-    return f"{how} ({ended.words})" if ended.words else how
-
-
-def _signal_name(signum: int) -> str:
-    try:
-        return signal.Signals(signum).name
-    except ValueError:
-        return f"signal {signum}"

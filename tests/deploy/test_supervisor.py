@@ -7,12 +7,7 @@ import pytest
 
 from hs_common import limits
 from hs_deploy.daemons import Daemon
-from hs_deploy.supervisor import (
-    CLOSE_S,
-    KILLED_S,
-    LEAVE_S,
-    PATIENCE_S,
-    SWEEP_S,
+from hs_deploy.events import (
     AwaitOrphans,
     DaemonEnded,
     Effect,
@@ -25,7 +20,6 @@ from hs_deploy.supervisor import (
     KillOrphans,
     OrphansGone,
     OutputLost,
-    Phase,
     Progressed,
     Release,
     Resumed,
@@ -33,9 +27,9 @@ from hs_deploy.supervisor import (
     Say,
     StandStill,
     Start,
-    SupervisorCore,
     Tell,
 )
+from hs_deploy.supervisor import CLOSE_S, KILLED_S, LEAVE_S, PATIENCE_S, SWEEP_S, Phase, SupervisorCore
 
 BROKER, SCHEDULER, WORKER = Daemon.BROKER, Daemon.SCHEDULER, Daemon.WORKER
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hs_deploy.daemons import Daemon
-from hs_deploy.supervisor import (
+from hs_deploy.events import (
     AwaitOrphans,
     DaemonEnded,
     Effect,
@@ -16,15 +16,14 @@ from hs_deploy.supervisor import (
     Interrupted,
     KillAll,
     OrphansGone,
-    Phase,
     Progressed,
     Release,
     Resumed,
     RunEnded,
     Start,
-    SupervisorCore,
     Tell,
 )
+from hs_deploy.supervisor import Phase, SupervisorCore
 
 DAEMONS = st.sampled_from(list(Daemon))
 
