@@ -1,0 +1,39 @@
+"""The options of task commands that say which tasks are meant."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hs_scheduler.filters import Filter
+
+_OPTIONS = (
+    click.option(
+        "-w",
+        "--where",
+        multiple=True,
+        metavar="COND",
+        help="FIELD == VALUE, also != > >= < <= and ~ (a regular expression).",
+    ),
+    click.option("-t", "--with-tag", multiple=True, metavar="TAG", help="KEY:VALUE, or KEY with any value."),
+    click.option("-g", "--group", type=int, metavar="GROUP", help="Only this group."),
+    click.option("-F", "--failed", "ended", flag_value="failed", help="Only failed ones."),
+    click.option("-S", "--succeeded", "ended", flag_value="succeeded", help="Only those that succeeded."),
+    click.option("-C", "--completed", "ended", flag_value="completed", help="Only those that have ended."),
+    click.option("-R", "--remaining", "ended", flag_value="remaining", help="Only those that have not ended."),
+)
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def filter_of(asked: dict[str, Any]) -> "Filter":
+    """Return the filter that was asked for with those options."""
+    from hs_scheduler.filters import Filter  # noqa: PLC0415 - --help needs none of it
+
+    return Filter(conditions=asked["where"], tags=asked["with_tag"], group=asked["group"], ended=asked["ended"] or "")

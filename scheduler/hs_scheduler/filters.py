@@ -1,0 +1,119 @@
+"""Which tasks are meant: the filters that `hs task search` and `hs task update` share.
+
+    Filter (texts, as they were typed) ──where──▶ Where (SQL with parameters, and the functions that it calls)
+
+A `Filter` can travel to the scheduler that owns a database; whoever applies it makes the `Where`.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from itertools import count
+from typing import Any
+
+from hs_common.errors import RefusedError, WireError
+from hs_scheduler import conditions
+from hs_scheduler.conditions import Condition
+
+ENDS = {
+    "failed": conditions.FAILED_ONLY,
+    "succeeded": conditions.SUCCEEDED_ONLY,
+    "completed": conditions.COMPLETED_ONLY,
+    "remaining": conditions.REMAINING_ONLY,
+}
+
+CONDITIONS_MAX = 100
+"""Of one filter. One more is refused."""
+
+_serial = count()
+"""Two filters may be in force on one connection: their functions have different names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What was asked for; all of it has to hold. Without any part it means every task."""
+
+    conditions: tuple[str, ...] = ()
+    """`FIELD OPERATOR VALUE`."""
+    tags: tuple[str, ...] = ()
+    """`KEY:VALUE`, or `KEY` with any value."""
+    group: int | None = None
+    ended: str = ""
+    """One of `ENDS`, or ""."""
+
+    @property
+    def everything(self) -> bool:
+        """Whether it leaves nothing out."""
+        return self == Filter()
+
+    def where(self) -> "Where":
+        """Return it as SQL.
+
+        Raises:
+            RefusedError: A part of it makes no sense.
+
+        """
+        if len(self.conditions) + len(self.tags) > CONDITIONS_MAX:
+            raise RefusedError(
+                f"{len(self.conditions) + len(self.tags)} conditions: at most {CONDITIONS_MAX} are allowed"
+            )
+        parts = [conditions.parse_condition(text) for text in self.conditions]
+        parts += [conditions.tagged(text) for text in self.tags]
+        if self.group is not None:
+            parts.append(conditions.in_group(self.group))
+        if self.ended:
+            parts.append(ENDS[self.ended])
+        return Where(parts)
+
+    def plain(self) -> list[Any]:
+        """Return it as lists, texts and numbers, to be sent."""
+        return list(astuple(self))
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> "Filter":  # noqa: ANN401 - what a peer sent
+        """Return the filter that was sent.
+
+        Raises:
+            WireError: It is none. The peer is at fault.
+
+        """
+        match plain:
+            case [[*texts], [*tags], None | int() as group, str() as ended] if (
+                all(isinstance(text, str) for text in (*texts, *tags))
+                and not isinstance(group, bool)
+                and (not ended or ended in ENDS)
+            ):
+                return cls(conditions=tuple(texts), tags=tuple(tags), group=group, ended=ended)
+        raise WireError("not a filter of tasks")
+
+
+class Where:
+    """A filter as SQL over `fields.FROM`.
+
+    Args:
+        parts: Conditions that must all hold.
+
+    """
+
+    def __init__(self, parts: Sequence[Condition]) -> None:
+        self._functions = {}
+        texts = []
+        for part in parts:
+            name = f"matches_{next(_serial)}"
+            if part.function is not None:
+                self._functions[name] = part.function
+            texts.append(f"({part.sql.replace('{function}', name)})")
+        self.sql = " AND ".join(texts) or "true"
+        self.values = [value for part in parts for value in part.values]
+
+    @contextmanager
+    def prepared(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Let the connection know the functions that the conditions call, for a while."""
+        for name, function in self._functions.items():
+            connection.create_function(name, 1, function, deterministic=True)
+        try:
+            yield
+        finally:
+            for name in self._functions:
+                connection.create_function(name, 1, None)
