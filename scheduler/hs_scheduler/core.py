@@ -9,14 +9,9 @@ It knows bundles and rows by number, never their commands: those stay between th
     Welcome: every bundle [UNCONFIRMED] ──Attached/Census name it──▶ [SUBMITTED]
                   └─ its worker came without it · all workers came without it · grace over ──▶ Release its rows
 
-Rules, checked by `check`:
-1. A row is out in at most one bundle, and a bundle without rows is not kept.
-2. Tasks out never exceed what was claimed; parked ones are bundles that are out too.
-3. Only bundles that are out can be unconfirmed or parked.
-4. The tasks of a bundle are of one group; bundles of other groups than 0 are counted by group.
+Rules, checked by `check`: those of `out`.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +19,6 @@ from hs_common import limits
 from hs_common.errors import StoppedError
 from hs_common.messages import (
     Attached,
-    BundleHeader,
     Bye,
     Cancel,
     Census,
@@ -37,7 +31,6 @@ from hs_common.messages import (
     Received,
     Refused,
     SchedulerHello,
-    Submit,
     Welcome,
     WhoAreYou,
 )
@@ -60,6 +53,7 @@ from hs_scheduler.events import (
     Send,
     Tell,
 )
+from hs_scheduler.out import Out, submits
 from hs_scheduler.store import Held, State
 
 PARKED_TASKS_MAX = 10_000
@@ -70,21 +64,6 @@ AWAY_S = 5.0
 
 FITS_NOBODY = "fits nobody"
 """The broker's reason for a bundle that no present worker could ever run."""
-
-NO_DEMAND = Demand(0, 0, 0.0)
-
-
-@dataclass(slots=True)
-class _Open:
-    """A bundle that is out."""
-
-    rows: dict[int, int]
-    demand: Demand
-    size: int
-    body: bytes
-    """Kept only where the bundle may be refused for its demand."""
-    worker: bytes = b""
-    group: int = 0
 
 
 @dataclass(slots=True)
@@ -140,13 +119,7 @@ class SchedulerCore:
         self._link = _Link(heard_at=now, said_at=now)
         self._credit = 0
         self._counter = 0
-        self._out: dict[int, _Open] = {}
-        self._bundle_of: dict[int, int] = {}
-        self._bytes = 0
-        self._grouped: dict[int, int] = {}
-        self._unconfirmed: set[int] = set()
-        self._parked: dict[int, None] = {}
-        self._parked_tasks = 0
+        self._out = Out()
         self._workers: dict[bytes, _Worker] = {}
         self._expected: set[bytes] = set()
         self._due_at = now + limits.SILENCE_S
@@ -155,14 +128,7 @@ class SchedulerCore:
     def restore(self, held: Iterable[Held], workers: set[bytes]) -> None:
         """Take over what an earlier scheduler had handed out: nobody has confirmed any of it yet."""
         for item in held:
-            out = self._out.get(item.bundle)
-            if out is None:
-                out = self._out[item.bundle] = _Open({}, NO_DEMAND, 0, b"", group=item.group)
-                self._count_group(item.group, 1)
-                self._unconfirmed.add(item.bundle)
-            out.rows[item.row] = item.dispatch
-            out.worker = out.worker or item.worker
-            self._bundle_of[item.row] = item.bundle
+            self._out.find(item.bundle, item.row, item.dispatch, item.worker, item.group)
         self._expected = set(workers)
 
     # --- What the shell asks ---
@@ -170,7 +136,7 @@ class SchedulerCore:
     @property
     def tasks_out(self) -> int:
         """Tasks handed out and not yet reported."""
-        return len(self._bundle_of)
+        return len(self._out)
 
     @property
     def slots(self) -> int:
@@ -184,18 +150,15 @@ class SchedulerCore:
 
     def room(self) -> int:
         """Return how many tasks may be claimed now."""
-        if self.draining or not self._link.census or self._parked_tasks >= PARKED_TASKS_MAX:
+        if self.draining or not self._link.census or self._out.parked_tasks >= PARKED_TASKS_MAX:
             return 0
-        if self._bytes >= limits.QUEUE_BYTES_MAX // 2:
+        if self._out.size >= limits.QUEUE_BYTES_MAX // 2:
             return 0
-        return max(0, self._credit - (len(self._bundle_of) - self._parked_tasks))
+        return max(0, self._credit - (len(self._out) - self._out.parked_tasks))
 
     def lowest_group_out(self) -> int | None:
         """Return the lowest group of which something is out, or None: nothing is."""
-        lowest = min(self._grouped, default=None)
-        if len(self._out) > sum(self._grouped.values()) and (lowest is None or lowest > 0):
-            return 0
-        return lowest
+        return self._out.lowest_group()
 
     def place(self, tasks: Sequence[tuple[bytes, Demand]]) -> list[int]:
         """Return a bundle id for each task (its folder and demand): neighbours alike share one, up to the bundle size.
@@ -214,16 +177,8 @@ class SchedulerCore:
         return ids
 
     def check(self) -> None:
-        """Assert the three rules; tests call this after every step."""
-        rows = {row: bundle for bundle, out in self._out.items() for row in out.rows}
-        assert rows == self._bundle_of, "a row is out in at most one bundle"
-        assert all(out.rows for out in self._out.values()), "no bundle without rows"
-        assert self._unconfirmed <= self._out.keys(), "only what is out can be unconfirmed"
-        assert self._parked.keys() <= self._out.keys(), "only what is out can be parked"
-        assert self._parked_tasks == sum(len(self._out[b].rows) for b in self._parked), "parked tasks add up"
-        assert self._bytes == sum(out.size for out in self._out.values()), "bytes add up"
-        groups = Counter(out.group for out in self._out.values() if out.group)
-        assert self._grouped == groups, "bundles of a group add up"
+        """Assert the rules; tests call this after every step."""
+        self._out.check()
 
     # --- The face of every core ---
 
@@ -265,7 +220,7 @@ class SchedulerCore:
                 return []
             case DrainAsked():
                 self.draining = True
-                return self._release(list(self._parked)) + self._give_up()
+                return self._release(self._out.parked) + self._give_up()
             case Heartbeat() if self._link.session and now >= self._link.said_at + limits.ANSWER_S:
                 # The broker may be asking: its lease may be shorter than our own beat.
                 self._link.heard_at = self._link.said_at = now
@@ -294,7 +249,7 @@ class SchedulerCore:
             self._link.heard_at = now
             self._link.grace_until = max(self._link.grace_until, now + self._grace_s)
         effects: list[Effect] = []
-        if self._unconfirmed and self._link.census and now >= self._link.grace_until:
+        if self._out.unconfirmed and self._link.census and now >= self._link.grace_until:
             self._expected.intersection_update(self._workers)
             effects += self._reconcile()
         if now - self._link.heard_at >= limits.SILENCE_S:
@@ -311,7 +266,7 @@ class SchedulerCore:
         due = self._link.heard_at + limits.SILENCE_S
         if self._link.session:
             due = min(due, self._link.said_at + limits.HEARTBEAT_S)
-        if self._unconfirmed and self._link.census:
+        if self._out.unconfirmed and self._link.census:
             due = min(due, self._link.grace_until)
         return due
 
@@ -336,7 +291,7 @@ class SchedulerCore:
         self._credit = 0
         self._workers.clear()
         # A new session: whatever was on the way may be lost. Workers send results again that were not acknowledged.
-        self._unconfirmed = self._out.keys() - self._parked.keys()
+        self._out.doubt()
         return []
 
     def _on_attached(self, attached: Attached, now: float) -> list[Effect]:
@@ -348,20 +303,20 @@ class SchedulerCore:
         effects: list[Effect] = [RememberWorker(attached.worker, attached.replaces, attached.host)]
         owners = (attached.worker, attached.replaces) if attached.replaces else (attached.worker,)
         has = set(attached.bundles)
-        disowned = [bundle for bundle, out in self._out.items() if out.worker in owners and bundle not in has]
+        disowned = [bundle for bundle, out in self._out.bundles.items() if out.worker in owners and bundle not in has]
         effects += self._release(disowned)
         for bundle in attached.bundles:
-            if out := self._out.get(bundle):
+            if out := self._out.bundles.get(bundle):
                 out.worker = attached.worker
-                self._unconfirmed.discard(bundle)
+                self._out.unconfirmed.discard(bundle)
         return [*effects, *self._unpark(now), *self._reconcile()]
 
     def _on_census(self, census: Census, now: float) -> list[Effect]:
         self._link.heard_at = now
         for bundle in census.queued:
-            if out := self._out.get(bundle):
+            if out := self._out.bundles.get(bundle):
                 out.worker = b""
-                self._unconfirmed.discard(bundle)
+                self._out.unconfirmed.discard(bundle)
         if census.more:
             return []
         self._link.census = True
@@ -370,7 +325,7 @@ class SchedulerCore:
 
     def _on_lost(self, lost: Lost, now: float) -> list[Effect]:
         self._link.heard_at = now
-        effects = self._release([bundle for bundle in lost.bundles if bundle in self._out])
+        effects = self._release([bundle for bundle in lost.bundles if bundle in self._out.bundles])
         if lost.bundles:
             effects.append(Tell("bundles.lost", lost.reason, len(lost.bundles)))
         if lost.gone:
@@ -381,18 +336,16 @@ class SchedulerCore:
 
     def _on_received(self, received: Received) -> None:
         for bundle in received.bundles:
-            if out := self._out.get(bundle):
+            if out := self._out.bundles.get(bundle):
                 out.worker = received.worker
 
     def _on_refused(self, refused: Refused) -> list[Effect]:
         if refused.fatal:
             raise StoppedError(f"the broker refuses this scheduler: {refused.reason}")
-        known = [bundle for bundle in refused.bundles if bundle in self._out]
+        known = [bundle for bundle in refused.bundles if bundle in self._out.bundles]
         if refused.reason != FITS_NOBODY:
             return self._release(known)
-        for bundle in known:
-            self._parked[bundle] = None
-            self._parked_tasks += len(self._out[bundle].rows)
+        self._out.park(known)
         return [Tell("tasks.waiting", "no worker has the cores, memory or time for them", len(known))] if known else []
 
     def _on_outcomes(self, result: Outcomes) -> list[Effect]:
@@ -401,12 +354,12 @@ class SchedulerCore:
             # One before it was lost on its way (the broker had no scheduler to give it to). It comes again, and this one too.
             return []
         self._link.heard[result.worker] = max(heard, result.sequence)
-        bundle_of, out_of = self._bundle_of, self._out
+        bundle_of, out_of = self._out.bundle_of, self._out.bundles
         for outcome in result.outcomes:
             bundle = bundle_of.get(outcome.row)
             # An outcome of an older dispatch leaves the newer one out; `Recorded` tells if it settled the row.
             if bundle is not None and out_of[bundle].rows[outcome.row] == outcome.dispatch:
-                self._forget_row(bundle, outcome.row)
+                self._out.forget(bundle, outcome.row)
         effects: list[Effect] = [Record(result.worker, self._host(result.worker), result.sequence, result.outcomes)]
         left = [bundle for bundle in result.closed if bundle in out_of]
         return effects + self._release(left) if left else effects
@@ -414,15 +367,15 @@ class SchedulerCore:
     def _on_recorded(self, recorded: Recorded) -> list[Effect]:
         effects: list[Effect] = []
         for applied in recorded.applied:
-            bundle = self._bundle_of.get(applied.row)
+            bundle = self._out.bundle_of.get(applied.row)
             if bundle is None or applied.state is State.NEW:
                 continue
             # First success wins: a newer dispatch of the row is out and no longer wanted.
-            out = self._out[bundle]
+            out = self._out.bundles[bundle]
             if out.worker and self._link.session:
                 task = (applied.row, out.rows[applied.row])
                 effects.append(Send(Cancel(session=self._link.session, worker=out.worker, tasks=(task,))))
-            self._forget_row(bundle, applied.row)
+            self._out.forget(bundle, applied.row)
         return effects
 
     def acknowledge(self, worker: bytes, sequence: int) -> None:
@@ -431,96 +384,45 @@ class SchedulerCore:
 
     def _on_claimed(self, claimed: Claimed, now: float) -> list[Effect]:
         for item in claimed.bundles:
-            body = item.body if item.demand != NO_DEMAND else b""
-            self._out[item.bundle] = _Open(dict(item.rows), item.demand, len(item.body), body, group=item.group)
-            self._count_group(item.group, 1)
-            self._bytes += len(item.body)
-            for row, _ in item.rows:
-                self._bundle_of[row] = item.bundle
+            self._out.add(item.bundle, item.rows, item.demand, item.body, item.group)
         if not self._link.session:  # The link broke since the claim: the next Welcome finds them unconfirmed.
             return []
         return self._submit([(item.bundle, len(item.rows), item.demand, item.body) for item in claimed.bundles], now)
 
     # --- Helpers ---
 
-    def _submit(self, bundles: Sequence[tuple[int, int, Demand, bytes]], now: float) -> list[Effect]:
-        """Return Submits that stay below the limits of a message."""
+    def _submit(self, bundles: Iterable[tuple[int, int, Demand, bytes]], now: float) -> list[Effect]:
         self._link.said_at = now
-        effects: list[Effect] = []
-        headers: list[BundleHeader] = []
-        bodies: list[bytes] = []
-        size = 0
-        for bundle, tasks, demand, body in bundles:
-            if headers and (size + len(body) > limits.BODY_BYTES_MAX or len(headers) == limits.IDS_MAX):
-                effects.append(self._submit_one(headers, bodies))
-                headers, bodies, size = [], [], 0
-            headers.append(BundleHeader(bundle, tasks, len(body), demand))
-            bodies.append(body)
-            size += len(body)
-        if headers:
-            effects.append(self._submit_one(headers, bodies))
-        return effects
-
-    def _submit_one(self, headers: list[BundleHeader], bodies: list[bytes]) -> Send:
-        return Send(Submit(session=self._link.session, bundles=tuple(headers), body=b"".join(bodies)))
+        return [Send(submit) for submit in submits(self._link.session, bundles)]
 
     def _unpark(self, now: float) -> list[Effect]:
-        if not self._parked or not self._link.session:
+        if not self._out.parked_tasks or not self._link.session:
             return []
-        again = [(b, len(self._out[b].rows), self._out[b].demand, self._out[b].body) for b in self._parked]
-        self._parked.clear()
-        self._parked_tasks = 0
-        return self._submit(again, now)
+        again = [(bundle, self._out.bundles[bundle]) for bundle in self._out.unpark()]
+        return self._submit([(bundle, len(out.rows), out.demand, out.body) for bundle, out in again], now)
 
     def _reconcile(self) -> list[Effect]:
         """Release what nobody can have any more.
 
         A bundle of a known worker waits for that worker; one of no known worker for all that are expected.
         """
-        if not self._unconfirmed or not self._link.census:
+        if not self._out.unconfirmed or not self._link.census:
             return []
         missing = self._expected - self._workers.keys()
-        nobody = [
-            b for b in self._unconfirmed if (self._out[b].worker not in missing if self._out[b].worker else not missing)
-        ]
+        worker_of = {bundle: self._out.bundles[bundle].worker for bundle in self._out.unconfirmed}
+        nobody = [bundle for bundle, worker in worker_of.items() if (worker not in missing if worker else not missing)]
         return self._release(sorted(nobody))
 
     def _give_up(self) -> list[Effect]:
         """Release what waits in the broker when the last worker has left a cluster that drains: nobody will take it."""
         if not self.draining or not self._link.census or self._workers:
             return []
-        return self._release([bundle for bundle, out in self._out.items() if not out.worker])
+        return self._release([bundle for bundle, out in self._out.bundles.items() if not out.worker])
 
     def _release(self, bundles: Sequence[int]) -> list[Effect]:
         """Forget these bundles; their rows are NEW again."""
-        rows: list[tuple[int, int]] = []
-        for bundle in bundles:
-            out = self._out[bundle]
-            rows += out.rows.items()
-            for row in list(out.rows):
-                self._forget_row(bundle, row)
-        return [Release(tuple(rows))] if rows else []
-
-    def _forget_row(self, bundle: int, row: int) -> None:
-        out = self._out[bundle]
-        del out.rows[row], self._bundle_of[row]
-        self._parked_tasks -= bundle in self._parked
-        if not out.rows:
-            del self._out[bundle]
-            if out.group:
-                self._count_group(out.group, -1)
-            self._bytes -= out.size
-            self._unconfirmed.discard(bundle)
-            self._parked.pop(bundle, None)
-
-    def _count_group(self, group: int, change: int) -> None:
-        if not group:
-            return
-        count = self._grouped.get(group, 0) + change
-        if count:
-            self._grouped[group] = count
-        else:
-            del self._grouped[group]
+        rows = self._out.take(bundles)
+        return [Release(rows)] if rows else []
 
     def _host(self, worker: bytes) -> str:
         known = self._workers.get(worker)

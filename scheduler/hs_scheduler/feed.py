@@ -11,9 +11,10 @@ from typing import Protocol
 
 from hs_common.messages import Demand
 from hs_common.tasks import Bundle, Detail, Task, pack_bundle
-from hs_scheduler.core import NO_DEMAND, SchedulerCore
+from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import ClaimedBundle
 from hs_scheduler.groups import NONE_SHOWN, Groups
+from hs_scheduler.out import NO_DEMAND
 from hs_scheduler.store import InputState, NewTask, Store
 
 CLAIM_TASKS_MAX = 5_000

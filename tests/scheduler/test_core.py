@@ -21,7 +21,7 @@ from hs_common.messages import (
     WhoAreYou,
 )
 from hs_common.tasks import Outcome, OutcomeKind
-from hs_scheduler.core import NO_DEMAND, Identity, SchedulerCore
+from hs_scheduler.core import Identity, SchedulerCore
 from hs_scheduler.events import (
     Claimed,
     ClaimedBundle,
@@ -38,6 +38,7 @@ from hs_scheduler.events import (
     Send,
     Tell,
 )
+from hs_scheduler.out import NO_DEMAND
 from hs_scheduler.store import Applied, Held, State
 
 SESSION, BROKER, W1, W2 = b"s" * 16, b"b" * 16, b"1" * 16, b"2" * 16

@@ -1,0 +1,170 @@
+"""What is out: the bundles that were claimed and of which not every task is reported, by number and by row.
+
+    add ──▶ out ──forget (row by row)──▶ nothing left: gone
+             ├── unconfirmed: nobody has named it since the broker's last Welcome
+             └── parked: it fits no present worker, and its body is kept
+
+Rules, checked by `check`:
+1. A row is out in at most one bundle, and a bundle without rows is not kept.
+2. Only bundles that are out can be unconfirmed or parked.
+3. The tasks of a bundle are of one group; bundles of other groups than 0 are counted by group.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hs_common import limits
+from hs_common.messages import BundleHeader, Demand, Submit
+
+NO_DEMAND = Demand(0, 0, 0.0)
+
+
+@dataclass(slots=True)
+class OpenBundle:
+    """A bundle that is out."""
+
+    rows: dict[int, int]
+    """Row -> its dispatch."""
+    demand: Demand
+    size: int
+    body: bytes
+    """Kept only where the bundle may be refused for its demand."""
+    worker: bytes = b""
+    """The incarnation that has it, as far as anybody said so."""
+    group: int = 0
+
+
+class Out:
+    """Bundles by number, rows by bundle, and their sums."""
+
+    def __init__(self) -> None:
+        self.bundles: dict[int, OpenBundle] = {}
+        self.bundle_of: dict[int, int] = {}
+        """Row -> bundle."""
+        self.unconfirmed: set[int] = set()
+        self.size = 0
+        """Bytes of all bodies."""
+        self._grouped: dict[int, int] = {}
+        self._parked: dict[int, None] = {}
+        self.parked_tasks = 0
+
+    def __len__(self) -> int:
+        """Return how many tasks are out."""
+        return len(self.bundle_of)
+
+    @property
+    def parked(self) -> list[int]:
+        """The bundles that fit nobody, in the order in which they were refused."""
+        return list(self._parked)
+
+    def lowest_group(self) -> int | None:
+        """Return the lowest group of which something is out, or None: nothing is."""
+        lowest = min(self._grouped, default=None)
+        if len(self.bundles) > sum(self._grouped.values()) and (lowest is None or lowest > 0):
+            return 0
+        return lowest
+
+    def add(self, bundle: int, rows: Sequence[tuple[int, int]], demand: Demand, body: bytes, group: int) -> None:
+        """Note a bundle on its way out; rows: (row, dispatch) pairs."""
+        self.bundles[bundle] = OpenBundle(
+            dict(rows), demand, len(body), body if demand != NO_DEMAND else b"", group=group
+        )
+        self._count_group(group, 1)
+        self.size += len(body)
+        for row, _ in rows:
+            self.bundle_of[row] = bundle
+
+    def find(self, bundle: int, row: int, dispatch: int, worker: bytes, group: int) -> None:
+        """Note a row that an earlier scheduler had handed out; its bundle is unconfirmed."""
+        found = self.bundles.get(bundle)
+        if found is None:
+            found = self.bundles[bundle] = OpenBundle({}, NO_DEMAND, 0, b"", group=group)
+            self._count_group(group, 1)
+            self.unconfirmed.add(bundle)
+        found.rows[row] = dispatch
+        found.worker = found.worker or worker
+        self.bundle_of[row] = bundle
+
+    def forget(self, bundle: int, row: int) -> None:
+        """Drop a row, and its bundle with the last one."""
+        out = self.bundles[bundle]
+        del out.rows[row], self.bundle_of[row]
+        self.parked_tasks -= bundle in self._parked
+        if not out.rows:
+            del self.bundles[bundle]
+            if out.group:
+                self._count_group(out.group, -1)
+            self.size -= out.size
+            self.unconfirmed.discard(bundle)
+            self._parked.pop(bundle, None)
+
+    def take(self, bundles: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        """Drop these bundles; return the (row, dispatch) pairs that were left in them."""
+        rows: list[tuple[int, int]] = []
+        for bundle in bundles:
+            out = self.bundles[bundle]
+            rows += out.rows.items()
+            for row in list(out.rows):
+                self.forget(bundle, row)
+        return tuple(rows)
+
+    def doubt(self) -> None:
+        """Note that whatever was on its way may be lost: all but the parked ones are unconfirmed."""
+        self.unconfirmed = self.bundles.keys() - self._parked.keys()
+
+    def park(self, bundles: Iterable[int]) -> None:
+        """Keep these here: they fit no present worker."""
+        for bundle in bundles:
+            self._parked[bundle] = None
+            self.parked_tasks += len(self.bundles[bundle].rows)
+
+    def unpark(self) -> list[int]:
+        """Return what was parked; it is on its way again."""
+        parked = self.parked
+        self._parked.clear()
+        self.parked_tasks = 0
+        return parked
+
+    def check(self) -> None:
+        """Assert the rules."""
+        rows = {row: bundle for bundle, out in self.bundles.items() for row in out.rows}
+        assert rows == self.bundle_of, "a row is out in at most one bundle"
+        assert all(out.rows for out in self.bundles.values()), "no bundle without rows"
+        assert self.unconfirmed <= self.bundles.keys(), "only what is out can be unconfirmed"
+        assert self._parked.keys() <= self.bundles.keys(), "only what is out can be parked"
+        assert self.parked_tasks == sum(len(self.bundles[b].rows) for b in self._parked), "parked tasks add up"
+        assert self.size == sum(out.size for out in self.bundles.values()), "bytes add up"
+        groups = Counter(out.group for out in self.bundles.values() if out.group)
+        assert self._grouped == groups, "bundles of a group add up"
+
+    def _count_group(self, group: int, change: int) -> None:
+        if not group:
+            return
+        count = self._grouped.get(group, 0) + change
+        if count:
+            self._grouped[group] = count
+        else:
+            del self._grouped[group]
+
+
+def submits(session: bytes, bundles: Iterable[tuple[int, int, Demand, bytes]]) -> list[Submit]:
+    """Return the Submits of these bundles (number, tasks, demand, body), each below the limits of a message."""
+    found: list[Submit] = []
+    headers: list[BundleHeader] = []
+    bodies: list[bytes] = []
+    size = 0
+
+    def close() -> None:
+        found.append(Submit(session=session, bundles=tuple(headers), body=b"".join(bodies)))
+
+    for bundle, tasks, demand, body in bundles:
+        if headers and (size + len(body) > limits.BODY_BYTES_MAX or len(headers) == limits.IDS_MAX):
+            close()
+            headers, bodies, size = [], [], 0
+        headers.append(BundleHeader(bundle, tasks, len(body), demand))
+        bodies.append(body)
+        size += len(body)
+    if headers:
+        close()
+    return found
