@@ -24,36 +24,29 @@ from hs_deploy.events import (
     Event,
     Failed,
     Finish,
-    HaltAsked,
     Interrupted,
     KillAll,
     KillOrphans,
     OrphansGone,
-    OutputLost,
-    Progressed,
     Release,
     Resumed,
-    RunEnded,
     Say,
     StandStill,
     Start,
     Tell,
 )
 from hs_deploy.launch import Launcher
-from hs_deploy.launchers.local import Process, children
+from hs_deploy.launchers.local import Process
+from hs_deploy.orphans import Orphans, kill
+from hs_deploy.outputs import Outputs
 from hs_deploy.relay import Outlet, Stream
+from hs_deploy.reports import Reports
 from hs_deploy.spool import KeptSpool, Spool
-from hs_deploy.summary import Totals, totals
 from hs_deploy.supervisor import KILLED_S, SupervisorCore
 from hs_deploy.terminal import Terminal
 
 if TYPE_CHECKING:  # few outputs are spooled
     from hs_deploy.printing import Printer
-
-WAKE_S = 0.02
-"""Between two looks at what can be printed; nobody sees the difference."""
-SWEEP_POLL_MS = 50
-"""Between two looks at what is still dying; each death wakes us before."""
 
 
 class Cluster:
@@ -81,34 +74,20 @@ class Cluster:
         signals: SignalPipe,
         kept: set[int],
     ) -> None:
-        self.totals = Totals()
-        self.slots = 0
-        """Most that there were at once."""
+        self.reports = Reports()
         self._core = core
         self._launcher = launcher
         self._spool = spool
-        self._printer = printer
-        self._more_to_print = False
-        self._wake: Stream | None = None
-        """From the worker: a byte for each output that can be printed."""
-        self._wake_at = 0.0
-        """Not read before this instant."""
-        self._relayed: dict[str, Outlet] = {}
-        """Streams of the tasks that go through us."""
-        if printer is not None:
-            self._relayed = dict(zip(("stdout", "stderr"), printer.outlets, strict=True))
+        self._outputs = Outputs(terminal, printer)
         self._terminal = terminal
         self._signals = signals
-        self._kept = kept
+        self._orphans = Orphans(kept)
         self._processes: dict[Daemon, Process] = {}
         self._words: dict[Daemon, str] = {}
         self._streams: list[tuple[Stream, Daemon | None, Outlet | None]] = []
         self._events: list[Event] = []
         self._announced = (-1, False)
-        self._awaits_orphans = self._kills_orphans = False
         self._finish: Finish | None = None
-        self._lost = ""
-        """Which of the tasks' streams could not be written, and why."""
 
     def run(self, hand_over: Callable[[], None]) -> Finish:
         """Start everything, call `hand_over` (it makes the keys), watch until the end; return how it ended."""
@@ -121,11 +100,10 @@ class Cluster:
         while self._finish is None:
             self._step()
         self._sweep()
-        if self._printer is not None:
-            self._print_rest()
-        self._look_after_outputs()
-        if self._lost and self._finish.status in (0, 1):
-            return Finish(3, self._lost)
+        self._outputs.print_rest(self._signals)
+        self._outputs.losses()
+        if self._outputs.lost and self._finish.status in (0, 1):
+            return Finish(3, self._outputs.lost)
         return self._finish
 
     def said(self, reason: str) -> bool:
@@ -135,17 +113,18 @@ class Cluster:
     # --- one turn of the loop ---
 
     def _step(self) -> None:
+        now = monotonic()
         handlers: dict[int, Callable[[], object]] = {self._signals.fd: self._on_signals}
         poll = select.poll()
         poll.register(self._signals.fd, select.POLLIN)
         for entry in self._streams:
             stream, _, outlet = entry
-            if stream is self._wake and monotonic() < self._wake_at:
+            if self._outputs.rests(stream, now):
                 continue
             if outlet is None or not outlet.full:
                 poll.register(stream.fd, select.POLLIN)
                 handlers[stream.fd] = partial(self._on_stream, entry)
-        for outlet in self._outlets():
+        for outlet in self._outputs.outlets():
             if outlet.waits:
                 poll.register(outlet.fd, select.POLLOUT)
                 handlers[outlet.fd] = outlet.flush
@@ -161,21 +140,20 @@ class Cluster:
         self._after_poll()
 
     def _wait_ms(self) -> int | None:
-        if self._events or self._more_to_print:
+        if self._events or self._outputs.more:
             return 0
-        deadlines = [self._core.deadline(), self._terminal.deadline(), self._spool.retry_at if self._spool else None]
-        if self._wake is not None and self._wake_at > monotonic():
-            deadlines.append(self._wake_at)
+        now = monotonic()
+        deadlines = [self._core.deadline(), self._terminal.deadline(), self._outputs.deadline(now)]
+        deadlines.append(self._spool.retry_at if self._spool else None)
         until = min((at for at in deadlines if at is not None), default=None)
-        return None if until is None else max(0, int((until - monotonic()) * 1000) + 1)
+        return None if until is None else max(0, int((until - now) * 1000) + 1)
 
     def _after_poll(self) -> None:
         now = monotonic()
         if self._spool is not None and self._spool.retry_at is not None and self._spool.retry_at <= now:
             self._pump()
-        if self._printer is not None:
-            self._more_to_print = self._printer.pump()
-        self._look_after_outputs()
+        self._outputs.pump()
+        self._events += self._outputs.losses()
         events, self._events = self._events, []
         for event in events:
             self._perform(self._core.handle(event, now))
@@ -202,8 +180,7 @@ class Cluster:
                 if not pid:
                     break
                 self._on_child_ended(pid, os.waitstatus_to_exitcode(status))
-        if self._awaits_orphans:
-            self._look_for_orphans()
+        self._look_for_orphans()
 
     def _on_child_ended(self, pid: int, status: int) -> None:
         process = next((process for process in self._processes.values() if process.pid == pid), None)
@@ -219,15 +196,8 @@ class Cluster:
         self._events.append(DaemonEnded(daemon=daemon, status=status, words=self._words.get(daemon, "")))
 
     def _look_for_orphans(self) -> None:
-        orphans = self._orphans()
-        if self._kills_orphans:
-            _kill(orphans)
-        if not orphans:
-            self._awaits_orphans = self._kills_orphans = False
+        if self._orphans.gone({process.pid for process in self._processes.values()}):
             self._events.append(OrphansGone())
-
-    def _orphans(self) -> set[int]:
-        return children() - self._kept - {process.pid for process in self._processes.values()}
 
     def _on_stream(self, entry: tuple[Stream, Daemon | None, Outlet | None]) -> bool:
         """Read once; return False at its end."""
@@ -242,56 +212,10 @@ class Cluster:
         return going_on
 
     def _on_report(self, text: bytes) -> None:
-        for line in text.splitlines():
-            try:
-                report = json.loads(line)
-            except ValueError:
-                continue  # the half line of a scheduler that was killed while it wrote
-            if "end" in report:
-                self.totals = totals(report["end"], self.totals)
-                self._events.append(RunEnded(status=report["end"]["status"], reason=report["end"]["reason"]))
-            elif "halt" in report:
-                self._events.append(HaltAsked(reason=report["halt"]["reason"], now=report["halt"]["now"]))
-            elif "progress" in report:
-                self.totals = totals(report["progress"], self.totals)
-                self.slots = max(self.slots, self.totals.slots)
-                finished = self.totals.done + self.totals.retried
-                self._events.append(Progressed(finished=finished, left=self.totals.left))
-                if self._spool is not None and report["progress"].get("offset") is not None:
-                    self._spool.scheduler_read(report["progress"]["offset"])
-            self._terminal.update(self.totals, monotonic())
-
-    # --- the outputs ---
-
-    def _outlets(self) -> set[Outlet]:
-        return {self._terminal.out, self._terminal.err, *self._relayed.values()}
-
-    def _on_wake(self, _bytes: bytes) -> None:
-        """Print once for all that end in the next moment, or we would take the time that the tasks could have."""
-        self._wake_at = monotonic() + WAKE_S
-
-    def _look_after_outputs(self) -> None:
-        """Say once that a stream of the tasks is lost."""
-        for name, outlet in [*self._relayed.items()]:
-            if outlet.failure:
-                del self._relayed[name]
-                self._lost = f"the tasks' {name} cannot be written: {outlet.failure}"
-                self._events.append(OutputLost(reason=self._lost))
-
-    def _print_rest(self) -> None:
-        """Print all that can be printed, as long as somebody reads it and no signal says that he wants no more."""
-        assert self._printer is not None
-        while self._printer.pump() or any(outlet.waits for outlet in self._printer.outlets):
-            poll = select.poll()
-            poll.register(self._signals.fd, select.POLLIN)
-            waiting = [outlet for outlet in self._printer.outlets if outlet.waits]
-            for outlet in waiting:
-                poll.register(outlet.fd, select.POLLOUT)
-            poll.poll(None if waiting else 0)
-            if any(number != signal.SIGCHLD for number in self._signals.drain()):
-                return
-            for outlet in waiting:
-                outlet.flush()
+        self._events += self.reports.read(text)
+        if self._spool is not None and self.reports.offset is not None:
+            self._spool.scheduler_read(self.reports.offset)
+        self._terminal.update(self.reports.totals, monotonic())
 
     # --- the input ---
 
@@ -330,13 +254,13 @@ class Cluster:
                     if (process := self._processes.get(daemon)) is not None:
                         process.release()
                 case AwaitOrphans():
-                    self._awaits_orphans = True
+                    self._orphans.watch(kill=False)
                     self._look_for_orphans()
                 case KillOrphans():
-                    self._kills_orphans = True
+                    self._orphans.watch(kill=True)
                     self._look_for_orphans()
                 case KillAll():
-                    _kill({process.pid for process in self._processes.values()})
+                    kill({process.pid for process in self._processes.values()})
                 case StandStill():
                     self._stand_still()
                 case Say(text=text):
@@ -365,15 +289,9 @@ class Cluster:
                     self._streams.append((Stream(fd, self._on_report), daemon, None))
                 case "log":
                     self._streams.append((Stream(fd, self._terminal.write_err), daemon, self._terminal.err))
-                case "out" if self._printer is not None:
-                    self._wake = Stream(fd, self._on_wake)
-                    self._streams.append((self._wake, None, None))
-                case "out":
-                    self._relayed["stdout"] = self._terminal.out
-                    self._streams.append((Stream(fd, self._terminal.write_out), None, self._terminal.out))
-                case "err":
-                    self._relayed["stderr"] = self._terminal.err
-                    self._streams.append((Stream(fd, self._terminal.write_err), None, self._terminal.err))
+                case _:
+                    stream, outlet = self._outputs.stream(fd, kind)
+                    self._streams.append((stream, None, outlet))
         if daemon is Daemon.SCHEDULER:
             self._announced = (-1, False)
         self._tell_document(process)
@@ -387,25 +305,8 @@ class Cluster:
 
     def _sweep(self) -> None:
         """Leave no process behind, and nothing unread that one of them wrote."""
-        self._reap()
-        until = monotonic() + KILLED_S
-        poll = select.poll()
-        poll.register(self._signals.fd, select.POLLIN)
-        while left := children() - self._kept:
-            _kill(left)
-            if monotonic() > until:
-                break  # in an uninterruptible wait: it ends with it, our signal is on its way
-            poll.poll(SWEEP_POLL_MS)
-            self._signals.drain()
-            self._reap()
+        self._orphans.sweep(self._signals, self._reap, KILLED_S)
         self._terminal.end_progress()
         for stream, _, outlet in self._streams.copy():
             while (outlet is None or not outlet.full) and select.select([stream.fd], [], [], 0)[0] and stream.read():
                 pass
-
-
-def _kill(pids: set[int]) -> None:
-    """Kill children of ours; they are not reaped yet, so the numbers are still theirs."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)

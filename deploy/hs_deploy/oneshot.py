@@ -101,7 +101,7 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
         if printer is not None:
             printer.close()
         _clean_up(places)
-    if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.totals.unread:
+    if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.reports.totals.unread:
         spool.remove()
     if finish.status != STATUS_STOPPED:
         runs.forget_settings(places.run)
@@ -301,11 +301,13 @@ def _say_how_it_ended(
 
     if finish.reason and not cluster.said(finish.reason):
         terminal.say(finish.reason)
-    left = summary.left_text(cluster.totals, run.database)
+    left = summary.left_text(cluster.reports.totals, run.database)
     if left and (finish.status > 1 or not asked.quiet):
         terminal.say(left)
-    if not asked.quiet and (finish.status <= 1 or cluster.totals.done):
-        terminal.say(summary.summary(cluster.totals, elapsed_s=elapsed_s, slots=cluster.slots or asked.slots))
+    if not asked.quiet and (finish.status <= 1 or cluster.reports.totals.done):
+        terminal.say(
+            summary.summary(cluster.reports.totals, elapsed_s=elapsed_s, slots=cluster.reports.slots or asked.slots)
+        )
 
 
 def close_gaps() -> None:

@@ -43,7 +43,7 @@ def main() -> None:
         launcher.give({daemon: {"for": daemon} for daemon in Daemon})
 
     finish = cluster.run(hand_over)
-    sys.stdout.write(json.dumps([finish.status, finish.reason, cluster.totals.left]) + "\n")
+    sys.stdout.write(json.dumps([finish.status, finish.reason, cluster.reports.totals.left]) + "\n")
 
 
 main()

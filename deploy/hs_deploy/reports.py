@@ -1,0 +1,41 @@
+"""What the scheduler tells us on its pipe, one JSON line each: progress, a halt, the end."""
+
+import json
+from typing import Any
+
+from hs_deploy.events import Event, HaltAsked, Progressed, RunEnded
+from hs_deploy.summary import Totals, totals
+
+
+class Reports:
+    """The latest figures, and what they mean for the supervisor."""
+
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self.slots = 0
+        """Most that there were at once."""
+        self.offset: int | None = None
+        """So many bytes of the input are in the store, where the scheduler said so."""
+
+    def read(self, text: bytes) -> list[Event]:
+        """Take whole lines; return what happened."""
+        events: list[Event] = []
+        for line in text.splitlines():
+            try:
+                report = json.loads(line)
+            except ValueError:
+                continue  # the half line of a scheduler that was killed while it wrote
+            if "end" in report:
+                self.totals = totals(report["end"], self.totals)
+                events.append(RunEnded(status=report["end"]["status"], reason=report["end"]["reason"]))
+            elif "halt" in report:
+                events.append(HaltAsked(reason=report["halt"]["reason"], now=report["halt"]["now"]))
+            elif "progress" in report:
+                events.append(self._progress(report["progress"]))
+        return events
+
+    def _progress(self, progress: dict[str, Any]) -> Progressed:
+        self.totals = totals(progress, self.totals)
+        self.slots = max(self.slots, self.totals.slots)
+        self.offset = progress.get("offset", self.offset)
+        return Progressed(finished=self.totals.done + self.totals.retried, left=self.totals.left)
