@@ -1,0 +1,129 @@
+"""Every command that the pages show does what stands there.
+
+A ```console block is a session: `$ ` begins a command (`> ` goes on with it), below it stands what it prints, stderr included.
+A ```sh block is a list of commands without their output: none of them may be refused. The blocks of a page are run in order, in
+one home, each command by a shell of its own that knows only the exit status of the one before. `<!-- before: COMMANDS -->` does
+what a reader does not need to see. Any other block is not run.
+
+What differs from run to run (seconds, rates, ids, instants) is compared by its form alone; `...` is any text of a line, and any
+lines where it stands by itself.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.faults.home import Home
+
+from hs_common.template import Template
+
+TOP = Path(__file__).parents[2]
+PAGES = {
+    str(path.relative_to(TOP)): path.read_text() for path in (TOP / "README.md", *sorted(TOP.glob("docs/**/*.md")))
+}
+BLOCK = re.compile(r"^```(console|sh)\n(.*?)^```$|^<!-- before: (.*?) -->$", re.MULTILINE | re.DOTALL)
+STEP = re.compile(r"^\$ (.*\n(?:> .*\n)*)((?:(?!\$ ).*\n)*)", re.MULTILINE)
+TEMPLATES = PAGES["docs/templates.md"]
+ROWS = re.findall(r"^\| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", TEMPLATES, re.MULTILINE)
+VARYING = [
+    (re.compile(pattern), form)
+    for pattern, form in (
+        (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "<instant>"),
+        (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<id>"),
+        (r"\b\d[\d.,]* tasks/s", "<rate>"),
+        (r"\b\d[\d.]* s\b", "<seconds>"),
+        (r"\b\d+% of", "<share> of"),
+        (r"(?<=duration: )[\d.]+", "<seconds>"),
+    )
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of a page."""
+
+    command: str
+    printed: str | None
+    """None: whatever it prints."""
+
+
+def steps(page: str) -> list[Step]:
+    """Return what is to be done, in order."""
+    found = []
+    for kind, text, before in BLOCK.findall(page):
+        if kind == "console":
+            assert text.startswith("$ "), f"a session begins with a command: {text}"
+            found += [Step(command.replace("\n> ", "\n"), printed) for command, printed in STEP.findall(text)]
+        else:
+            found += [Step(line, None) for line in (text or before).splitlines() if line]
+    return found
+
+
+def by_form(text: str) -> str:
+    """Return a text without what differs from run to run."""
+    for pattern, form in VARYING:
+        text = pattern.sub(form, text)
+    return text.rstrip() + "\n"
+
+
+def is_printed(shown: str, printed: str) -> bool:
+    """Whether a page shows what was printed."""
+    lines = [
+        r"(?:.*\n)*" if line == "..." else ".*".join(map(re.escape, line.split("..."))) + r"\n"
+        for line in by_form(shown).splitlines()
+    ]
+    return re.fullmatch("".join(lines), by_form(printed)) is not None
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("a\nb\n", "a\nb\n", True),
+        ("a\nb\n", "b\na\n", False),
+        ("a\n", "a\nmore\n", False),
+        ("", "", True),
+        ("", "x\n", False),
+        ("7 tasks, 0.42 s, 17 tasks/s, 2% of 4 slots\n", "7 tasks, 12.5 s, 1,024 tasks/s, 99% of 4 slots\n", True),
+        ("7 tasks, 0.42 s\n", "8 tasks, 0.42 s\n", False),
+        ("from ... to b\n", "from a to b\n", True),
+        ("from ... to b\n", "from a\nto b\n", False),
+        ("a\n...\nz\n", "a\nb\nc\nz\n", True),
+        ("a\n...\nz\n", "a\nb\nc\n", False),
+        ("01a203bd-0000-7000-8000-00000000000f\n", "01a203bd-1111-7111-8111-11111111111f\n", True),
+    ],
+)
+def test_a_page_shows_what_is_printed(shown: str, printed: str, same: bool) -> None:
+    """But for what differs each time."""
+    assert is_printed(shown, printed) == same
+
+
+def test_the_examples_are_found() -> None:
+    """A page that is written differently would be tested by nothing."""
+    of_three = [line for line in TEMPLATES.splitlines() if line.startswith("| `") and line.count("|") == 4]
+    assert len(ROWS) == len(of_three)
+    assert len(ROWS) >= 25
+    for page in PAGES.values():
+        assert sum(bool(text) for _, text, _ in BLOCK.findall(page)) == len(
+            re.findall(r"^```(?:console|sh)", page, re.MULTILINE)
+        )
+
+
+@pytest.mark.parametrize(("template", "args", "command"), ROWS)
+def test_a_row_is_what_the_template_becomes(template: str, args: str, command: str) -> None:
+    """In the tables."""
+    assert Template(template.encode()).preview(args.encode()).decode() == command
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if steps(text)])
+def test_each_command_does_what_its_page_says(home: Home, page: str) -> None:
+    """Whole programs, in a home of their own."""
+    status = 0
+    for step in steps(PAGES[page]):
+        done = home.run("bash", "-c", f"exec 2>&1; (exit {status}); {step.command}")
+        status, printed = done.returncode, done.stdout.decode()
+        if step.printed is None:
+            assert status in (0, 1), f"{step.command}\n{printed}"
+        else:
+            assert is_printed(step.printed, printed), f"{page}: $ {step.command}\n{printed}"
