@@ -2,10 +2,7 @@
 
     Assign ──▶ holding ──Spawn──▶ ... ──Exited──▶ holding ──Result──▶ kept ──Committed──▶ forgotten
 
-    WORKING ──DrainAsked──▶ draining ──all ended, all committed──▶ Leave
-       └────── StopAsked ──▶ stopping ──all ended, or waited enough──▶ Leave
-
-Here: what is said to the broker and when, and how the worker ends. Which task runs where: `holding`.
+Here: what is said to the broker and when. Which task runs where: `holding`. How the worker ends: `departure`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,23 +11,20 @@ from typing import Any, cast
 
 from hs_common import limits, messages
 from hs_common.errors import WireError
-from hs_common.messages import Assign, Message, Received, Result, Running, WorkerHello
+from hs_common.messages import Assign, Message, Received, Result, Running
 from hs_common.tasks import Bundle, pack_started, unpack_bundle
 from hs_worker import events
+from hs_worker.credit import Credit
+from hs_worker.departure import Departure
 from hs_worker.events import Effect, Event, Note, Send
 from hs_worker.holding import Holding
 from hs_worker.outbox import Kept
-from hs_worker.session import Session
+from hs_worker.pace import Pace
+from hs_worker.session import Session, hello
 from hs_worker.settings import Identity, Rules
 
 _TICK_S = 0.5
 """How often long tasks are looked for."""
-_RESULT_S = 0.05
-"""Results wait at most so long for company."""
-_RESULT_GAP_S = 0.005
-"""Between Results that are sent because little is left to start."""
-_OFFER_S = 0.01
-"""Between looks at the credit."""
 _STOP_WAIT_S = 5.0
 """For the acknowledgement of the last results after the tasks were stopped."""
 
@@ -54,18 +48,9 @@ class WorkerCore:
         self._session = Session(heard_at=now)
         self._holding = Holding(rules, recovered, self._out)
         self._tick_at = inf
-        self._flush_at = inf
-        self._sent_at = -inf
-        self._offer_at = -inf
-        self._told = (rules.slots, 0)
-        """Slots and credit as the broker knows them."""
-        self._draining = False
-        self._killing = False
-        self._drain_until = inf
-        self._leave_wait_s = inf
-        self._leave_at = inf
-        self._refused = False
-        self._gone = False
+        self._pace = Pace(rules.bundlewait_s)
+        self._credit = Credit(self._holding)
+        self._departure = Departure()
         self._handlers: dict[type, Callable[[Any], None]] = {
             events.Exited: self._on_exited,
             events.SpawnFailed: self._on_spawn_failed,
@@ -119,15 +104,15 @@ class WorkerCore:
         elif self._session.must_beat(now):
             self._send(messages.Heartbeat(session=self._session.token))
         if now >= self._holding.slots.due_at:
-            self._holding.due(now)
-            self._offer_at = now
+            self._holding.stopping.due(now)
+            self._credit.look_at = now
             if not self._holding.slots.count:
                 self._on_drain_asked(events.DrainAsked(None))
         if now >= self._tick_at:
             self._on_tick()
         if self._holding.rest.recover(now):
-            self._offer_at = now
-        if now >= self._drain_until:
+            self._credit.look_at = now
+        if now >= self._departure.drain_until:
             self._on_stop_asked(events.StopAsked(kill=False, wait_s=_STOP_WAIT_S))
         return self._settle()
 
@@ -138,16 +123,15 @@ class WorkerCore:
             self._holding.slots.due_at,
             self._holding.rest.deadline(),
             self._tick_at,
-            self._flush_at if self._session.token else inf,
-            self._drain_until,
-            self._leave_at,
+            self._pace.due_at if self._session.token else inf,
+            self._departure.deadline(),
         )
 
     def check(self) -> None:
         """Assert the rules of all parts; tests call this after every step."""
         self._holding.check()
         assert not self._out
-        assert self._gone or not self._draining or self.busy or self._leave_at < inf or self._leave_wait_s == inf
+        self._departure.check(busy=self.busy)
 
     # --- The broker ---
 
@@ -191,27 +175,14 @@ class WorkerCore:
         self._note("error" if message.fatal else "warning", "worker.refused", reason=message.reason)
         self._session.lose(self._now)
         if message.fatal:
-            self._refused = True
+            self._departure.refused = True
             self._on_stop_asked(events.StopAsked(kill=False, wait_s=0.0))
 
     def _greet(self) -> None:
-        self._told = (self._holding.slots.count, self._credit())
+        slots, credit = self._credit.tell(self._now, draining=self._departure.draining)
         self._session.greet(self._now)
-        hello = WorkerHello(
-            worker=self._identity.worker,
-            replaces=self._identity.replaces,
-            version=self._identity.version,
-            host=self._identity.host,
-            pid=self._identity.pid,
-            slots=self._told[0],
-            credit=self._told[1],
-            cores=self._rules.cores,
-            memory=self._rules.memory,
-            seconds=0.0,
-            confirms=self._rules.confirms,
-            inventory=self._holding.inventory(),
-        )
-        self._out.append(Send(hello))
+        inventory = self._holding.outcomes.inventory()
+        self._out.append(Send(hello(self._identity, self._rules, slots, credit, inventory)))
 
     def _send_again(self) -> None:
         """Send all that is not committed, in its order: the other side may never have seen it, and duplicates are harmless."""
@@ -225,7 +196,7 @@ class WorkerCore:
         self._send_again()
 
     def _on_committed(self, message: messages.Committed) -> None:
-        if message.worker == self._identity.worker and (size := self._holding.commit(message.sequences)):
+        if message.worker == self._identity.worker and (size := self._holding.outcomes.commit(message.sequences)):
             self._out.append(events.Release(size))
 
     # --- Tasks ---
@@ -235,7 +206,7 @@ class WorkerCore:
         for header in message.bundles:
             body = message.body[at : at + header.size]
             at += header.size
-            if self._holding.knows(header.bundle):
+            if self._holding.outcomes.knows(header.bundle):
                 continue
             try:
                 contents = unpack_bundle(body)
@@ -243,7 +214,7 @@ class WorkerCore:
                 self._note("warning", "bundle.malformed", bundle=header.bundle, error=str(exc))
                 contents = Bundle(b"", ())
             self._holding.take(header.bundle, contents, self._now)
-        if self._draining:
+        if self._departure.draining:
             self._holding.hand_back(len(self._holding.waiting), "drain")
         if self._rules.confirms:
             bundles = tuple(header.bundle for header in message.bundles)
@@ -257,17 +228,17 @@ class WorkerCore:
             self._holding.cancel(set(message.tasks), self._now)
 
     def _on_exited(self, event: events.Exited) -> None:
-        self._holding.exited(event.exits, self._now, killing=self._killing)
+        self._holding.exited(event.exits, self._now, killing=self._departure.killing)
 
     def _on_left(self, event: events.Left) -> None:
-        self._holding.left(event.slot, event.processes)
+        self._holding.stopping.left(event.slot, event.processes)
 
     def _on_spawn_failed(self, event: events.SpawnFailed) -> None:
         self._holding.spawn_failed(event.slot, event.error, self._now)
-        self._offer_at = self._now
+        self._credit.look_at = self._now
 
     def _on_clock_set(self, event: events.ClockSet) -> None:
-        self._holding.offset_s = event.offset_s
+        self._holding.outcomes.offset_s = event.offset_s
 
     def _on_tick(self) -> None:
         """Tell which tasks have been running for long."""
@@ -289,67 +260,55 @@ class WorkerCore:
             self._on_drain_asked(events.DrainAsked(None))
 
     def _on_drain_asked(self, event: events.DrainAsked) -> None:
-        self._draining = True
-        self._offer_at = self._now
-        if event.grace_s is not None:
-            self._drain_until = min(self._drain_until, self._now + event.grace_s)
+        self._departure.drain(self._now, event.grace_s)
+        self._credit.look_at = self._now
         self._holding.hand_back(len(self._holding.waiting), "drain")
 
     def _on_pause_asked(self, _event: events.PauseAsked) -> None:
-        self._holding.hold(self._now)
+        self._holding.stopping.hold(self._now)
 
     def _on_resume_asked(self, _event: events.ResumeAsked) -> None:
-        self._holding.go_on(self._now)
+        self._holding.stopping.go_on(self._now)
 
     def _on_stop_asked(self, event: events.StopAsked) -> None:
         self._on_drain_asked(events.DrainAsked(None))
-        self._drain_until = inf
-        self._killing = self._killing or event.kill
-        self._leave_wait_s = min(self._leave_wait_s, event.wait_s)
-        self._leave_at = inf
-        self._holding.stop_all(self._now, kill=event.kill)
+        self._departure.stop(event.wait_s, kill=event.kill)
+        self._holding.stopping.stop_all(self._now, kill=event.kill)
 
     def _leave(self) -> None:
         """Go, if nothing is left to do or to wait for."""
-        if self.busy:
+        if self.busy or not self._departure.leaves(self._now, committed=self._holding.outbox.empty):
             return
-        if self._leave_at == inf:
-            self._leave_at = self._now + self._leave_wait_s
-        if self._holding.outbox.empty or self._now >= self._leave_at:
-            if self._session.token:
-                self._send(messages.Bye(session=self._session.token, reason="drained"))
-            self._out.append(events.Leave(self._refused))
-            self._gone = True
+        if self._session.token:
+            self._send(messages.Bye(session=self._session.token, reason="drained"))
+        self._out.append(events.Leave(self._departure.refused))
 
     # --- After every event ---
 
     def _settle(self) -> list[Effect]:
         holding = self._holding
-        if holding.waiting and holding.slots.free and not self._draining:
+        departure = self._departure
+        if holding.waiting and holding.slots.free and not departure.draining:
             holding.start(self._now)
             if self._tick_at == inf and self.busy:
                 self._tick_at = self._now + _TICK_S
         if holding.outbox.has_news:
             self._flush()
-        if self._now >= self._offer_at and self._session.token:
+        if self._now >= self._credit.look_at and self._session.token:
             self._offer()
-        if self._draining and not self._gone:
+        if departure.draining and not departure.gone:
             self._leave()
         out = self._out[:]
         self._out.clear()
         return out
 
     def _flush(self) -> None:
-        """Send what is new at once when little is left to start, else when it has company or waited long enough."""
-        if self._flush_at == inf:
-            self._flush_at = self._now + min(self._rules.bundlewait_s, _RESULT_S)
+        """Send what is new if its time has come."""
+        self._pace.wait(self._now)
         if not self._session.token:
             return
-        waiting = len(self._holding.waiting)
-        few = 2 * waiting <= self._told[1] - self._told[0] and self._now >= self._sent_at + _RESULT_GAP_S
-        if not waiting or few or self._now >= self._flush_at:
-            self._flush_at = inf
-            self._sent_at = self._now
+        if self._pace.due(self._now, len(self._holding.waiting), self._credit.prefetched):
+            self._pace.send(self._now)
             for kept in self._holding.outbox.take():
                 self._send_result(kept)
 
@@ -368,12 +327,9 @@ class WorkerCore:
 
     def _offer(self) -> None:
         """Tell how much we can take, when that changed by more than a fifth."""
-        self._offer_at = self._now + _OFFER_S
-        slots, credit = self._holding.slots.count, self._credit()
-        told_slots, told = self._told
-        if slots == told_slots and (credit == told or (credit and 5 * abs(credit - told) <= told)):
+        if not self._credit.changed(self._now, draining=self._departure.draining):
             return
-        self._told = (slots, credit)
+        slots, credit = self._credit.tell(self._now, draining=self._departure.draining)
         ready = messages.Ready(
             session=self._session.token,
             slots=slots,
@@ -383,15 +339,6 @@ class WorkerCore:
             seconds=0.0,
         )
         self._send(ready)
-
-    def _credit(self) -> int:
-        if self._draining:
-            return 0
-        usable = self._holding.rest.usable
-        whole = usable == self._holding.slots.count
-        # What waits for cores or memory must not keep out the smaller ones that could pass it.
-        blocked = min(usable, self._holding.passing.blocked)
-        return min(limits.CREDIT_MAX, usable + blocked + (self._holding.prefetch.tasks(self._now) if whole else usable))
 
     def _send(self, message: Message) -> None:
         self._session.said_at = self._now

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from math import inf
 
 from hs_common import limits
+from hs_common.messages import WorkerHello
+from hs_worker.settings import Identity, Rules
 
 _HELLO_S = 5.0
 """A Hello without an answer for so long: a new socket, since nobody knows whether it is still on its way."""
@@ -97,3 +99,21 @@ class Session:
         """Add the time in which we were away ourselves."""
         if late_s > _LATE_S:
             self.heard_at += late_s
+
+
+def hello(identity: Identity, rules: Rules, slots: int, credit: int, inventory: tuple[int, ...]) -> WorkerHello:
+    """Return what a worker says first. `inventory`: the bundles that it has anything of."""
+    return WorkerHello(
+        worker=identity.worker,
+        replaces=identity.replaces,
+        version=identity.version,
+        host=identity.host,
+        pid=identity.pid,
+        slots=slots,
+        credit=credit,
+        cores=rules.cores,
+        memory=rules.memory,
+        seconds=0.0,
+        confirms=rules.confirms,
+        inventory=inventory,
+    )

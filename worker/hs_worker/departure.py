@@ -1,0 +1,57 @@
+"""How a worker leaves: asked to drain or to stop, then at the latest when. No IO.
+
+    WORKING ──drain──▶ draining ──all ended, all committed──▶ gone
+       └──────stop───▶ stopping ──all ended, or waited enough──▶ gone
+
+A stop overtakes a drain; neither is ever taken back.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+
+@dataclass(slots=True)
+class Departure:
+    """Whether we leave, and how long we wait for what."""
+
+    draining: bool = False
+    """Nothing more is started."""
+    killing: bool = False
+    """What runs is ended with SIGKILL."""
+    refused: bool = False
+    """The broker wants none of us: coming back would be of no use."""
+    gone: bool = False
+    drain_until: float = inf
+    """When draining ends and stopping begins."""
+    leave_at: float = inf
+    """When we go with or without the last acknowledgements; known since nothing runs any more."""
+    _leave_wait_s: float = inf
+
+    def drain(self, now: float, grace_s: float | None) -> None:
+        """Start nothing more; `grace_s`: seconds until what still runs is stopped, None: never."""
+        self.draining = True
+        if grace_s is not None:
+            self.drain_until = min(self.drain_until, now + grace_s)
+
+    def stop(self, wait_s: float, *, kill: bool) -> None:
+        """Leave as soon as nothing runs, `wait_s` after that at the latest."""
+        self.draining = True
+        self.drain_until = inf
+        self.killing = self.killing or kill
+        self._leave_wait_s = min(self._leave_wait_s, wait_s)
+        self.leave_at = inf
+
+    def leaves(self, now: float, *, committed: bool) -> bool:
+        """Whether to go now that nothing runs; `committed`: nothing is left to be acknowledged."""
+        if self.leave_at == inf:
+            self.leave_at = now + self._leave_wait_s
+        self.gone = committed or now >= self.leave_at
+        return self.gone
+
+    def deadline(self) -> float:
+        """Return when something of this is due."""
+        return min(self.drain_until, self.leave_at)
+
+    def check(self, *, busy: bool) -> None:
+        """Assert that who has nothing left to wait for but acknowledgements knows for how long."""
+        assert self.gone or not self.draining or busy or self.leave_at < inf or self._leave_wait_s == inf

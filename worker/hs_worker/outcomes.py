@@ -1,0 +1,146 @@
+"""What became of tasks: each outcome packed, recorded in the map if the task ran, and put into the outbox. No IO.
+
+    conclude: it ran ──Record──▶ map ─┐
+    drop: it never did ───────────────┴──▶ outbox ──commit──▶ forgotten
+
+Rules, checked by `check`, beside those of the outbox:
+1. A bundle is known as long as one of its tasks has no outcome; `left` counts them.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import msgpack
+
+from hs_common.tasks import Bundle as Contents
+from hs_common.tasks import Outcome, OutcomeKind, Task
+from hs_worker.events import Effect, Exit, Record
+from hs_worker.outbox import Outbox
+from hs_worker.pause import Pause
+from hs_worker.run import Bundle, Run
+from hs_worker.settings import RECORD_BYTES
+from hs_worker.slots import Slots
+from hs_worker.states import State
+
+_RECENT_MAX = 20_000
+"""Bundles that are remembered after their end, so that a repeated Assign runs nothing twice."""
+
+
+class Outcomes:
+    """Outcomes of one worker, and the bundles that they complete.
+
+    Args:
+        slots: Where a run leaves its slot.
+        pause: Where it is held no longer.
+        recovered: (bundle, packed outcome) of what the predecessor left in the map, oldest first.
+        out: Where effects are appended.
+
+    """
+
+    def __init__(self, slots: Slots, pause: Pause, recovered: Sequence[tuple[int, bytes]], out: list[Effect]) -> None:
+        self._slots = slots
+        self._pause = pause
+        self._out = out
+        self.outbox = Outbox()
+        self.offset_s = 0.0
+        """Wall clock minus monotonic time."""
+        self._pack: Callable[[Outcome], bytes] = msgpack.Packer().pack
+        self._bundles: dict[int, Bundle] = {}
+        self._recent: set[int] = set()
+        self._recent_order: deque[int] = deque()
+        for bundle, packed in recovered:
+            slots.area += len(packed) + RECORD_BYTES
+            self.outbox.add(packed, len(packed) + RECORD_BYTES)
+            if bundle not in self._recent:
+                self._close(bundle)
+
+    def knows(self, bundle: int) -> bool:
+        """Whether a bundle is held, or was until lately."""
+        return bundle in self._bundles or bundle in self._recent
+
+    def inventory(self) -> tuple[int, ...]:
+        """Return the bundles with tasks here, or with outcomes that are not committed."""
+        return tuple(dict.fromkeys((*self._bundles, *self.outbox.bundles())))
+
+    def expect(self, number: int, contents: Contents, now: float) -> Bundle:
+        """Note a bundle that is not known yet; an empty one is complete at once."""
+        bundle = Bundle(number, contents.cwd, len(contents.tasks), now)
+        if contents.tasks:
+            self._bundles[number] = bundle
+        else:
+            self._close(number)
+        return bundle
+
+    def conclude(self, slot: int, run: Run, exit_: Exit) -> None:
+        """End a run by what its first process came to."""
+        if run.then_due_at is not None:
+            kind = run.kind()
+            reason = f"template: {run.reason} while it was expanded" if kind == OutcomeKind.REJECTED else run.reason
+            self.conclude_unstarted(slot, run, kind, reason)
+            return
+        task = run.task
+        outpath, errpath = (b"", b"") if exit_.output is None else exit_.output[:2]
+        outcome = (  # an Outcome, but for the cost of making it one
+            task.row,
+            task.dispatch,
+            int(run.kind()),
+            exit_.status,
+            run.reason,
+            exit_.started_at + self.offset_s,
+            exit_.ended_at - exit_.started_at,
+            exit_.cpu_user,
+            exit_.cpu_system,
+            exit_.memory_max,
+            b"" if run.command == task.args else run.command,
+            outpath,
+            errpath,
+        )
+        self._record(slot, run, self._pack(Outcome._make(outcome)))
+
+    def conclude_unstarted(self, slot: int, run: Run, kind: OutcomeKind, reason: str) -> None:
+        """End a run whose command never came to be known."""
+        self._record(slot, run, self._pack(_unstarted(run.task, kind, reason)))
+
+    def drop(self, task: Task, bundle: Bundle, kind: OutcomeKind, reason: str) -> None:
+        """End a dispatch that never ran. It is not recorded: the loss of the worker says the same of it."""
+        self._gather(self._pack(_unstarted(task, kind, reason)), bundle, 0)
+
+    def commit(self, sequences: Iterable[int]) -> int:
+        """Forget these Results; return how many bytes of the map are free again."""
+        size = self.outbox.commit(sequences)
+        self._slots.area -= size
+        return size
+
+    def check(self, held: Iterable[Bundle]) -> None:
+        """Assert the rules. `held`: the bundle of each task that waits or has a slot."""
+        left: dict[int, int] = {}
+        for bundle in held:
+            left[bundle.bundle] = left.get(bundle.bundle, 0) + 1
+        assert left == {bundle.bundle: bundle.left for bundle in self._bundles.values()}
+        self.outbox.check()
+
+    def _record(self, slot: int, run: Run, packed: bytes) -> None:
+        if self._pause.paused:
+            self._pause.release(run)
+        self._slots.vacate(slot, run, lost=run.state == State.LOST)
+        self._slots.area += len(packed) + RECORD_BYTES
+        self._out.append(Record(slot, run.bundle.bundle, packed))
+        self._gather(packed, run.bundle, len(packed) + RECORD_BYTES)
+
+    def _gather(self, packed: bytes, bundle: Bundle, recorded: int) -> None:
+        self.outbox.add(packed, recorded)
+        bundle.left -= 1
+        if not bundle.left:
+            del self._bundles[bundle.bundle]
+            self._close(bundle.bundle)
+
+    def _close(self, bundle: int) -> None:
+        self.outbox.close(bundle)
+        self._recent.add(bundle)
+        self._recent_order.append(bundle)
+        if len(self._recent_order) > _RECENT_MAX:
+            self._recent.discard(self._recent_order.popleft())
+
+
+def _unstarted(task: Task, kind: OutcomeKind, reason: str) -> Outcome:
+    return Outcome(task.row, task.dispatch, int(kind), 0, reason, 0.0, 0.0, 0.0, 0.0, 0, b"", b"", b"")
