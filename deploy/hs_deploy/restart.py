@@ -34,7 +34,8 @@ def run(asked: Options, typed: Mapping[str, Any], settings: Settings) -> int:
 
 def _try_anew(found: Past) -> str:
     """Give each task that failed for good another attempt; return what to say."""
-    from hs_scheduler.sqlite import NO_RUN, SqliteStore  # noqa: PLC0415 - few ask for it
+    from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415 - few ask for it
+    from hs_scheduler.store import NO_RUN  # noqa: PLC0415
 
     store = SqliteStore(found.database, program="hs-cluster", brief=True)
     try:

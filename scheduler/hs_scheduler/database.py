@@ -1,4 +1,4 @@
-"""A SQLite file, opened for writing by its one owner: pragmas, locks, checks, and whose fault an error is.
+"""The engine of a SQLite file, opened for writing by its one owner: pragmas, locks, checks, and whose fault an error is.
 
     lock file ─▶ open ─▶ [EXCLUSIVE on network file systems] ─▶ WAL, FULL ─▶ [quick_check] ─▶ schema ─▶ [owner's row]
 
@@ -8,13 +8,15 @@ There is never a second connection that writes: SQLite before 3.51.3 can corrupt
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from hs_common import limits
 from hs_common.errors import StoppedError
 from hs_common.filesystems import network_name
 from hs_scheduler import ownership, schema
+from hs_scheduler.engine import Bulk, Cursor, Values
 from hs_scheduler.store import StoreBusyError
 
 SQLITE_MIN = (3, 35, 0)
@@ -61,6 +63,8 @@ class Database:
 
     """
 
+    indexed = "INDEXED BY {}"
+
     def __init__(
         self, path: str, owner: ownership.Owner, now: float, network: Callable[[str], str] = network_name
     ) -> None:
@@ -81,6 +85,11 @@ class Database:
                 self._lock.release()
             raise
 
+    @property
+    def name(self) -> str:
+        """The file."""
+        return self.path
+
     def close(self) -> None:
         """Write the log back, leave the owner's row, drop the lock. May be called twice."""
         connection, self.connection = self.connection, None  # type: ignore[assignment] # closed: any later use is a bug
@@ -98,6 +107,38 @@ class Database:
         finally:
             if self._lock:
                 self._lock.release()
+
+    def begin(self) -> None:
+        """Begin a transaction that writes: it cannot find out later that it may not."""
+        with self.translated():
+            self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commit into the file that is at its path still."""
+        self.check_file()
+        with self.translated():
+            self.connection.execute("COMMIT")
+
+    def execute(self, statement: str, values: Values = ()) -> Cursor:
+        """Carry out one statement."""
+        return self.connection.execute(statement, values)
+
+    def execute_many(self, statement: Bulk, rows: Sequence[Sequence[Any]]) -> int:
+        """Carry it out for each row of values, and return how many rows changed in all."""
+        return self.connection.executemany(statement.sql, rows).rowcount if rows else 0
+
+    def stream(self, statement: str, values: Values = ()) -> Iterator[Any]:
+        """Give the rows of a query, as SQLite finds them."""
+        with self.translated():
+            yield from self.connection.execute(statement, values)
+
+    def last_row(self) -> int:
+        """Return the highest number that a row of `task` ever had."""
+        with self.translated():
+            (row,) = self.connection.execute(
+                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'task'"
+            ).fetchone()
+        return int(row)
 
     def check_file(self) -> None:
         """Check that the file is still the one at its path: SQLite would go on writing into an unlinked one.
@@ -149,11 +190,11 @@ class Database:
         try:
             yield
         except sqlite3.Error as exc:
-            raise self.failure(exc) from exc
+            raise failure(exc, self.path) from exc
 
-    def failure(self, error: sqlite3.Error) -> Exception:
+    def failure(self, error: BaseException) -> Exception | None:
         """Return what an error of SQLite means: wait (StoreBusyError), give up (StoppedError), or a bug of ours (itself)."""
-        return failure(error, self.path)
+        return failure(error, self.path) if isinstance(error, sqlite3.Error) else None
 
     def _open(self, now: float) -> sqlite3.Connection:
         unclean = _size(f"{self.path}-wal") > 0

@@ -1,4 +1,4 @@
-"""The store in memory (`--no-db`): the twin of `sqlite.py`, as fast as a dictionary.
+"""The store in memory (`--no-db`): the twin of `sql.py`, as fast as a dictionary.
 
 What has ended is forgotten, except for the args of failures and what the last transaction ended (for the job log): so memory
 holds what is under way. A transaction keeps what it replaced, and puts it back when it fails.
@@ -6,54 +6,16 @@ holds what is under way. A transaction keeps what it replaced, and puts it back 
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields, replace
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from hs_common.errors import InvalidTransitionError
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
 from hs_scheduler import verdict
-from hs_scheduler.fields import time_text, uuid_text
+from hs_scheduler.memory_rows import Ended, Failure, Row, entry_of, last_dispatch, public
 from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, Settled, State
 from hs_scheduler.uids import Uids
 from hs_scheduler.waiting import Entry, Waiting
-
-
-class _Row(NamedTuple):
-    """A row that has not ended. Replaced, never changed: so a transaction can put the old one back."""
-
-    task: Task
-    """While NEW, `dispatch` is already the next one."""
-    state: State
-    bundle: int
-    cwd: bytes
-    group: int
-    priority: int
-    late: int
-    """-1 before, 0 among, 1 behind the new tasks of its group."""
-    crashes: int
-    worker: bytes
-    origin: int
-    """Row of the first attempt."""
-    submitted: float
-
-
-class _Failure(NamedTuple):
-    origin: int
-    args: bytes
-    detail: Detail | None
-    group: int
-    priority: int
-
-
-class _Ended(NamedTuple):
-    task: Task
-    submitted: float
-    outcome: Outcome
-    state: State
-    worker: bytes
-    host: str
-    now: float
 
 
 class MemoryStore:
@@ -69,17 +31,17 @@ class MemoryStore:
         """Row of a first attempt -> row of the last, once that ended; minus row of the present one; row of a retry -> 0."""
         self._told_up_to = 0
         self.counts = Counts()
-        self._rows: dict[int, _Row] = {}
+        self._rows: dict[int, Row] = {}
         self._waiting = Waiting(self._waits)
-        self._failures: list[_Failure] = []
-        self._ended: dict[int, _Ended] = {}
+        self._failures: list[Failure] = []
+        self._ended: dict[int, Ended] = {}
         self._last_row = 0
         self._uids = Uids()
         self._epoch = 0
         self._workers: set[bytes] = set()
         self._input: InputState | None = None
         self._settings: dict[bytes, dict[str, Any]] = {}
-        self._undo: list[tuple[int, _Row | None]] | None = None
+        self._undo: list[tuple[int, Row | None]] | None = None
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -139,13 +101,13 @@ class MemoryStore:
             added.append(task)
             if rejected:
                 counts.failed += 1
-                self._failures.append(_Failure(row, args, detail, group, priority))
+                self._failures.append(Failure(row, args, detail, group, priority))
                 if self._lasts is not None:
                     self._lasts[row] = row
                 continue
             state = State.ASSIGNED if bundle else State.NEW
             undo.append((row, None))
-            rows[row] = _Row(task, state, bundle, cwd, group, priority, 0, 0, b"", row, now)
+            rows[row] = Row(task, state, bundle, cwd, group, priority, 0, 0, b"", row, now)
             if bundle:
                 counts.assigned += 1
             else:
@@ -200,12 +162,12 @@ class MemoryStore:
                 # The usual case, spelled out: a success of the present dispatch.
                 undo.append((number, row))
                 del rows[number]
-                ended[number] = _Ended(task, row.submitted, outcome, State.DONE, worker, host, now)
+                ended[number] = Ended(task, row.submitted, outcome, State.DONE, worker, host, now)
                 usual += 1
                 if lasts is not None:
                     lasts[row.origin] = number
                 applied.append(Applied(number, outcome, State.DONE, False, False))  # noqa: FBT003 - by name costs here
-            elif verdict.counts(outcome, row.state, _dispatch(row)):
+            elif verdict.counts(outcome, row.state, last_dispatch(row)):
                 applied.append(self._apply(worker, host, outcome, row, retry, now))
         self.counts.assigned -= usual
         self.counts.succeeded += usual
@@ -273,7 +235,7 @@ class MemoryStore:
         """Yield the public fields of these rows, if the last transaction ended them; None: nothing, all is forgotten."""
         for row in rows or ():
             if row in self._ended:
-                yield _public(self._ended[row])
+                yield public(self._ended[row])
 
     # --- What the transaction uses ---
 
@@ -282,15 +244,14 @@ class MemoryStore:
             raise InvalidTransitionError("a transaction is open already")
         self._undo = []
         self._ended = {}
-        self._before = (replace(self.counts), self._last_row, len(self._failures), set(self._workers), self._input)
+        self._before = (self.counts.copy(), self._last_row, len(self._failures), set(self._workers), self._input)
 
     def _end(self, *, undo: bool) -> None:
         changes, self._undo = self._undo or [], None
         if not undo:
             return
         counts, self._last_row, failures, self._workers, self._input = self._before
-        for field in fields(counts):
-            setattr(self.counts, field.name, getattr(counts, field.name))
+        self.counts.take(counts)
         del self._failures[failures:]
         self._ended = {}
         for number, row in reversed(changes):
@@ -303,11 +264,11 @@ class MemoryStore:
             else:
                 self._rows[number] = row
                 if row.state == State.NEW:
-                    self._waiting.push(_entry(row))
+                    self._waiting.push(entry_of(row))
 
     # --- Private ---
 
-    def _writing(self) -> list[tuple[int, _Row | None]]:
+    def _writing(self) -> list[tuple[int, Row | None]]:
         if self._undo is None:
             raise InvalidTransitionError("writing outside a transaction")
         return self._undo
@@ -315,21 +276,21 @@ class MemoryStore:
     def _waits(self, entry: Entry) -> bool:
         row = self._rows.get(entry[3])
         # Numbers of rows are given again after a rollback: so the whole entry must be that row's.
-        return row is not None and row.state == State.NEW and _entry(row) == entry
+        return row is not None and row.state == State.NEW and entry_of(row) == entry
 
-    def _replace(self, row: _Row) -> None:
+    def _replace(self, row: Row) -> None:
         number = row.task.row
         self._writing().append((number, self._rows[number]))
         self._rows[number] = row
 
-    def _apply(self, worker: bytes, host: str, outcome: Outcome, row: _Row, retry: Retry, now: float) -> Applied:
+    def _apply(self, worker: bytes, host: str, outcome: Outcome, row: Row, retry: Retry, now: float) -> Applied:
         state = verdict.state_after(outcome, row.crashes)
         if state == State.NEW:
             self._back_to_new(row, crashed=outcome.kind == OutcomeKind.CRASHED)
             return Applied(outcome.row, outcome, state, failed=False, retried=False)
         self._forget(row)
-        task = row.task._replace(dispatch=_dispatch(row))
-        self._ended[outcome.row] = _Ended(task, row.submitted, outcome, state, worker, host, now)
+        task = row.task._replace(dispatch=last_dispatch(row))
+        self._ended[outcome.row] = Ended(task, row.submitted, outcome, state, worker, host, now)
         failed = verdict.failed(outcome, state)
         retried = verdict.retries(outcome, row.task.attempt, retry.retries_max)
         if self._lasts is not None:
@@ -337,15 +298,11 @@ class MemoryStore:
         if retried:
             self._retry(row, now, eager=retry.eager)
         elif failed:
-            self.counts.failed += 1
-            self._failures.append(_Failure(row.origin, row.task.args, row.task.detail, row.group, row.priority))
-        elif state == State.CANCELLED:
-            self.counts.cancelled += 1
-        else:
-            self.counts.succeeded += 1
+            self._failures.append(Failure(row.origin, row.task.args, row.task.detail, row.group, row.priority))
+        self.counts.end(state, failed=failed, retried=retried)
         return Applied(outcome.row, outcome, state, failed, retried)
 
-    def _forget(self, row: _Row) -> None:
+    def _forget(self, row: Row) -> None:
         self._writing().append((row.task.row, row))
         del self._rows[row.task.row]
         if row.state == State.NEW:
@@ -353,7 +310,7 @@ class MemoryStore:
         else:
             self.counts.assigned -= 1
 
-    def _retry(self, row: _Row, now: float, *, eager: bool) -> None:
+    def _retry(self, row: Row, now: float, *, eager: bool) -> None:
         self._last_row += 1
         uid = self._uids.take(1, now)[0]
         task = row.task._replace(row=self._last_row, uid=uid, dispatch=1, attempt=row.task.attempt + 1)
@@ -365,15 +322,13 @@ class MemoryStore:
         if self._lasts is not None:
             self._lasts[task.row] = 0
             self._lasts[row.origin] = -task.row
-        self._waiting.push(_entry(again))
-        self.counts.retried += 1
-        self.counts.new += 1
+        self._waiting.push(entry_of(again))
 
-    def _back_to_new(self, row: _Row, *, crashed: bool = False) -> None:
+    def _back_to_new(self, row: Row, *, crashed: bool = False) -> None:
         task = row.task._replace(dispatch=row.task.dispatch + 1)
         again = row._replace(task=task, state=State.NEW, bundle=0, crashes=row.crashes + crashed, worker=b"")
         self._replace(again)
-        self._waiting.push(_entry(again))
+        self._waiting.push(entry_of(again))
         self.counts.assigned -= 1
         self.counts.new += 1
 
@@ -391,33 +346,3 @@ class _Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._store._end(undo=kind is not None)  # noqa: SLF001
-
-
-def _dispatch(row: _Row) -> int:
-    """Return the last dispatch that was given out."""
-    return row.task.dispatch - (row.state == State.NEW)
-
-
-def _entry(row: _Row) -> Entry:
-    return (row.group, row.late, -row.priority, row.task.row)
-
-
-def _public(ended: _Ended) -> dict[str, Any]:
-    """Return the public fields that are known of a row that has just ended."""
-    task, outcome = ended.task, ended.outcome
-    end = verdict.ending(outcome, ended.now)
-    ran = end.start_time is not None
-    return {
-        **end._asdict(),
-        "id": uuid_text(task.uid),
-        "args": task.args,
-        "command": (outcome.command or task.args) if ran else None,
-        "state": ended.state.name,
-        "attempt": task.attempt,
-        "dispatch": task.dispatch,
-        "submit_time": time_text(ended.submitted),
-        "start_time": time_text(outcome.start) if ran else None,
-        "completion_time": time_text(end.completion_time),
-        "worker_id": uuid_text(ended.worker),
-        "worker_host": ended.host,
-    }

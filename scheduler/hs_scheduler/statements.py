@@ -9,19 +9,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from hs_common.tasks import Detail, Tag
+from hs_scheduler.engine import Bulk
 from hs_scheduler.fields import FIELDS, FROM
 from hs_scheduler.store import State
 
-INSERT_PLAIN = """INSERT INTO task (row, state, dispatch, bundle, submit_time, schedule_time, run, place, uid, args)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_PLAIN = "row, state, dispatch, bundle, submit_time, schedule_time, run, place, uid, args"
+_PLAIN_KINDS = ("INTEGER", "INTEGER", "INTEGER", "INTEGER", "REAL", "REAL", "INTEGER", "INTEGER", "BLOB", "BLOB")
+
+INSERT_PLAIN = Bulk(f"INSERT INTO task ({_PLAIN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _PLAIN_KINDS)
 """A task without tags: nearly every one."""
 
 ATTEMPTS_MAX = 2**31
 """More than any task has: for a retry that was asked for by name."""
 
-INSERT_FULL = """INSERT INTO task (row, state, dispatch, bundle, submit_time, schedule_time, run, place, uid, args,
-"group", priority, reason, completion_time, timeout, cores, memory, tag, template)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_FULL = '"group", priority, reason, completion_time, timeout, cores, memory, tag, template'
+_FULL_KINDS = ("INTEGER", "INTEGER", "TEXT", "REAL", "REAL", "INTEGER", "INTEGER", "TEXT", "BLOB")
+
+INSERT_FULL = Bulk(
+    f"INSERT INTO task ({_PLAIN}, {_FULL}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    _PLAIN_KINDS + _FULL_KINDS,
+)
 
 INSERT_RETRY = """INSERT INTO task (row, state, dispatch, attempt, submit_time, run, place, "group", late, priority,
 previous, origin, timeout, cores, memory, uid, tag, template, args)
@@ -31,21 +38,32 @@ FROM task WHERE row = :previous AND attempt <= :retries_max"""
 
 LINK_RETRY = "UPDATE task SET next = ? WHERE row = ?"
 
-# Both halves name the index: with the statistics that `optimize` gathers SQLite might sort a million rows instead.
+# Both halves name the index to SQLite: with the statistics that `optimize` gathers it might sort a million rows instead.
 READY = """SELECT row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place, "group"
-FROM task INDEXED BY {index} WHERE state = 0 {scope} AND "group" = (
-    SELECT "group" FROM task INDEXED BY {index} WHERE state = 0 {scope} ORDER BY "group" LIMIT 1
+FROM task {indexed} WHERE state = 0 {scope} AND "group" = (
+    SELECT "group" FROM task {indexed} WHERE state = 0 {scope} ORDER BY "group" LIMIT 1
 ) ORDER BY late, priority DESC, row LIMIT :count"""
 
-ASSIGN = """UPDATE task SET state = 1, dispatch = ?, bundle = ?, schedule_time = ?
-WHERE row = ? AND state = 0 AND dispatch < ?"""
+ASSIGN = Bulk(
+    """UPDATE task SET state = 1, dispatch = ?, bundle = ?, schedule_time = ?
+WHERE row = ? AND state = 0 AND dispatch < ?""",
+    ("INTEGER", "INTEGER", "REAL", "INTEGER", "INTEGER"),
+)
 
-STARTED = "UPDATE task SET state = 2, worker = ?, start_time = ? WHERE row = ? AND dispatch = ? AND state = 1"
+STARTED = Bulk(
+    "UPDATE task SET state = 2, worker = ?, start_time = ? WHERE row = ? AND dispatch = ? AND state = 1",
+    ("INTEGER", "REAL", "INTEGER", "INTEGER"),
+)
 
 _ENDING = """exit_status = ?, reason = ?, start_time = ?, completion_time = ?, duration = ?, cpu_user = ?, cpu_system = ?,
 memory_max = ?, command = ?, outpath = ?, errpath = ?"""
 
-FINISH = f"UPDATE task SET state = 3, worker = ?, {_ENDING} WHERE row = ? AND dispatch = ? AND state IN (1, 2)"
+_ENDING_KINDS = ("INTEGER", "TEXT", "REAL", "REAL", "REAL", "REAL", "REAL", "INTEGER", "BLOB", "BLOB", "BLOB")
+
+FINISH = Bulk(
+    f"UPDATE task SET state = 3, worker = ?, {_ENDING} WHERE row = ? AND dispatch = ? AND state IN (1, 2)",
+    ("INTEGER", *_ENDING_KINDS, "INTEGER", "INTEGER"),
+)
 """With the whole fence: whoever gets `rowcount` 1 was the first, and the present dispatch."""
 
 END = f"UPDATE task SET state = ?, crashes = ?, worker = ?, {_ENDING} WHERE row = ?"
@@ -53,8 +71,11 @@ END = f"UPDATE task SET state = ?, crashes = ?, worker = ?, {_ENDING} WHERE row 
 TO_NEW = """UPDATE task SET state = 0, crashes = ?, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
 WHERE row = ?"""
 
-RELEASE = """UPDATE task SET state = 0, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
-WHERE row = ? AND dispatch = ? AND state IN (1, 2)"""
+RELEASE = Bulk(
+    """UPDATE task SET state = 0, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
+WHERE row = ? AND dispatch = ? AND state IN (1, 2)""",
+    ("INTEGER", "INTEGER"),
+)
 
 RELEASE_ALL = """UPDATE task SET state = 0, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
 WHERE state IN (1, 2) {scope}"""
@@ -62,7 +83,7 @@ WHERE state IN (1, 2) {scope}"""
 LOOK = "SELECT state, dispatch, attempt, crashes FROM task WHERE row = ?"
 
 FAILED = f"""(task.state IN ({State.QUARANTINED:d}, {State.REJECTED:d})
-OR task.state = {State.DONE:d} AND (task.exit_status IS NOT 0 OR task.reason IS NOT NULL))"""
+OR task.state = {State.DONE:d} AND (coalesce(task.exit_status, 1) <> 0 OR task.reason IS NOT NULL))"""
 """COMMANDS section 1, Output and end."""
 
 COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task WHERE true {{scope}} GROUP BY 1, 2, 3"
@@ -89,7 +110,10 @@ PUBLIC = f"SELECT task.row, {', '.join(field.sql for field in FIELDS)} FROM {FRO
 
 ENDED = f"{PUBLIC} WHERE task.state >= {State.DONE:d} {{scope}} ORDER BY task.completion_time, task.row"
 
-SAVE_INPUT = "INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INPUT = ("path", "device", "inode", "size", "modified_ns", '"offset"', "line", "tags", "ended")
+
+SAVE_INPUT = f"""INSERT INTO input (run, {", ".join(_INPUT)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _INPUT)}"""
 
 
 def detail_values(detail: Detail | None) -> tuple[Any, ...]:

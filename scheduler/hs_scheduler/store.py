@@ -1,4 +1,4 @@
-"""What a store is: the only truth about tasks. SQLite (`sqlite.py`), memory (`memory.py`); later PostgreSQL.
+"""What a store is: the only truth about tasks. SQL (`sql.py`) or memory (`memory.py`).
 
 All writing happens inside `transaction()`: one commit carries many bundles, results and retries. Nothing may be sent before the
 commit of the step that caused it.
@@ -10,11 +10,14 @@ commit of the step that caused it.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from hs_common.tasks import Detail, Outcome, Started, Task
+
+NO_RUN = bytes(16)
+"""The run id of a scheduler whose database is not of one run."""
 
 
 class State(IntEnum):
@@ -71,6 +74,27 @@ class Counts:
     """Finally: a failed row that has a retry is in `retried` instead."""
     cancelled: int = 0
     retried: int = 0
+
+    def copy(self) -> "Counts":
+        """Return them as they are now."""
+        return replace(self)
+
+    def take(self, other: "Counts") -> None:
+        """Become what the others are."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(other, field.name))
+
+    def end(self, state: State, *, failed: bool, retried: bool) -> None:
+        """Count a row that has just ended, and its retry; where it was before is for the caller to take off."""
+        if retried:
+            self.retried += 1
+            self.new += 1
+        elif failed:
+            self.failed += 1
+        elif state == State.CANCELLED:
+            self.cancelled += 1
+        else:
+            self.succeeded += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,7 +232,7 @@ def test_a_database_may_be_read_while_its_owner_writes(tmp_path: Path) -> None:
     with store.transaction():
         store.add([a_line(b"true")], [0], b"/", T0)
 
-    assert output(store.path, "-c") == "1\n"
+    assert output(store.name, "-c") == "1\n"
     store.close()
 
 

@@ -18,8 +18,8 @@ from hs_common.tasks import Outcome, Task
 from hs_scheduler import ownership, schema
 from hs_scheduler.database import Database, failure
 from hs_scheduler.ownership import Owner, holder_of, this_process
-from hs_scheduler.sqlite import NO_RUN, SqliteStore
-from hs_scheduler.store import Counts, NewTask, Retry, StoreBusyError
+from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.store import NO_RUN, Counts, NewTask, Retry, StoreBusyError
 
 RUN, OTHER = b"r" * 16, b"o" * 16
 T0 = 1_700_000_000.0
@@ -227,7 +227,7 @@ def test_a_run_sees_its_own_tasks_only_and_the_zero_run_all(path: Path, store: S
 def test_a_row_number_is_never_given_twice(path: Path, store: SqliteStore) -> None:
     (first,) = add(store, 1)
     with store.transaction():
-        store._execute("DELETE FROM task")
+        store._engine.execute("DELETE FROM task")
     store.close()
     again = SqliteStore(str(path))
 
@@ -254,11 +254,13 @@ def test_a_claim_follows_an_index_and_sorts_nothing(store: SqliteStore, index: s
     seen: list[str] = []
     store.open_run(run, {}, T0)
     add(store, 10)
-    store._database.connection.set_trace_callback(seen.append)
+    database = store._engine
+    assert isinstance(database, Database)
+    database.connection.set_trace_callback(seen.append)
     store.ready(5)
-    store._database.connection.set_trace_callback(None)
+    database.connection.set_trace_callback(None)
 
-    plan = " ".join(row[3] for row in store._execute(f"EXPLAIN QUERY PLAN {seen[0]}"))
+    plan = " ".join(row[3] for row in store._engine.execute(f"EXPLAIN QUERY PLAN {seen[0]}"))
 
     assert f"USING INDEX {index}" in plan
     assert "B-TREE" not in plan
@@ -301,14 +303,14 @@ def test_a_locked_database_is_busy_and_nothing_is_changed(path: Path, store: Sql
 def test_a_full_disk_is_waited_for(store: SqliteStore) -> None:
     """SQLITE_FULL by a limit of pages; the same code as for ENOSPC."""
     add(store, 1)
-    pages = store._execute("PRAGMA page_count").fetchone()[0]
-    store._execute(f"PRAGMA max_page_count = {pages}").fetchall()
+    pages = store._engine.execute("PRAGMA page_count").fetchone()[0]
+    store._engine.execute(f"PRAGMA max_page_count = {pages}").fetchall()
 
     with pytest.raises(StoreBusyError, match="full"):
         add(store, 1000)
     assert store.counts == Counts(new=1)
 
-    store._execute("PRAGMA max_page_count = 1000000").fetchall()
+    store._engine.execute("PRAGMA max_page_count = 1000000").fetchall()
     assert [task.row for task in add(store, 2)] == [2, 3]
 
 
@@ -382,7 +384,7 @@ def test_a_database_out_of_reach_is_one_clear_error(where: str) -> None:
 
 
 def test_a_newer_schema_is_refused(path: Path, store: SqliteStore) -> None:
-    store._execute("PRAGMA user_version = 99")
+    store._engine.execute("PRAGMA user_version = 99")
     store.close()
 
     with pytest.raises(StoppedError, match="schema 99"):

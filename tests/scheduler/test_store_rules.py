@@ -127,7 +127,7 @@ class Twins(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         """A new scheduler finds in the file what the old one knew."""
-        path = self.stores[1].path
+        path = self.stores[1].name
         self.stores[1].close()
         self.stores = (self.stores[0], SqliteStore(path))
         self.stores[1].open_run(RUN, {}, 1e9)

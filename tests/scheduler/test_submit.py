@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Detail
 from hs_scheduler.commands.submit import submit
-from hs_scheduler.sqlite import NO_RUN, SqliteStore
-from hs_scheduler.store import Ready
+from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.store import NO_RUN, Ready
 
 
 @pytest.fixture(autouse=True)

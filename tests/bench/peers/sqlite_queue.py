@@ -53,14 +53,14 @@ def main(path: str, database: str, *, at_once: bool) -> None:
         tasks = [(next(numbers), os.urandom(16), line) for line in lines]
         db.execute("BEGIN IMMEDIATE")
         db.executemany(
-            statements.INSERT_PLAIN,
+            statements.INSERT_PLAIN.sql,
             [(row, state, dispatch, bundle, now, None, RUN, PLACE, uid, line) for row, uid, line in tasks],
         )
         db.execute("COMMIT")
         rows = [row for row, _, _ in tasks] if at_once else claimed(db, now)
         db.execute("BEGIN IMMEDIATE")
         db.executemany(
-            statements.FINISH,
+            statements.FINISH.sql,
             [(WORKER, 0, None, now, now, 0.001, 0.001, 0.001, None, None, None, None, row, 1) for row in rows],
         )
         db.execute("COMMIT")
@@ -73,7 +73,7 @@ def claimed(db: sqlite3.Connection, now: float) -> list[int]:
     """Claim the next batch and return its rows."""
     db.execute("BEGIN IMMEDIATE")
     ready = db.execute(READY, {"count": BATCH}).fetchall()
-    db.executemany(statements.ASSIGN, [(row[2] + 1, row[0], now, row[0], row[2] + 1) for row in ready])
+    db.executemany(statements.ASSIGN.sql, [(row[2] + 1, row[0], now, row[0], row[2] + 1) for row in ready])
     db.execute("COMMIT")
     return [row[0] for row in ready]
 

@@ -1,0 +1,110 @@
+"""What an SQL store is asked: which tasks are ready, held, failed, finished. Changes nothing."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hs_common.tasks import Detail, Task
+from hs_scheduler import statements
+from hs_scheduler.fields import FIELDS, shown
+from hs_scheduler.run_records import Runs
+from hs_scheduler.store import Held, Ready, Settled, State
+
+_ROWS_MAX = 500
+"""Parameters in one statement."""
+
+
+class Listings(Runs):
+    """Questions to a database about its tasks and workers."""
+
+    def ready(self, count: int) -> list[Ready]:
+        """Return up to `count` NEW rows of the lowest group that has one, in the order of dispatch."""
+        index = self._engine.indexed.format("task_ready" if self._whole else "task_ready_in_run")
+        statement = self._scoped(statements.READY).replace("{indexed}", index)
+        with self._engine.translated():
+            rows = self._engine.execute(statement, {"count": count, "run": self._run}).fetchall()
+            folders = self._folders
+            found = []
+            for row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place, group in rows:
+                detail = statements.detail_of(timeout, cores, memory, tag, template)
+                cwd = folders.get(place)
+                if cwd is None:
+                    (cwd,) = self._engine.execute("SELECT cwd FROM place WHERE place = ?", (place,)).fetchone()
+                    folders[place] = cwd
+                found.append(Ready(Task(row, uid, dispatch + 1, attempt, args, detail), cwd, group))
+        return found
+
+    def failed_group(self) -> int | None:
+        """Return the lowest group with a finally failed task, or None."""
+        if not self.counts.failed:
+            return None
+        group: int | None = next(self._read(self._scoped(statements.FAILED_GROUP)))[0]
+        return group
+
+    def held(self) -> Iterator[Held]:
+        """Yield every ASSIGNED or RUNNING row."""
+        # Without an index, for it would cost each task something; the counts say when there is nothing to look for.
+        if self.counts.assigned:
+            for bundle, row, dispatch, worker, group in self._read(self._scoped(statements.HELD)):
+                yield Held(bundle, row, dispatch, worker or b"", group)
+
+    def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
+        for args, *detail, group, priority in self._read(self._scoped(statements.FAILURES)):
+            yield args, statements.detail_of(*detail), group, priority
+
+    def failures_before(self, instant: float) -> int:
+        """Return how many of the finally failed tasks ended before `instant` (seconds since the epoch)."""
+        if not self.counts.failed:
+            return 0
+        with self._engine.translated():
+            values = {"run": self._run, "instant": instant}
+            (count,) = self._engine.execute(self._scoped(statements.FAILURES_BEFORE), values).fetchone()
+        return int(count)
+
+    def submitted(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield (args, detail, group, priority) of each task, its retries left out, whatever run it is of."""
+        for args, *detail, group, priority in self._read(statements.SUBMITTED):
+            yield args, statements.detail_of(*detail), group, priority
+
+    def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
+        """Yield the public fields of ended attempts: of these rows, or of all in the order of completion."""
+        if rows is None:
+            for row in self._read(self._scoped(statements.ENDED)):
+                yield _public(row)
+            return
+        for start in range(0, len(rows), _ROWS_MAX):
+            some = rows[start : start + _ROWS_MAX]
+            marks = ", ".join("?" * len(some))
+            with self._engine.translated():
+                found = self._engine.execute(
+                    f"{statements.PUBLIC} WHERE task.state >= 3 AND task.row IN ({marks})", some
+                ).fetchall()
+            ended = {row[0]: row for row in found}
+            for number in some:
+                if number in ended:
+                    yield _public(ended[number])
+
+    def settled(self, after: int, count: int) -> list[Settled]:
+        """Return up to `count` tasks of the input behind this row, in its order."""
+        values = {"after": after, "count": count, "run": self._run}
+        with self._engine.translated():
+            found = []
+            for row, first_state, following in self._engine.execute(
+                self._scoped(statements.INPUT_ORDER), values
+            ).fetchall():
+                last, state, attempt_after = row, first_state, following
+                while attempt_after is not None:
+                    last = attempt_after
+                    state, attempt_after = self._engine.execute(
+                        "SELECT state, next FROM task WHERE row = ?", (last,)
+                    ).fetchone()
+                found.append(Settled(row, last, state >= State.DONE))
+            return found
+
+    def workers(self) -> set[bytes]:
+        """Return the incarnations that were attached when the store was last written."""
+        return {uid for (uid,) in self._read("SELECT uid FROM worker WHERE attached <> 0")}
+
+
+def _public(row: Sequence[Any]) -> dict[str, Any]:
+    return {field.name: shown(field, raw) for field, raw in zip(FIELDS, row[1:], strict=True)}

@@ -1,0 +1,184 @@
+"""The store in an SQL database: the only truth about the tasks of a run, or of a standing queue.
+
+Per task one INSERT and one UPDATE; a claim of a row that waited is another UPDATE. What differs between databases is behind
+`engine.Engine`; the rules for outcomes are in `verdict.py`.
+
+    Session (transactions, scope, counts) ◀── Runs (epochs, input) ◀── Listings (questions) ◀── SqlStore (changes of tasks)
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hs_common.errors import InvalidTransitionError
+from hs_common.tasks import Outcome, OutcomeKind, Started, Task
+from hs_scheduler import statements, verdict
+from hs_scheduler.listings import Listings
+from hs_scheduler.store import Applied, NewTask, Retry, State
+
+
+class SqlStore(Listings):
+    """Keeps tasks in a database that this process owns until `close`."""
+
+    def add(self, tasks: Sequence[NewTask], bundles: Sequence[int], cwd: bytes, now: float) -> list[Task]:
+        """Insert tasks; those with a bundle are ASSIGNED to it at once, with dispatch 1."""
+        self._writing()
+        run, place = self._run, self._place(cwd)
+        plain: list[tuple[Any, ...]] = []
+        full: list[tuple[Any, ...]] = []
+        added = []
+        row, assigned, rejected = self._last_row, 0, 0
+        uids = self._uids.take(len(tasks), now)
+        for (args, detail, group, priority, reason), bundle, uid in zip(tasks, bundles, uids, strict=True):
+            row += 1
+            head: tuple[Any, ...]
+            if reason:
+                rejected += 1
+                head = (row, State.REJECTED, 0, None, now, None, run, place, uid, args)
+            elif bundle:
+                assigned += 1
+                head = (row, 1, 1, bundle, now, now, run, place, uid, args)
+            else:
+                head = (row, 0, 0, None, now, None, run, place, uid, args)
+            if detail is None and not (reason or group or priority):
+                plain.append(head)
+            else:
+                end = (reason, now) if reason else (None, None)
+                full.append((*head, group, priority, *end, *statements.detail_values(detail)))
+            added.append(Task(row, uid, 1, 1, args, detail))
+        if plain:
+            self._engine.execute_many(statements.INSERT_PLAIN, plain)
+        if full:
+            self._engine.execute_many(statements.INSERT_FULL, full)
+        self._last_row = row
+        self.counts.assigned += assigned
+        self.counts.failed += rejected
+        self.counts.new += len(tasks) - assigned - rejected
+        return added
+
+    def assign(self, bundles: Iterable[tuple[int, Sequence[Task]]], now: float) -> None:
+        """NEW -> ASSIGNED."""
+        self._writing()
+        values = [(task.dispatch, bundle, now, task.row, task.dispatch) for bundle, tasks in bundles for task in tasks]
+        changed = self._engine.execute_many(statements.ASSIGN, values)
+        if changed != len(values):
+            raise InvalidTransitionError(f"{len(values) - changed} of {len(values)} rows to assign are not NEW")
+        self.counts.new -= changed
+        self.counts.assigned += changed
+
+    def started(self, worker: bytes, host: str, started: Sequence[Started]) -> None:
+        """ASSIGNED -> RUNNING where row and dispatch match."""
+        self._writing()
+        number = self._worker_number(worker, host)
+        self._engine.execute_many(
+            statements.STARTED, [(number, item.start, item.row, item.dispatch) for item in started]
+        )
+
+    def record(self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
+        """Apply outcomes, each at most once; insert retry rows; return what was applied."""
+        self._writing()
+        number = self._worker_number(worker, host)
+        if any(outcome.kind != OutcomeKind.FINISHED for outcome in outcomes):
+            return self._record_each(number, outcomes, retry, now)
+        # The usual case: every outcome is the first one of a present dispatch. That shows only afterwards; if it was not so,
+        # it is undone and looked at one by one.
+        self._engine.execute("SAVEPOINT record")
+        values = [(number, *verdict.ending(outcome, now), outcome.row, outcome.dispatch) for outcome in outcomes]
+        if self._engine.execute_many(statements.FINISH, values) != len(values):
+            self._engine.execute("ROLLBACK TO record")
+            self._engine.execute("RELEASE record")
+            return self._record_each(number, outcomes, retry, now)
+        self._engine.execute("RELEASE record")
+        self.counts.assigned -= len(outcomes)
+        applied = []
+        succeeded = 0
+        for outcome in outcomes:
+            if outcome.status or outcome.reason:
+                applied.append(self._ended(outcome, 1, State.DONE, retry, now))
+            else:
+                succeeded += 1
+                applied.append(Applied(outcome.row, outcome, State.DONE, False, False))  # noqa: FBT003 - by name costs here
+        self.counts.succeeded += succeeded
+        return applied
+
+    def release(self, rows: Sequence[tuple[int, int]]) -> int:
+        """ASSIGNED or RUNNING -> NEW where row and dispatch match."""
+        self._writing()
+        changed = self._engine.execute_many(statements.RELEASE, rows)
+        self.counts.assigned -= changed
+        self.counts.new += changed
+        return changed
+
+    def retry_failed(self, now: float) -> int:
+        """Insert another attempt of each finally failed task, and return how many.
+
+        Not of lines that were REJECTED before anybody ran them: they are not whole in the store, and never will run.
+        """
+        with self._engine.translated():
+            rows = [row for (row,) in self._engine.execute(self._scoped(statements.FAILED_ROWS), {"run": self._run})]
+        anew = Retry(statements.ATTEMPTS_MAX, eager=False)
+        with self.transaction():
+            for row in rows:
+                self._retry(row, anew, now)
+        self._count()
+        return len(rows)
+
+    def worker_attached(self, worker: bytes, replaces: bytes, host: str, now: float) -> None:
+        """Remember it, instead of `replaces`."""
+        self._writing()
+        self._engine.execute("UPDATE worker SET attached = 0 WHERE uid = ?", (replaces,))
+        number = self._worker_number(worker, host)
+        self._engine.execute(
+            "UPDATE worker SET attached = 1, attached_at = ?, host = ? WHERE worker = ?", (now, host, number)
+        )
+
+    def worker_gone(self, worker: bytes) -> None:
+        """Forget it."""
+        self._writing()
+        self._engine.execute("UPDATE worker SET attached = 0 WHERE uid = ?", (worker,))
+
+    def _record_each(self, worker: int, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
+        applied = []
+        for outcome in outcomes:
+            found = self._engine.execute(statements.LOOK, (outcome.row,)).fetchone()
+            if found is None or not verdict.counts(outcome, found[0], found[1]):
+                continue
+            before, _, attempt, crashes = found
+            state = verdict.state_after(outcome, crashes)
+            crashes += outcome.kind == OutcomeKind.CRASHED
+            if before == State.NEW:
+                self.counts.new -= 1
+            else:
+                self.counts.assigned -= 1
+            if state == State.NEW:
+                self._engine.execute(statements.TO_NEW, (crashes, outcome.row))
+                self.counts.new += 1
+                applied.append(Applied(outcome.row, outcome, state, failed=False, retried=False))
+            else:
+                self._engine.execute(
+                    statements.END, (state, crashes, worker, *verdict.ending(outcome, now), outcome.row)
+                )
+                applied.append(self._ended(outcome, attempt, state, retry, now))
+        return applied
+
+    def _ended(self, outcome: Outcome, attempt: int, state: State, retry: Retry, now: float) -> Applied:
+        """Count a row that has just ended, and insert its retry; attempt: at most the row's own."""
+        failed = verdict.failed(outcome, state)
+        retried = verdict.retries(outcome, attempt, retry.retries_max) and self._retry(outcome.row, retry, now)
+        self.counts.end(state, failed=failed, retried=retried)
+        return Applied(outcome.row, outcome, state, failed, retried)
+
+    def _retry(self, row: int, retry: Retry, now: float) -> bool:
+        """Insert the next attempt of a row, if it has one left."""
+        values = {
+            "row": self._last_row + 1,
+            "uid": self._uids.take(1, now)[0],
+            "late": -1 if retry.eager else 1,
+            "now": now,
+            "previous": row,
+            "retries_max": retry.retries_max,
+        }
+        if not self._engine.execute(statements.INSERT_RETRY, values).rowcount:
+            return False
+        self._last_row += 1
+        self._engine.execute(statements.LINK_RETRY, (self._last_row, row))
+        return True
