@@ -21,7 +21,10 @@ LAZY = {
 }
 """Subcommand of `hs` -> where it is. Imported when it is used: a worker never loads what only a database needs."""
 
-LAZY_TASK = {"search": "hs_scheduler.commands.search:search"}
+LAZY_TASK = {
+    "info": "hs_scheduler.commands.info:info",
+    "search": "hs_scheduler.commands.search:search",
+}
 """Likewise of `hs task`."""
 
 HELP = {
@@ -32,6 +35,7 @@ HELP = {
     "submit": "Add tasks to a database.",
     "task": "Look at tasks.",
     "config": "Read and write settings.",
+    "info": "Show one task, and what it printed.",
     "search": "List, count and filter tasks.",
 }
 """One line for each, so that `hs --help` imports none of them."""

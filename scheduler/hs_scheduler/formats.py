@@ -30,7 +30,7 @@ def as_json(fields: Sequence[Field], rows: Iterable[Row]) -> Iterator[str]:
     """Yield one document: an array of objects."""
     before = "[\n"
     for row in rows:
-        yield before + json.dumps({field.name: _plain(value) for field, value in _values(fields, row)})
+        yield before + json.dumps({field.name: plain(value) for field, value in _values(fields, row)})
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 
@@ -85,18 +85,19 @@ FORMATS: dict[str, Callable[[Sequence[Field], Iterable[Row]], Iterator[str]]] = 
 }
 
 
+def plain(value: object) -> object:
+    r"""Return a value as JSON can hold it: bytes that are no UTF-8 are shown as `\xHH`."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+
+
 def _values(fields: Sequence[Field], row: Row) -> Iterator[tuple[Field, Any]]:
     for field, raw in zip(fields, row, strict=True):
         yield field, shown(field, raw)
 
 
-def _plain(value: object) -> object:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
-
-
 def _text(value: object) -> str:
-    plain = _plain(value)
-    return json.dumps(plain) if isinstance(plain, dict) else str(plain)
+    found = plain(value)
+    return json.dumps(found) if isinstance(found, dict) else str(found)
 
 
 def _printable(value: object) -> str:

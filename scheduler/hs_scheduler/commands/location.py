@@ -17,7 +17,7 @@ def to_read(asked: str | None) -> str:
         StoppedError: There is none yet.
 
     """
-    path = asked or _configured() or os.path.join(site.latest(), NAME)
+    path = asked or configured() or os.path.join(site.latest(), NAME)
     if not os.path.exists(path):
         hint = "" if asked else ": hs-cluster and hs submit make one, --database names another"
         raise StoppedError(f"there is no database {path} yet{hint}")
@@ -26,11 +26,12 @@ def to_read(asked: str | None) -> str:
 
 def to_write(asked: str | None) -> tuple[str, bool]:
     """Return the database to add tasks to, and whether it is the site's standing queue."""
-    path = asked or _configured()
+    path = asked or configured()
     return (path, False) if path else (os.path.join(site.main(), NAME), True)
 
 
-def _configured() -> str:
+def configured() -> str:
+    """Return the database that a setting names, or ""."""
     settings = load_settings()
     configure_by(settings)
     if settings.get("database.url"):

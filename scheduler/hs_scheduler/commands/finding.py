@@ -1,0 +1,114 @@
+"""Where a task is: an id says when it was made, a database holds many.
+
+named, or configured ──▶ that one · main ──▶ latest ──▶ every run, those first that began just before the id was made
+each with its archives
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from hs_common import site
+from hs_common.errors import RefusedError, StoppedError
+from hs_scheduler import archives
+from hs_scheduler.commands.location import NAME, configured
+from hs_scheduler.fields import FIELDS, FROM, shown, uuid_text
+from hs_scheduler.reader import reading
+
+_SELECT = f"SELECT {', '.join(field.sql for field in FIELDS)} FROM {FROM} WHERE task.uid = ?"  # noqa: S608 - ours
+
+_TIME_BYTES = 6
+"""Of a UUIDv7: milliseconds since the epoch."""
+
+
+def uid_of(text: str) -> bytes:
+    """Return the 16 bytes of an id.
+
+    Raises:
+        RefusedError: It is none.
+
+    """
+    try:
+        uid = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        uid = b""
+    if len(uid) != 16:  # noqa: PLR2004 - a UUID
+        raise RefusedError(f"{text!r} is no id of a task: it has 32 hexadecimal digits, as hs submit prints them")
+    return uid
+
+
+class Found(NamedTuple):
+    """A task, and where it is."""
+
+    database: str
+    """Path of the database that is worked on, also where the task is in an archive of it."""
+    values: tuple[Any, ...]
+    """Raw, one for each of `FIELDS`."""
+
+    def shown(self) -> dict[str, Any]:
+        """Return its public fields; commands and paths are bytes."""
+        return {field.name: shown(field, raw) for field, raw in zip(FIELDS, self.values, strict=True)}
+
+
+def find(uid: bytes, asked: str | None) -> Found:
+    """Return the task with this id.
+
+    Args:
+        uid: 16 bytes.
+        asked: The only database to look at, or None.
+
+    Raises:
+        StoppedError: No database has it, or the one that was named cannot be read.
+
+    """
+    unread = ""
+    for path in _databases(uid, asked):
+        try:
+            values = _look(path, uid)
+        except StoppedError as exc:
+            if asked is not None:
+                raise
+            unread = unread or f" ({exc})"
+        else:
+            if values is not None:
+                return Found(path, values)
+    where = f" in {asked}" if asked else ""
+    raise StoppedError(f"there is no task {uuid_text(uid)}{where}{unread}")
+
+
+def _look(path: str, uid: bytes) -> tuple[Any, ...] | None:
+    """Return the task's values out of a database or one of its archives, or None."""
+    found: tuple[Any, ...] | None
+    with reading(path) as connection:
+        found = connection.execute(_SELECT, (uid,)).fetchone()
+        older = [] if found else archives.paths(connection, path)
+    for archive in reversed(older):
+        with reading(archive) as connection:
+            if found := connection.execute(_SELECT, (uid,)).fetchone():
+                break
+    return found
+
+
+def _databases(uid: bytes, asked: str | None) -> Iterator[str]:
+    """Yield the paths of databases that may hold the task, each once, the likely ones first."""
+    if path := asked or configured():
+        yield path
+        if asked:
+            return
+    seen = set()
+    for folder in (os.path.join(site.site(), "main"), site.latest(), *_runs(uid)):
+        path = os.path.realpath(os.path.join(folder, NAME))
+        if path not in seen and os.path.exists(path):
+            seen.add(path)
+            yield path
+
+
+def _runs(uid: bytes) -> list[str]:
+    """Return the folders of all runs: from the last one that began before the id was made back to the first, then the others.
+
+    A run is named by its own id, and those of its tasks are younger. A clock that was set back may have mixed them.
+    """
+    names = sorted(os.listdir(site.runs()), reverse=True)
+    made = uid[:_TIME_BYTES].hex()
+    younger = [name for name in names if name.replace("-", "")[: 2 * _TIME_BYTES] > made]
+    return [os.path.join(site.runs(), name) for name in (*names[len(younger) :], *reversed(younger))]
