@@ -1,13 +1,14 @@
 # make demo    the main job on real input, checked against a plain loop
 # make test    everything that can be right or wrong
 # make lint    style, types, layers
+# make docs    reference and man pages, from the commands themselves
 # make bench   one table of figures         (ROWS="startup sh" ROUNDS=5 to choose)
 # make faults  kill -9 campaigns            (ONLY=broker TRIALS=50 SEED=1 to choose)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench faults tools clean
+.PHONY: demo test lint docs bench faults tools clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -49,6 +50,9 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+docs: $(STAMP)
+	$(VENV)/bin/python -m hs_deploy.pages docs
 
 bench: $(STAMP) tools
 	$(VENV)/bin/python tests/bench/run.py --rounds $(ROUNDS) $(if $(ROWS),--rows $(subst $(space),$(comma),$(strip $(ROWS))))
