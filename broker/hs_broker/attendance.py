@@ -25,17 +25,19 @@ class Attendance:
         lease_s: A peer not heard for so long (seconds) is gone.
         reach_s: A worker whose connection broke, and who did not come back for so long (seconds), is gone. On one host a broken
             connection means a dead process; over a network it means nothing, so there it is the lease.
+        margin_s: Before the end of a worker (seconds), in which it is given no task without a time limit.
 
     """
 
     def __init__(
-        self, *, sessions: Sessions, workers: Workers, backlog: Backlog, lease_s: float, reach_s: float
+        self, *, sessions: Sessions, workers: Workers, backlog: Backlog, lease_s: float, reach_s: float, margin_s: float
     ) -> None:
         self._sessions = sessions
         self._workers = workers
         self._backlog = backlog
         self._lease_s = lease_s
         self._reach_s = reach_s
+        self._margin_s = margin_s
         self._scheduler_process: tuple[bytes, str, int] = (b"", "", 0)
         """Of the present epoch: incarnation, host, pid."""
 
@@ -51,7 +53,7 @@ class Attendance:
             self._sessions.refuse(peer, reason, fatal=True)
             return
         if worker is None:
-            worker = Worker(id=hello.worker, host=hello.host, pid=hello.pid, heard_at=now)
+            worker = Worker(id=hello.worker, host=hello.host, pid=hello.pid, heard_at=now, margin_s=self._margin_s)
             self._workers.add(worker)
         if not worker.hellos.take(now):
             self._sessions.refuse(peer, "too many sessions of one worker", fatal=True)

@@ -110,6 +110,7 @@ def serve(
         broker=os.urandom(16),
         make_token=lambda: os.urandom(16),
         lease_s=settings.get("worker.lease"),
+        margin_s=settings.get("worker.margin"),
         reach_s=limits.GRACE_LOCAL_S if all(endpoint.startswith("ipc:") for endpoint in bound.bound) else None,
     )
     log.info("broker.started", endpoints=" ".join(bound.bound))

@@ -51,6 +51,7 @@ class BrokerCore:
         lease_s: A peer not heard for so long (seconds) has lost its session, a worker its bundles too.
         stall_s: A worker that was given something and says nothing of its tasks for so long (seconds) is the operator's business.
         reach_s: So has a worker whose connection broke so long ago; None: that is no reason.
+        margin_s: Before the end of a worker (seconds), in which it is given no task without a time limit.
 
     """
 
@@ -62,6 +63,7 @@ class BrokerCore:
         lease_s: float = limits.LEASE_S,
         stall_s: float = STALL_S,
         reach_s: float | None = None,
+        margin_s: float = limits.MARGIN_S,
     ) -> None:
         """Start with no peers and nothing waiting."""
         self._workers = Workers()
@@ -73,6 +75,7 @@ class BrokerCore:
             backlog=self._backlog,
             lease_s=lease_s,
             reach_s=lease_s if reach_s is None else reach_s,
+            margin_s=margin_s,
         )
         self._stall_s = stall_s
         # Others beat every HEARTBEAT_S by themselves; a lease that is not much longer takes a question in between.

@@ -19,9 +19,6 @@ from hs_broker.bucket import Bucket
 from hs_common import limits
 from hs_common.messages import BundleHeader, Demand
 
-MARGIN_S = 60.0
-"""A task without a time limit is not given to a worker that ends within so long (`worker.margin`)."""
-
 BUNDLES_MAX = limits.IDS_MAX // 2
 """Bundles of one worker, uncommitted ones included. It gets no more then, so that its inventory always fits one Hello."""
 
@@ -43,6 +40,8 @@ class Worker:
     host: str
     pid: int
     heard_at: float
+    margin_s: float = limits.MARGIN_S
+    """A task without a time limit is not given to it when it ends within so long."""
     slots: int = 0
     credit: int = 0
     turn: int = 1
@@ -84,7 +83,7 @@ class Worker:
         if cores > self.cores or memory > self.memory:
             return False
         left_s = self.ends_at - now
-        return left_s >= seconds if seconds else left_s > MARGIN_S
+        return left_s >= seconds if seconds else left_s > self.margin_s
 
     def free(self) -> int:
         """Return how many tasks it can be given now.

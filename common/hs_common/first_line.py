@@ -1,4 +1,4 @@
-"""The first line that a command prints, for settings such as `url_eval = "pass show database"`."""
+"""What a command prints: the first line for settings such as `url_eval = "pass show database"`, all of it for us."""
 
 import contextlib
 import os
@@ -14,7 +14,20 @@ BYTES_MAX = 64 * 1024
 
 
 def first_line(command: str, where: str, wait_max_s: float = WAIT_MAX_S) -> str:
-    """Run a command in a shell, to its end; return the first line of its output, without the newline.
+    """Run a command as `printed` does; return the first line of its output, without the newline.
+
+    Raises:
+        RefusedError: As there, or it printed nothing.
+
+    """
+    output = printed(command, where, wait_max_s)
+    if not output:
+        raise RefusedError(f"{where}: the command printed nothing")
+    return os.fsdecode(output.splitlines()[0])
+
+
+def printed(command: str, where: str, wait_max_s: float = WAIT_MAX_S) -> bytes:
+    """Run a command in a shell, to its end; return what it printed.
 
     Its stdin is empty, for ours may hold tasks; its stderr is ours.
 
@@ -24,7 +37,7 @@ def first_line(command: str, where: str, wait_max_s: float = WAIT_MAX_S) -> str:
         wait_max_s: How long it may take, seconds.
 
     Raises:
-        RefusedError: It failed, printed nothing or too much, or took too long; nothing of it is left running.
+        RefusedError: It failed, printed too much, or took too long; nothing of it is left running.
 
     """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -55,9 +68,7 @@ def first_line(command: str, where: str, wait_max_s: float = WAIT_MAX_S) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code:
         raise RefusedError(f"{where}: the command failed: {f'signal {-code}' if code < 0 else f'exit status {code}'}")
-    if not output:
-        raise RefusedError(f"{where}: the command printed nothing")
-    return os.fsdecode(output.splitlines()[0])
+    return output
 
 
 def _read(fd: int, watch: int, until: float) -> bytes | None:

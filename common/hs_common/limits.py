@@ -63,6 +63,9 @@ SILENCE_S = 30.0
 LEASE_S = 300.0
 """A worker not heard for so long has lost its bundles (`worker.lease`)."""
 
+MARGIN_S = 60.0
+"""A task without a time limit is neither given nor started when a worker ends within so long (`worker.margin`)."""
+
 GRACE_LOCAL_S = 5.0
 """How long a scheduler waits for the inventories of a local cluster after a restart."""
 

@@ -55,6 +55,8 @@ def worker_arguments(options: Options, run: Run, *, relays: bool) -> list[str]:
     arguments += [] if options.confirm else ["--no-confirm"]
     arguments += ["--cores", str(options.cores)] if options.cores else []
     arguments += ["--memory", str(options.memory)] if options.memory else []
+    # An instant, not a duration: the same for a worker that is started again.
+    arguments += ["--until", str(options.until)] if options.until else []
     if options.spools:
         return [*arguments, "--spool", run.outputs, *([] if options.keep_order else ["--wake"])]
     if options.capture:

@@ -189,6 +189,7 @@ def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("-S", "--signalwait", metavar="SEC", help="Between the signals that stop a task, seconds.  [10]")
 @click.option("--cores", metavar="NUM", help="Cores that running tasks may ask for.  [what this process may use]")
 @click.option("--memory", metavar="SIZE", help="Memory likewise, as 512M or 4G.  [what this process may use]")
+@click.option("--walltime", metavar="SEC", help="When the workers must end.  [what the batch system says]")
 @click.option(
     "--halt", metavar="WHEN", help="Stop after so many failures: N, N%; now,N stops running tasks too.  [never]"
 )

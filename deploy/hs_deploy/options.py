@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hs_common import limits
+from hs_common.clock import wall
 from hs_common.config import KEYS, Key, Settings, parse
 from hs_common.errors import RefusedError
 from hs_common.setting import MEMORY, size
@@ -19,6 +20,9 @@ SIGNALWAIT = Key("--signalwait", "number", 10.0, "seconds between the signals th
 
 CORES = Key("--cores", "integer", 0, "cores that running tasks may ask for", 1, limits.ID_MAX)
 """Likewise of --cores."""
+
+WALLTIME = Key("--walltime", "number", 0.0, "seconds until the workers must end", 1, 1e9)
+"""Likewise of --walltime."""
 
 EXCLUSIONS = {
     "no_db": ("database", "restart", "retry_failed", "forever", "once", "initdb"),
@@ -68,6 +72,8 @@ class Options:
     """That running tasks may ask for; 0: what the worker may use."""
     memory: int
     """Bytes, likewise."""
+    until: float
+    """When the workers must end, seconds since the epoch; 0: what their batch system says."""
     capture: bool
     keep_order: bool
     group_output: bool
@@ -171,6 +177,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         signalwait_s=own(SIGNALWAIT, "signalwait", "-S"),
         cores=0 if typed["cores"] is None else own(CORES, "cores", "--cores"),
         memory=size(MEMORY, typed["memory"], "--memory"),
+        until=0.0 if typed["walltime"] is None else wall() + own(WALLTIME, "walltime", "--walltime"),
         capture=typed["capture"],
         keep_order=typed["keep_order"],
         group_output=typed["group_output"],

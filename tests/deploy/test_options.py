@@ -30,6 +30,7 @@ NOTHING: dict[str, Any] = {
     "output": None,
     "errors": None,
     "cores": None,
+    "walltime": None,
     "memory": None,
     "task_timeout": None,
     "signalwait": None,

@@ -1,6 +1,7 @@
 """The worker's core under any order of events: duplicates, lost connections, stops, faults, late acknowledgements."""
 
 import errno
+from math import inf
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from tests.worker.building import SELF, Worker, a_detail, a_task
 from hs_common import messages
 from hs_common.tasks import OutcomeKind, unpack_outcomes
 from hs_worker import events
+from hs_worker.end import End
 from hs_worker.events import Effect, Exit, Record, Release, Send, Spawn
 from hs_worker.settings import Rules
 
@@ -17,9 +19,19 @@ from hs_worker.settings import Rules
 class WorkerRules(RuleBasedStateMachine):
     """A broker that forgets nothing, a host with processes, and a map; the core between them."""
 
-    @initialize(slots=st.integers(1, 3), limit=st.sampled_from([0.0, 2.0]), area=st.sampled_from([2_000, 10_000]))
-    def start(self, slots: int, limit: float, area: int) -> None:
-        self.worker = Worker(Rules(slots=slots, cores=2, task_timeout_s=limit, signalwait_s=1.0, area_bytes=area))
+    @initialize(
+        slots=st.integers(1, 3),
+        limit=st.sampled_from([0.0, 2.0]),
+        area=st.sampled_from([2_000, 10_000]),
+        ends_at=st.sampled_from([inf, 15.0]),
+    )
+    def start(self, slots: int, limit: float, area: int, ends_at: float) -> None:
+        rules = Rules(
+            slots=slots, cores=2, task_timeout_s=limit, signalwait_s=1.0, area_bytes=area, ends_at=ends_at, margin_s=5.0
+        )
+        self.worker = Worker(rules)
+        self.limit_s = limit or inf
+        self.end = End(ends_at, 5.0, rules.stop_wait_s)
         self.connected = False
         self.rows = 0
         self.assigned: dict[int, tuple[int, ...]] = {}
@@ -43,6 +55,10 @@ class WorkerRules(RuleBasedStateMachine):
                     assert slot not in self.lingering
                     self.processes[slot] = task.row
                     self.ran += [] if questions else [task.row]
+                    timeout = task.detail.timeout if task.detail is not None else 0.0
+                    # A command that had to be found out first was begun earlier.
+                    limit_s = timeout or self.limit_s
+                    assert self.end.fits(limit_s, self.worker.now) or (task.detail and task.detail.template)
                 case Record(packed=packed):
                     self.recorded += len(packed) + 16
                 case Release(size=size):

@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any, NoReturn
 
+from hs_common.clock import monotonic, wall
 from hs_common.config import Settings, load_settings
 from hs_common.errors import HSError, RefusedError
-from hs_common.logs import configure_by
+from hs_common.logs import configure_by, get_logger
 from hs_common.prctl import protect_secrets, set_process_name
 from hs_worker.guardian import Start, close_on_exec, guard
 from hs_worker.options import Options
@@ -32,6 +34,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--errors-fd": ("errors_fd", int),
     "--cores": ("cores", int),
     "--memory": ("memory", int),
+    "--until": ("until", float),
     "--spool": ("spool", str),
 }
 _FLAGS: dict[str, tuple[str, bool]] = {
@@ -40,9 +43,12 @@ _FLAGS: dict[str, tuple[str, bool]] = {
     "--capture": ("capture", True),
     "--wake": ("wakes", True),
 }
-_BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+_JOBS = ("SLURM_JOB_ID", "PBS_JOBID")
+_BATCH = (*_JOBS, "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 """One of these says: a batch system or launcher will not wait long."""
 _BATCH_GRACE_S = 10.0
+_BATCH_STOP_WAIT_S = 5.0
+"""With the grace and a farewell, less than the 30 s after which Slurm and PBS kill (KillWait)."""
 
 
 def main() -> NoReturn:
@@ -89,6 +95,7 @@ def run(options: Options) -> NoReturn:
         close_on_exec()
         log_fd = _direct_streams(options)
         configure_by(settings, stream=log_fd)
+        options = replace(options, ends_at=_ends_at(options))
         lifeline = 0 if options.connection == "-" else None
         leave(guard(lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline))
     except HSError as exc:
@@ -118,13 +125,32 @@ def _status(error: HSError) -> int:
 
 def _complete(options: Options, settings: Settings) -> Options:
     grace_s = settings.get("worker.grace")
-    if grace_s is None and any(name in os.environ for name in _BATCH):
+    batch = any(name in os.environ for name in _BATCH)
+    if grace_s is None and batch:
         grace_s = _BATCH_GRACE_S
+    hurried = batch or options.walltime_s or options.until
     return replace(
         options,
         grace_s=grace_s,
+        margin_s=settings.get("worker.margin"),
+        stop_wait_s=min(options.signalwait_s, _BATCH_STOP_WAIT_S) if hurried else options.signalwait_s,
         null=os.environ.get("HYPERSHELL_WORKER_EXECUTOR") == "null",
     )
+
+
+def _ends_at(options: Options) -> float:
+    """Return when this worker must end, monotonic seconds: as it was told, else as its batch system says."""
+    if options.walltime_s:
+        return monotonic() + options.walltime_s
+    until = options.until or None
+    if until is None and any(name in os.environ for name in _JOBS):
+        from hs_worker.walltime import end_of_job  # noqa: PLC0415 - only in a batch job
+
+        try:
+            until = end_of_job(os.environ, wall())
+        except RefusedError as exc:
+            get_logger("worker").warning("walltime.unknown", reason=str(exc), advice="give --walltime")
+    return inf if until is None else monotonic() + until - wall()
 
 
 def _direct_streams(options: Options) -> int:

@@ -41,6 +41,9 @@ from hs_worker.options import Options
 @click.option("--cores", type=click.IntRange(1, limits.ID_MAX), metavar="NUM",
               help="That running tasks may ask for by their tag.  [what this process may use]")  # fmt: skip
 @click.option("--memory", metavar="SIZE", help="Likewise, bytes or 512K, 10M, 2G.  [what this process may use]")
+@click.option("--walltime", type=click.FloatRange(1, 1e9), metavar="SEC",
+              help="When this worker must end.  [what Slurm or PBS says of the job that it is in]")  # fmt: skip
+@click.option("--until", type=click.FloatRange(0, 1e12), default=0.0, hidden=True)
 @click.option("--no-confirm", is_flag=True, help="Do not confirm bundles: fewer messages.")
 @click.option("--relay", is_flag=True, hidden=True)
 @click.option("--spool", default="", hidden=True)
@@ -77,6 +80,8 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         memory=size(MEMORY, given["memory"], "--memory"),
         task_timeout_s=either("task_timeout", "worker.task_timeout"),
         signalwait_s=given["signalwait"],
+        walltime_s=given["walltime"] or 0.0,
+        until=given["until"],
         confirm=not given["no_confirm"],
         relay=given["relay"],
         spool=given["spool"],

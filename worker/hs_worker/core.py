@@ -112,6 +112,8 @@ class WorkerCore:
             self._on_tick()
         if self._holding.rest.recover(now):
             self._credit.look_at = now
+        if now >= self._holding.end.due_at:
+            self._on_end_near()
         if now >= self._departure.drain_until:
             self._on_stop_asked(events.StopAsked(kill=False, wait_s=_STOP_WAIT_S))
         return self._settle()
@@ -124,6 +126,7 @@ class WorkerCore:
             self._holding.rest.deadline(),
             self._tick_at,
             self._pace.due_at if self._session.token else inf,
+            self._holding.end.due_at,
             self._departure.deadline(),
         )
 
@@ -179,10 +182,10 @@ class WorkerCore:
             self._on_stop_asked(events.StopAsked(kill=False, wait_s=0.0))
 
     def _greet(self) -> None:
-        slots, credit = self._credit.tell(self._now, draining=self._departure.draining)
+        offer = self._credit.tell(self._now, draining=self._departure.draining)
         self._session.greet(self._now)
-        inventory = self._holding.outcomes.inventory()
-        self._out.append(Send(hello(self._identity, self._rules, slots, credit, inventory)))
+        inventory, seconds = self._holding.outcomes.inventory(), self._holding.end.seconds(self._now)
+        self._out.append(Send(hello(self._identity, self._rules, inventory, offer=offer, seconds=seconds)))
 
     def _send_again(self) -> None:
         """Send all that is not committed, in its order: the other side may never have seen it, and duplicates are harmless."""
@@ -270,6 +273,16 @@ class WorkerCore:
     def _on_resume_asked(self, _event: events.ResumeAsked) -> None:
         self._holding.stopping.go_on(self._now)
 
+    def _on_end_near(self) -> None:
+        """Hand back what does not fit any more; in the very last moments, all that would run on, and leave."""
+        end = self._holding.end
+        self._holding.hand_back_misfits(self._now)
+        if self._now >= end.drain_at:
+            self._note("warning", "worker.ending", reason="its time is over", seconds=round(end.seconds(self._now), 1))
+            self._holding.stopping.stop_beyond(end.ends_at, self._now)
+            self._on_drain_asked(events.DrainAsked(None))
+        end.pass_by(self._now)
+
     def _on_stop_asked(self, event: events.StopAsked) -> None:
         self._on_drain_asked(events.DrainAsked(None))
         self._departure.stop(event.wait_s, kill=event.kill)
@@ -290,6 +303,9 @@ class WorkerCore:
         departure = self._departure
         if holding.waiting and holding.slots.free and not departure.draining:
             holding.start(self._now)
+            if holding.end.misjudged:
+                self._note("warning", "worker.leaving", reason="the broker gives what does not fit: see worker.margin")
+                self._on_drain_asked(events.DrainAsked(None))
             if self._tick_at == inf and self.busy:
                 self._tick_at = self._now + _TICK_S
         if holding.outbox.has_news:
@@ -336,7 +352,7 @@ class WorkerCore:
             credit=credit,
             cores=self._rules.cores,
             memory=self._rules.memory,
-            seconds=0.0,
+            seconds=self._holding.end.seconds(self._now),
         )
         self._send(ready)
 

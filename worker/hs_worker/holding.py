@@ -16,6 +16,7 @@ from hs_common import limits
 from hs_common.errors import ExpansionError
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Detail, OutcomeKind, Started, Task
+from hs_worker.end import End
 from hs_worker.events import Effect, Exit, Note, Spawn
 from hs_worker.outcomes import Outcomes
 from hs_worker.passing import LOOK_MAX, Passing
@@ -60,6 +61,7 @@ class Holding:
         self.slots = Slots(rules)
         self.passing = Passing()
         self.pause = Pause()
+        self.end = End(rules.ends_at, rules.margin_s, rules.stop_wait_s)
         self.outcomes = Outcomes(self.slots, self.pause, recovered, out)
         self.outbox = self.outcomes.outbox
         self.stopping = Stopping(rules, self.slots, self.rest, self.pause, self.outcomes, out)
@@ -80,6 +82,16 @@ class Holding:
         """Give back so many of those that would be started last."""
         for _ in range(min(count, len(self.waiting))):
             self.outcomes.drop(*self.waiting.pop(), OutcomeKind.HANDED_BACK, reason)
+
+    def hand_back_misfits(self, now: float) -> None:
+        """Give back what waits and can no longer be started in the time that is left."""
+        waiting = list(self.waiting)
+        self.waiting.clear()
+        for task, bundle in waiting:
+            if self.end.fits(self._limit_s(task.detail), now):
+                self.waiting.append((task, bundle))
+            else:
+                self.outcomes.drop(task, bundle, OutcomeKind.HANDED_BACK, "walltime")
 
     def recall(self, count: int, now: float) -> None:
         """Give back up to so many of those that would be started last, but nothing that has only just come."""
@@ -124,8 +136,11 @@ class Holding:
         self.passing.blocked = 0
 
     def _begin(self, task: Task, bundle: Bundle, now: float) -> bool:
-        """Start a task, or reject it; return whether the map had space for it."""
+        """Start a task, reject it or hand it back; return whether the map had space for it."""
         detail = task.detail
+        if self.end.known and not self._fits_end(task, bundle, now):
+            self.outcomes.drop(task, bundle, OutcomeKind.HANDED_BACK, "walltime")
+            return True
         questions: tuple[bytes, ...] = ()
         try:
             if detail is None and self._templates.plain is not None:
@@ -145,7 +160,7 @@ class Holding:
         if reason := never_runs(task.args if questions else command):
             self.outcomes.drop(task, bundle, OutcomeKind.REJECTED, reason)
             return True
-        run = Run(task, bundle, command, now, self._limit(detail, now), weight)
+        run = Run(task, bundle, command, now, now + self._limit_s(detail), weight)
         if questions:
             run.expand(now + EXPANSION_MAX_S)
         slot = self.slots.occupy(run)
@@ -254,8 +269,17 @@ class Holding:
         assert run is not None
         return run
 
-    def _limit(self, detail: Detail | None, now: float) -> float:
+    def _limit_s(self, detail: Detail | None) -> float:
         limit_s = self._rules.task_timeout_s or inf
         if detail is not None and detail.timeout > 0:
             limit_s = min(limit_s, detail.timeout)
-        return now + limit_s
+        return limit_s
+
+    def _fits_end(self, task: Task, bundle: Bundle, now: float) -> bool:
+        """Whether a task ends before we must; what has only just come and does not is noted."""
+        if self.end.fits(self._limit_s(task.detail), now):
+            self.end.fit()
+            return True
+        if bundle.received_at == now:
+            self.end.misfit(now)
+        return False

@@ -2,9 +2,11 @@
 
 import os
 from dataclasses import dataclass
+from math import inf
 
 from hs_common import limits
 from hs_common.errors import RefusedError
+from hs_worker.end import reserve_s
 from hs_worker.host import cores_usable
 
 
@@ -33,6 +35,16 @@ class Options:
     """Bytes, likewise."""
     task_timeout_s: float = 0.0
     signalwait_s: float = 10.0
+    walltime_s: float = 0.0
+    """Until the worker must end; 0: its batch system may say."""
+    until: float = 0.0
+    """The same as an instant, seconds since the epoch; 0: not known."""
+    ends_at: float = inf
+    """When it must end, monotonic seconds."""
+    margin_s: float = limits.MARGIN_S
+    """Before its end, in which no task without a limit is started."""
+    stop_wait_s: float = 10.0
+    """As `signalwait_s`, where the worker itself must end."""
     grace_s: float | None = None
     """Of running tasks after SIGTERM; None: without limit."""
     confirm: bool = True
@@ -59,6 +71,11 @@ class Options:
             raise RefusedError(f"-N {self.num_tasks} is not in 0..{limits.SLOTS_MAX}")
         if not (os.path.isabs(self.shell) and os.access(self.shell, os.X_OK) and os.path.isfile(self.shell)):
             raise RefusedError(f"--shell {self.shell}: no such program; give the absolute path of a shell")
+        if self.walltime_s and self.walltime_s <= (reserve := reserve_s(self.margin_s, self.stop_wait_s)):
+            raise RefusedError(
+                f"--walltime {self.walltime_s:g} leaves no time: the last {reserve:g} s are for stopping what runs; "
+                "give more, or lower -S or worker.margin"
+            )
         if self.template != "{}":
             from hs_common.template import Template  # noqa: PLC0415 - the guardian needs none of it
 

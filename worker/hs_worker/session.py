@@ -101,19 +101,21 @@ class Session:
             self.heard_at += late_s
 
 
-def hello(identity: Identity, rules: Rules, slots: int, credit: int, inventory: tuple[int, ...]) -> WorkerHello:
-    """Return what a worker says first. `inventory`: the bundles that it has anything of."""
+def hello(
+    identity: Identity, rules: Rules, inventory: tuple[int, ...], *, offer: tuple[int, int], seconds: float
+) -> WorkerHello:
+    """Return what a worker says first: the bundles that it has anything of; slots and credit; how long it still has."""
     return WorkerHello(
         worker=identity.worker,
         replaces=identity.replaces,
         version=identity.version,
         host=identity.host,
         pid=identity.pid,
-        slots=slots,
-        credit=credit,
+        slots=offer[0],
+        credit=offer[1],
         cores=rules.cores,
         memory=rules.memory,
-        seconds=0.0,
+        seconds=seconds,
         confirms=rules.confirms,
         inventory=inventory,
     )

@@ -1,6 +1,7 @@
 """What a worker was told to be. Values only."""
 
 from dataclasses import dataclass
+from math import inf
 
 from hs_common import limits
 
@@ -37,6 +38,12 @@ class Rules:
     """Wall time limit of a task; 0: none."""
     signalwait_s: float = 10.0
     """Between SIGINT, SIGTERM and SIGKILL."""
+    stop_wait_s: float = 10.0
+    """The same where the worker itself must end: whoever ends it may not wait so long."""
+    ends_at: float = inf
+    """When the time of this worker is over, monotonic seconds; infinity: it has no end."""
+    margin_s: float = limits.MARGIN_S
+    """Before its end, in which no task without a limit is started."""
     confirms: bool = True
     cores: int = 1
     """Most that tasks running together may ask for."""

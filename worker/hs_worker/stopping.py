@@ -37,6 +37,7 @@ class Stopping:
         self, rules: Rules, slots: Slots, rest: Rest, pause: Pause, outcomes: Outcomes, out: list[Effect]
     ) -> None:
         self._signalwait_s = rules.signalwait_s
+        self._stop_wait_s = rules.stop_wait_s
         self._slots = slots
         self._rest = rest
         self._pause = pause
@@ -68,6 +69,13 @@ class Stopping:
             self._stop(slot, run, "halt", now, kill=kill)
             if kill and run.exit is not None:
                 self._all_gone(slot, run, run.exit)
+
+    def stop_beyond(self, ends_at: float, now: float) -> None:
+        """Stop what may run beyond an instant, to hand it back; what has a limit before it ends by itself."""
+        for slot, run in self._slots.runs():
+            limit_at = run.due_at if run.then_due_at is None else run.then_due_at
+            if run.has_process and limit_at > ends_at:
+                self._stop(slot, run, "halt", now)
 
     def exited(self, slot: int, run: Run, exit_: Exit, *, killing: bool) -> None:
         """The first process of a stopped run ended. `killing`: what is left goes with the worker, at once."""
@@ -104,7 +112,8 @@ class Stopping:
             self._signal(slot, run, now, kill=kill)
 
     def _signal(self, slot: int, run: Run, now: float, *, kill: bool) -> None:
-        self._out.append(Signal(slot, run.next_signal(now, self._signalwait_s, kill=kill)))
+        wait_s = self._stop_wait_s if run.reason == "halt" else self._signalwait_s
+        self._out.append(Signal(slot, run.next_signal(now, wait_s, kill=kill)))
         if self._pause.release(run):
             self._out.append(Signal(slot, SIGCONT))  # it cannot act on a signal while it is stopped
         self._slots.due_at = min(self._slots.due_at, run.due_at)
