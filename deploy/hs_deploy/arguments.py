@@ -14,7 +14,9 @@ def broker_arguments() -> list[str]:
     return ["--connection", "-"]
 
 
-def scheduler_arguments(options: Options, *, run: Run, file: str | None, spool: Spool | KeptSpool | None) -> list[str]:
+def scheduler_arguments(
+    options: Options, *, run: Run, file: str | None, spool: Spool | KeptSpool | None, stream: bool
+) -> list[str]:
     """Return the command line of the scheduler, without the program; the same for each start, so that it goes on.
 
     Args:
@@ -22,6 +24,7 @@ def scheduler_arguments(options: Options, *, run: Run, file: str | None, spool: 
         run: Where things are.
         file: Path of the input that it reads by itself, or None.
         spool: The copy of a stream that it reads, or None.
+        stream: Whether there is a stream, which it reads itself where there is no copy.
 
     """
     arguments = ["--connection", "-", "--report-fd", str(CHILD_REPORT_FD)]
@@ -40,9 +43,7 @@ def scheduler_arguments(options: Options, *, run: Run, file: str | None, spool: 
         return [*arguments, "--spool", spool.path]
     if file is not None:
         return [*arguments, "--", file]
-    if not options.reads_stdin:
-        return arguments
-    return [*arguments, "--input-fd", str(CHILD_INPUT_FD)]
+    return [*arguments, "--input-fd", str(CHILD_INPUT_FD)] if stream else arguments
 
 
 def worker_arguments(options: Options, run: Run, *, relays: bool) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import select
 
 from hs_common.errors import ExpansionError, StoppedError
+from hs_common.printable import printable
 from hs_common.template import Template
 from hs_deploy.options import Options, regular_file
 from hs_scheduler.input_file import check_file
@@ -72,7 +73,7 @@ def _expanded(template: Template, task: NewTask) -> tuple[bytes, str]:
 
 
 def _say(args: bytes, reason: str) -> None:
-    shown = args.decode(errors="backslashreplace")
+    shown = printable(args)
     if len(shown) > _SHOWN_CHARS_MAX:
         shown = f"{shown[:_SHOWN_CHARS_MAX]}..."
     _write(2, f"hs-cluster: would be REJECTED: {reason}: {shown}\n".encode())

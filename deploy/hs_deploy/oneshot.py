@@ -231,7 +231,13 @@ def _launcher(asked: Options, places: Places, terminal: Terminal) -> Launcher:
         arguments={
             Daemon.BROKER: local.program(Daemon.BROKER) + arguments.broker_arguments(),
             Daemon.SCHEDULER: local.program(Daemon.SCHEDULER)
-            + arguments.scheduler_arguments(asked, file=places.file, run=places.run, spool=places.spool),
+            + arguments.scheduler_arguments(
+                asked,
+                file=places.file,
+                run=places.run,
+                spool=places.spool,
+                stream=places.source is not None,
+            ),
             Daemon.WORKER: local.program(Daemon.WORKER) + arguments.worker_arguments(asked, places.run, relays=relays),
         },
         environ=environ,
@@ -304,6 +310,9 @@ def _say_how_it_ended(
     left = summary.left_text(cluster.reports.totals, run.database)
     if left and (finish.status > 1 or not asked.quiet):
         terminal.say(left)
+    if not asked.quiet:
+        for block in summary.findings_text(cluster.reports.findings, columns=terminal.columns):
+            terminal.say(block)
     if not asked.quiet and (finish.status <= 1 or cluster.reports.totals.done):
         terminal.say(
             summary.summary(cluster.reports.totals, elapsed_s=elapsed_s, slots=cluster.reports.slots or asked.slots)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from hs_deploy.events import Event, HaltAsked, Progressed, RunEnded
-from hs_deploy.summary import Totals, totals
+from hs_deploy.summary import Findings, Totals, findings, totals
 
 
 class Reports:
@@ -12,6 +12,7 @@ class Reports:
 
     def __init__(self) -> None:
         self.totals = Totals()
+        self.findings = Findings()
         self.slots = 0
         """Most that there were at once."""
         self.offset: int | None = None
@@ -27,6 +28,7 @@ class Reports:
                 continue  # the half line of a scheduler that was killed while it wrote
             if "end" in report:
                 self.totals = totals(report["end"], self.totals)
+                self.findings = findings(report["end"])
                 events.append(RunEnded(status=report["end"]["status"], reason=report["end"]["reason"]))
             elif "halt" in report:
                 events.append(HaltAsked(reason=report["halt"]["reason"], now=report["halt"]["now"]))

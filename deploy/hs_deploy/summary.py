@@ -1,9 +1,14 @@
-"""What is told at the end: one line, and where something is left, where it is."""
+"""What is told at the end: one line, before it what failed and what was slow, and where something is left, where it is."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+CAUSES_SHOWN_MAX = 5
+SLOW_SHOWN_MAX = 3
+SLOW_MEANS = 5
+"""A task is worth a line when it took so many times as long as the others on average."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +43,54 @@ class Totals:
         return self.running + self.new
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Some tasks that have something in common, and one of them."""
+
+    label: str
+    """What they have in common."""
+    id: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What is worth a look once a run has ended."""
+
+    failed: tuple[Sample, ...] = ()
+    more_failed: int = 0
+    """Tasks that failed and of which no sample tells."""
+    slow: tuple[Sample, ...] = ()
+
+
 def totals(report: Mapping[str, Any], before: Totals) -> Totals:
     """Return the totals in a line of the scheduler; what it does not say stays as it was `before`."""
     return Totals(**{name: report.get(name, getattr(before, name)) for name in Totals.__slots__})
+
+
+def findings(report: Mapping[str, Any]) -> Findings:
+    """Return what is worth a look, of the last line of the scheduler: samples of what failed, and what stands out as slow."""
+    causes = report.get("causes", [])
+    failed = [_sample(f"{count} x {text}", example) for text, count, example in causes[:CAUSES_SHOWN_MAX]]
+    told = sum(count for _, count, _ in causes[:CAUSES_SHOWN_MAX])
+    slowest = report.get("slowest", [])
+    others = report.get("finished", 0) - len(slowest)
+    others_s = report.get("busy_s", 0.0) - sum(took_s for took_s, _ in slowest)
+    slow = [(took_s, example) for took_s, example in slowest if others > 0 and took_s * others >= SLOW_MEANS * others_s]
+    return Findings(
+        failed=tuple(failed),
+        more_failed=max(0, report.get("failed", 0) - told),
+        slow=tuple(_sample(duration_text(took_s), example) for took_s, example in slow[:SLOW_SHOWN_MAX]),
+    )
+
+
+def findings_text(found: Findings, *, columns: int) -> list[str]:
+    """Return what shows them, a block of lines each; `columns`: of the terminal."""
+    failed, slow = _table(found.failed, columns), _table(found.slow, columns)
+    if found.more_failed:
+        failed.append(f"  {found.more_failed} more, as they were read, for other reasons, or in an earlier start")
+    blocks = [["failed:", *failed] if failed else [], ["much slower than the others:", *slow] if slow else []]
+    return ["\n".join(block) for block in blocks if block]
 
 
 def summary(totals: Totals, *, elapsed_s: float, slots: int) -> str:
@@ -79,6 +129,17 @@ def duration_text(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02} h" if hours else f"{minute}:{second:02} min"
+
+
+def _sample(label: str, example: list[str] | None) -> Sample:
+    uid, command = example or ("", "")
+    return Sample(label=label, id=uid, command=command)
+
+
+def _table(samples: Sequence[Sample], columns: int) -> list[str]:
+    width = max((len(sample.label) for sample in samples), default=0)
+    lines = [f"  {sample.label.ljust(width)}  {sample.id}  {sample.command}".rstrip() for sample in samples]
+    return [line if len(line) <= columns else f"{line[: columns - 3]}..." for line in lines]
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:  # it imports rich: only where a progress line is shown
     from hs_deploy.progress import Progress
     from hs_deploy.summary import Totals
 
+COLUMNS = 80
+"""Where stderr is no terminal."""
+
 
 class Terminal:
     """Where everything that people read goes."""
@@ -21,6 +24,14 @@ class Terminal:
         self.out_is_terminal = os.isatty(1)
         self._progress: Progress | None = None
         self._mid_line = False  # the last that a task wrote to the terminal ends without newline
+
+    @property
+    def columns(self) -> int:
+        """Of a line on stderr."""
+        try:
+            return os.get_terminal_size(2).columns or COLUMNS
+        except OSError:
+            return COLUMNS
 
     def begin_progress(self) -> None:
         """Show the progress line from now on."""
@@ -51,7 +62,7 @@ class Terminal:
         self.err.write(text)
 
     def say(self, text: str) -> None:
-        """Write a line of our own."""
+        """Write a line of our own, or a block that begins with one."""
         self._end_line()
         self.write_err(f"hs-cluster: {text}\n".encode(errors="backslashreplace"))
 

@@ -273,7 +273,7 @@ class SchedulerDaemon:
             if isinstance(effect, Record):
                 self._core.acknowledge(effect.worker, effect.sequence)
         if applied:
-            self._parts.report.count(applied)
+            self._parts.report.count(applied, self._store)
             if self._parts.joblog is not None:
                 self._parts.joblog.write(applied)
             ordering = self._parts.ordering

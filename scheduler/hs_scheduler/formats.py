@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from hs_common.printable import printable
 from hs_scheduler.fields import Field, shown
 
 Row = Sequence[Any]
@@ -22,8 +23,6 @@ COLUMN_MAX = 60
 
 TABLE_FIELDS = ("id", "state", "attempt", "exit_status", "duration", "worker_host", "args")
 """Those of a table or of plain lines, when none are named."""
-
-_CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
 
 def as_json(fields: Sequence[Field], rows: Iterable[Row]) -> Iterator[str]:
@@ -101,11 +100,7 @@ def _text(value: object) -> str:
 
 
 def _printable(value: object) -> str:
-    return "" if value is None else re.sub(_CONTROL, _escaped, _text(value))
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return f"\\x{ord(match[0]):02x}"
+    return "" if value is None else printable(_text(value))
 
 
 def _csv_line(cells: Sequence[str]) -> str:

@@ -7,19 +7,19 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from heapq import heappush, heappushpop
 from typing import Any, TextIO
 
 from hs_common.errors import RefusedError
-from hs_common.tasks import OutcomeKind
+from hs_common.printable import printable
 from hs_scheduler.store import Applied, Counts, Store
 from hs_scheduler.tags import format_line
+from hs_scheduler.tally import Example, Tally
 
 INTERVAL_S = 0.2
 """Between two lines of progress."""
 
-SLOWEST_MAX = 5
-"""Tasks named in the summary."""
+SHOWN_CHARS_MAX = 200
+"""Of a command line in the report."""
 
 JOBLOG_FIELDS = (
     "id",
@@ -58,23 +58,15 @@ class Report:
         self._descriptor = descriptor
         self._last = ""
         self._next_at = 0.0
-        self._busy_s = 0.0
-        self._slowest: list[tuple[float, int]] = []
+        self._tally = Tally()
         if descriptor is not None:
             os.set_blocking(descriptor, False)
 
-    def count(self, applied: Iterable[Applied]) -> None:
-        """Take note of what ended: for utilisation and the slowest."""
-        for item in applied:
-            outcome = item.outcome
-            if outcome.kind != OutcomeKind.FINISHED:
-                continue
-            self._busy_s += outcome.duration
-            entry = (outcome.duration, item.row)
-            if len(self._slowest) < SLOWEST_MAX:
-                heappush(self._slowest, entry)
-            elif entry > self._slowest[0]:
-                heappushpop(self._slowest, entry)
+    def count(self, applied: Iterable[Applied], store: Store) -> None:
+        """Take note of what ended, while the store still knows it (in memory it forgets)."""
+        for row in self._tally.count(applied):
+            for task in store.finished([row]):
+                self._tally.describe(row, Example(task["id"], printable(task["args"])[:SHOWN_CHARS_MAX]))
 
     def due(self, now: float) -> bool:
         """Whether progress may be told again."""
@@ -111,8 +103,10 @@ class Report:
             "reason": end.reason,
             "left": end.left,
             "unread": end.unread,
-            "busy_s": round(self._busy_s, 3),
-            "slowest": [{"row": row, "duration": duration} for duration, row in sorted(self._slowest, reverse=True)],
+            "busy_s": round(self._tally.busy_s, 3),
+            "finished": self._tally.finished,
+            "causes": self._tally.causes(),
+            "slowest": self._tally.slowest(),
         }
         if self._descriptor is not None:
             os.set_blocking(self._descriptor, True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hs_deploy.summary import Totals, duration_text, left_text, summary, totals
+from hs_deploy.summary import Totals, duration_text, findings, findings_text, left_text, summary, totals
 
 
 def test_the_summary_has_tasks_failures_retries_time_rate_and_use() -> None:
@@ -74,3 +74,66 @@ def test_a_report_replaces_only_what_it_says() -> None:
     after = totals({"total": 5, "succeeded": 5, "status": 0, "busy_s": 2.5}, before)
 
     assert after == Totals(total=5, succeeded=5, workers=1, slots=4, busy_s=2.5)
+
+
+ID = "01a20416-2b41-71a1-831a-e13a7940034a"
+
+
+def test_what_failed_is_shown_by_cause_with_a_task_each() -> None:
+    """How often, why, and where to look; no line is longer than the terminal is wide."""
+    found = findings(
+        {
+            "failed": 32,
+            "causes": [["exit status 1", 29, [ID, "x" * 100]], ["SIGKILL", 1, [ID, "kill -9 $$"]]],
+        }
+    )
+
+    (block,) = findings_text(found, columns=80)
+
+    assert block.splitlines() == [
+        "failed:",
+        f"  29 x exit status 1  {ID}  {'x' * 17}...",
+        f"  1 x SIGKILL         {ID}  kill -9 $$",
+        "  2 more, as they were read, for other reasons, or in an earlier start",
+    ]
+    assert max(map(len, block.splitlines())) == 80
+
+
+def test_only_the_most_frequent_causes_are_shown() -> None:
+    """A thousand different exit statuses do not fill the screen; the rest is one number."""
+    causes = [[f"exit status {status}", 10 - status, [ID, "false"]] for status in range(1, 9)]
+
+    (block,) = findings_text(findings({"failed": 44, "causes": causes}), columns=80)
+
+    assert len(block.splitlines()) == 1 + 5 + 1
+    assert block.endswith("  9 more, as they were read, for other reasons, or in an earlier start")
+
+
+@pytest.mark.parametrize(
+    ("finished", "busy_s", "slowest", "shown"),
+    [
+        (100, 109.5, [10.0], ["10.0 s"]),  # ten times the others
+        (100, 403.0, [7.0], []),  # not even twice
+        (4, 121.0, [60.0, 60.0], ["1:00 min", "1:00 min"]),  # two of four: what they are compared with is the others
+        (3, 33.0, [22.0, 10.0, 1.0], []),  # no others to compare with
+        (1000, 1399.0, [100.0, 100.0, 100.0, 100.0, 4.0], ["1:40 min"] * 3),  # the first three are enough
+        (100, 0.0, [], []),  # none took a second
+    ],
+)
+def test_slow_tasks_are_shown_where_they_stand_out(
+    finished: int, busy_s: float, slowest: list[float], shown: list[str]
+) -> None:
+    """Where all take about as long as each other, the slowest are no news."""
+    report = {"finished": finished, "busy_s": busy_s, "slowest": [[took_s, [ID, "sleep"]] for took_s in slowest]}
+
+    lines = [line for block in findings_text(findings(report), columns=80) for line in block.splitlines()[1:]]
+
+    assert lines == [f"  {took}  {ID}  sleep" for took in shown]
+
+
+def test_a_run_without_failures_has_nothing_to_show() -> None:
+    """One line at the end is enough."""
+    assert (
+        findings_text(findings({"failed": 0, "causes": [], "slowest": [], "finished": 5, "busy_s": 1.0}), columns=80)
+        == []
+    )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,15 +14,26 @@ from tests.faults.processes import daemon, until
 pytestmark = pytest.mark.system
 
 
-def test_the_summary_is_one_line_on_stderr(home: Home) -> None:
-    """Tasks, failures, retries, time, rate, use."""
-    done = home.run("hs-cluster", "-N2", "-r1", stdin=b"true\nfalse\n")
+@pytest.mark.parametrize("store", [(), ("--no-db",)], ids=["sqlite", "memory"])
+def test_the_summary_says_what_failed_and_ends_with_one_line(home: Home, store: tuple[str, ...]) -> None:
+    """By cause, with a task of each that can be looked up; then tasks, failures, retries, time, rate, use."""
+    done = home.run("hs-cluster", "-N2", "-r1", *store, stdin=b"true\nexit 7\nprintf x >&2 ; exit 7\na\0b\n")
 
-    (line,) = done.stderr.decode().splitlines()
-    assert done.returncode == 1
-    assert line.startswith("hs-cluster: 2 tasks, 1 failed, 1 retried, ")
+    head, sample, more, line = done.stderr.decode().removeprefix("xx").splitlines()
+    assert (done.returncode, head) == (1, "hs-cluster: failed:")
+    assert re.fullmatch(r"  2 x exit status 7  [0-9a-f-]{36}  (exit 7|printf x >&2 ; exit 7)", sample)
+    assert more == "  1 more, as they were read, for other reasons, or in an earlier start"
+    assert line.startswith("hs-cluster: 4 tasks, 3 failed, 2 retried, ")
     assert "tasks/s" in line
     assert "2 slots used" in line
+
+
+def test_a_run_without_failures_ends_with_one_line(home: Home) -> None:
+    """Where nothing stands out there is nothing more to say."""
+    done = home.run("hs-cluster", "-N2", stdin=b"true\ntrue\n")
+
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("hs-cluster: 2 tasks, 0 failed, 0 retried, ")
 
 
 def test_quiet_says_nothing_when_there_is_nothing_to_say(home: Home) -> None:

@@ -55,7 +55,8 @@ def test_a_progress_line_counts_and_leaves_no_trace(home: Home) -> None:
     assert status == 1
     assert (2, 3, 1, 1) in seen
     assert screen(shown)[:2] == [b"one", b"three"]
-    assert screen(shown)[2].startswith(b"hs-cluster: 3 tasks, 1 failed")
+    assert screen(shown)[2] == b"hs-cluster: failed:"
+    assert screen(shown)[4].startswith(b"hs-cluster: 3 tasks, 1 failed")
     assert len(screen(shown)) == 3
 
 

@@ -58,6 +58,12 @@ def test_every_way_in_brings_the_same_lines(home: Home, way: str) -> None:
     assert (done.returncode, sorted(done.stdout.split(b"\n"))) == (0, [b"", b"0", b"a #1", b"b", b"last"])
 
 
+def test_every_way_in_does_without_a_database(home: Home, way: str) -> None:
+    """Then the scheduler reads the stream itself."""
+    done = run(home, way, b"echo a\necho b\n", "--no-db")
+    assert (done.returncode, sorted(done.stdout.split(b"\n"))) == (0, [b"", b"a", b"b"])
+
+
 def test_empty_input_is_done_at_once(home: Home, way: str) -> None:
     done = run(home, way, b"")
     assert (done.returncode, done.stdout) == (0, b"")
