@@ -132,8 +132,10 @@ class BrokerCore:
         return self._sessions.now if self._workers.touched else self._tick_at
 
     def deserted(self) -> bool:
-        """Return whether neither a scheduler nor a worker is left."""
-        return self._sessions.scheduler is None and not len(self._workers)
+        """Return whether neither a scheduler nor a worker is left, nor anybody who sees to it that late workers leave."""
+        if self._sessions.scheduler is not None or len(self._workers):
+            return False
+        return not any(peer.drains and peer.token for peer in self._sessions)
 
     def check(self) -> None:
         """Assert the rules; tests call this after every step."""
@@ -236,7 +238,8 @@ class BrokerCore:
 
     # --- From control, and from anybody. ---
 
-    def _on_drain(self, _: Peer, drain: messages.Drain) -> None:
+    def _on_drain(self, peer: Peer, drain: messages.Drain) -> None:
+        peer.drains = peer.drains or not drain.worker
         for worker in self._workers:
             if drain.worker in (b"", worker.id):
                 message = messages.Drain(session=worker.token, worker=worker.id, now=drain.now)

@@ -76,6 +76,8 @@ class Peer:
     """To a scheduler, in its session."""
     superseded: bool = False
     """It was the scheduler until another one came."""
+    drains: bool = False
+    """It has told all workers to leave, and will tell those that are still to come."""
     banned: bool = False
     offences: int = 0
     untold: int = 0

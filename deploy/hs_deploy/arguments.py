@@ -1,6 +1,7 @@
 """What each daemon is given when it starts: its command line, and the settings that the run records."""
 
 import os
+import shlex
 from typing import Any
 
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, CHILD_INPUT_FD, CHILD_REPORT_FD
@@ -47,9 +48,18 @@ def scheduler_arguments(
 
 
 def worker_arguments(options: Options, run: Run, *, relays: bool) -> list[str]:
-    """Return the command line of the worker, without the program."""
-    arguments = ["--connection", "-", "--errors-fd", str(CHILD_ERRORS_FD)]
-    arguments += ["-N", str(options.slots), "-t", options.template, "--shell", options.shell]
+    """Return the command line of a worker that we start ourselves, without the program."""
+    arguments = ["--connection", "-", "--errors-fd", str(CHILD_ERRORS_FD), *tasks_arguments(options)]
+    if options.spools:
+        return [*arguments, "--spool", run.outputs, *([] if options.keep_order else ["--wake"])]
+    if options.capture:
+        return [*arguments, "--capture"]
+    return [*arguments, "--relay"] if relays else arguments
+
+
+def tasks_arguments(options: Options) -> list[str]:
+    """Return what every worker is told about its tasks, wherever it is."""
+    arguments = ["-N", str(options.slots), "-t", options.template, "--shell", options.shell]
     arguments += ["-b", str(options.bundlesize), "-w", str(options.bundlewait_s), "-d", str(options.delay_s)]
     arguments += ["-S", str(options.signalwait_s)]
     arguments += ["-W", str(options.task_timeout_s)] if options.task_timeout_s else []
@@ -57,12 +67,7 @@ def worker_arguments(options: Options, run: Run, *, relays: bool) -> list[str]:
     arguments += ["--cores", str(options.cores)] if options.cores else []
     arguments += ["--memory", str(options.memory)] if options.memory else []
     # An instant, not a duration: the same for a worker that is started again.
-    arguments += ["--until", str(options.until)] if options.until else []
-    if options.spools:
-        return [*arguments, "--spool", run.outputs, *([] if options.keep_order else ["--wake"])]
-    if options.capture:
-        return [*arguments, "--capture"]
-    return [*arguments, "--relay"] if relays else arguments
+    return arguments + (["--until", str(options.until)] if options.until else [])
 
 
 def settings_of(options: Options, run: Run, *, spooled: bool) -> dict[str, Any]:
@@ -90,6 +95,8 @@ def settings_of(options: Options, run: Run, *, spooled: bool) -> dict[str, Any]:
         "failures": _absolute(options.failures),
         "joblog": _absolute(options.joblog),
         "halt": options.halt,
+        "launcher": shlex.join(options.launcher) or None,
+        "remote_exe": options.remote_exe,
         "cwd": os.getcwd(),
         "spool": run.spool if spooled else None,
         # Whether it takes care of every task of its database, not only of its own.

@@ -18,7 +18,6 @@ LAZY = {
     "submit": "hs_scheduler.commands.submit:submit",
     "task": "hs_deploy.cli:task",
     "config": "hs_deploy.commands.config:config",
-    "completion": "hs_deploy.commands.completion:completion",
 }
 """Subcommand of `hs` -> where it is. Imported when it is used: a worker never loads what only a database needs."""
 
@@ -36,7 +35,6 @@ HELP = {
     "submit": "Add tasks to a database.",
     "task": "Look at tasks.",
     "config": "Read and write settings.",
-    "completion": "Make bash, zsh or fish complete the commands.",
     "info": "Show one task, and what it printed.",
     "search": "List, count and filter tasks.",
 }
@@ -206,6 +204,9 @@ def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--no-db", is_flag=True, help="Keep nothing about tasks on disk.")
 @click.option("-H", "--bind", metavar="ADDR", help="Let others join: listen on this address.")
 @click.option("-p", "--port", metavar="NUM", help="Let others join: listen on this port.  [the first free from 50001]")
+@click.option("--mpi", is_flag=True, help="Workers started by mpirun: the same as --launcher=mpirun.")
+@click.option("--launcher", metavar="ARGS", help="Workers started by this program and its arguments, as 'srun -N4'.")
+@click.option("--remote-exe", metavar="PATH", help="The worker's program on other hosts.  [as here]")
 @click.option("--no-confirm", is_flag=True, help="Workers do not confirm bundles: fewer messages.")
 @click.option("-d", "--delay-start", metavar="SEC", help="Workers wait so long first; negative: random up to it.  [0]")
 @click.option("--dry-run", is_flag=True, help="Print the expanded lines, run nothing.")

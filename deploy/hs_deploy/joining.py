@@ -14,6 +14,9 @@ from hs_common.security import Connection, write_private
 ROLES = ("worker", "submit", "control")
 """Who may join. There is one scheduler, and it is ours."""
 
+CONNECT_NAME = "connect"
+"""Folder of the connection files, in the folder of the run."""
+
 _LOCKS: list[socket.socket] = []
 """Of the ports that we chose: held as long as this process lives."""
 
@@ -43,8 +46,8 @@ def write_connections(folder: str, connections: Mapping[str, Connection], endpoi
         OSError: The folder cannot be written.
 
     """
-    place = os.path.join(folder, "connect")
-    os.mkdir(place, 0o700)
+    place = os.path.join(folder, CONNECT_NAME)
+    os.makedirs(place, 0o700, exist_ok=True)
     for role in ROLES:
         own = connections[role]
         other = Connection(
@@ -55,13 +58,18 @@ def write_connections(folder: str, connections: Mapping[str, Connection], endpoi
             keys=own.keys,
             host=own.host,
         )
-        write_private(os.path.join(place, f"{role}.json"), json.dumps(other.to_json()).encode())
-    return os.path.join(place, "worker.json")
+        write_private(connection_file(folder, role), json.dumps(other.to_json()).encode())
+    return connection_file(folder, "worker")
+
+
+def connection_file(folder: str, role: str) -> str:
+    """Return the path of the connection file of a role in the folder of a run."""
+    return os.path.join(folder, CONNECT_NAME, f"{role}.json")
 
 
 def remove_connections(folder: str) -> None:
     """Remove them: their cluster is gone."""
-    place = os.path.join(folder, "connect")
+    place = os.path.join(folder, CONNECT_NAME)
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(place):
             os.unlink(os.path.join(place, name))

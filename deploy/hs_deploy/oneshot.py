@@ -72,9 +72,13 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
     launcher.start_all()
     # The daemons are on their way: what follows is imported while they import what they need.
     from hs_deploy.cluster import Cluster  # noqa: PLC0415
-    from hs_deploy.supervisor import STATUS_STOPPED, SupervisorCore  # noqa: PLC0415
+    from hs_deploy.supervisor import LEAVE_REMOTE_S, LEAVE_S, STATUS_STOPPED, SupervisorCore  # noqa: PLC0415
 
-    core = SupervisorCore(recorded=not options.no_db, signalwait_s=options.signalwait_s)
+    core = SupervisorCore(
+        recorded=not options.no_db,
+        signalwait_s=options.signalwait_s,
+        leave_s=LEAVE_REMOTE_S if options.remote else LEAVE_S,
+    )
     printer = _printer(options, places, terminal)
     cluster = Cluster(
         core=core,
@@ -238,11 +242,20 @@ def _launcher(asked: Options, places: Places, terminal: Terminal) -> Launcher:
                 spool=places.spool,
                 stream=places.source is not None,
             ),
-            Daemon.WORKER: local.program(Daemon.WORKER) + arguments.worker_arguments(asked, places.run, relays=relays),
+            Daemon.WORKER: _worker(asked, places.run, relays=relays),
         },
         environ=environ,
         streams=Streams(input=None if places.spool is not None else places.source, output=output, errors=errors),
     )
+
+
+def _worker(asked: Options, run: Run, *, relays: bool) -> list[str]:
+    """Return the command line of the worker, or of what holds workers elsewhere in its place."""
+    if not asked.remote:
+        return local.program(Daemon.WORKER) + arguments.worker_arguments(asked, run, relays=relays)
+    from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
+
+    return remote.program()
 
 
 def _printer(asked: Options, places: Places, terminal: Terminal) -> "Printer | None":
@@ -263,30 +276,15 @@ def _printer(asked: Options, places: Places, terminal: Terminal) -> "Printer | N
 
 
 def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Terminal) -> None:
-    from hs_common.security import make_cluster  # noqa: PLC0415 - it imports zmq, while the daemons do so themselves
+    from hs_deploy.documents import documents  # noqa: PLC0415 - it imports zmq, while the daemons do so themselves
 
-    run = places.run
-    endpoints: tuple[str, ...] = (run.endpoint,)
-    server, connections = make_cluster(endpoints, os.uname().nodename)
-    listening = server.to_json()
-    if places.port is not None:
-        from hs_common import addresses  # noqa: PLC0415
-        from hs_deploy import joining  # noqa: PLC0415
+    launcher.give(documents(asked, places.run, places.port, places.record, os.uname().nodename))
+    if places.port is not None and not asked.remote:
+        from hs_deploy.joining import connection_file  # noqa: PLC0415 - few listen
 
-        assert run.folder is not None
-        listening["endpoints"] = [*endpoints, addresses.bind_endpoint(asked.bind, places.port)]
-        path = joining.write_connections(run.folder, connections, addresses.advertised(asked.bind, places.port))
+        assert places.run.folder is not None, "who lets others join has a folder"
+        path = connection_file(places.run.folder, "worker")
         terminal.say(f"listening on port {places.port}; others join by: hs-worker --connection {path}")
-    launcher.give(
-        {
-            Daemon.BROKER: {"server": listening},
-            Daemon.SCHEDULER: {
-                "connection": connections["scheduler"].to_json(),
-                "run": places.record,
-            },
-            Daemon.WORKER: {"connection": connections["worker"].to_json()},
-        }
-    )
 
 
 def _clean_up(places: Places) -> None:

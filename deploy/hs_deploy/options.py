@@ -30,6 +30,8 @@ EXCLUSIONS = {
     "retry_failed": ("file", "once", "forever", "dry_run"),
     "dry_run": ("once", "forever"),
     "capture": ("output", "errors", "keep_order", "group_output"),
+    "mpi": ("launcher", "output", "errors", "keep_order", "group_output"),
+    "launcher": ("output", "errors", "keep_order", "group_output"),
     "quiet": ("verbose",),
 }
 """Parameter -> those that it cannot be together with."""
@@ -77,6 +79,10 @@ class Options:
     capture: bool
     keep_order: bool
     group_output: bool
+    launcher: tuple[str, ...]
+    """Program and arguments that start the workers; (): they are started here."""
+    remote_exe: str | None
+    """The worker's program where the workers are; None: as here."""
     output: str | None
     errors: str | None
     failures: str | None
@@ -95,6 +101,11 @@ class Options:
     """What they need of the settings, as `config.HANDED` carries it."""
     quiet: bool
     dry_run: bool
+
+    @property
+    def remote(self) -> bool:
+        """Whether the workers are started somewhere else."""
+        return bool(self.launcher)
 
     @property
     def spools(self) -> bool:
@@ -154,6 +165,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         return settings.get(key) if typed[name] is None else parse(KEYS[key], typed[name], option)
 
     quiet = bool(typed["quiet"])
+    launcher = _launcher(typed, settings)
     level = LEVELS.get(-1 if quiet else min(2, typed["verbose"]))
     shell_place = f"{settings.origin('worker.shell')}: worker.shell" if typed["shell"] is None else "--shell"
     return Options(
@@ -171,7 +183,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         bind=value("bind", "broker.bind", "-H"),
         port=value("port", "broker.port", "-p"),
         port_typed=typed["port"] is not None,
-        listens=typed["port"] is not None or typed["bind"] is not None,
+        listens=typed["port"] is not None or typed["bind"] is not None or bool(launcher),
         delay_s=value("delay_start", "worker.delay_start", "-d"),
         task_timeout_s=value("task_timeout", "worker.task_timeout", "-W"),
         signalwait_s=own(SIGNALWAIT, "signalwait", "-S"),
@@ -181,6 +193,8 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         capture=typed["capture"],
         keep_order=typed["keep_order"],
         group_output=typed["group_output"],
+        launcher=launcher,
+        remote_exe=typed["remote_exe"],
         output=typed["output"],
         errors=typed["errors"],
         failures=typed["failures"],
@@ -263,6 +277,26 @@ def _same(typed: object, recorded: object) -> bool:
         return float(str(typed)) == recorded
     except ValueError:
         return False
+
+
+def _launcher(typed: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
+    """Return the words of the launcher; a setting is passed over where what was typed makes no sense with it."""
+    if typed["mpi"]:
+        return ("mpirun",)
+    text, place = typed["launcher"], "--launcher"
+    if text is None:
+        if not settings.get("launcher") or any(typed[name] for name in EXCLUSIONS["launcher"]):
+            return ()
+        text, place = settings.get("launcher"), f"{settings.origin('launcher')}: launcher"
+    import shlex  # noqa: PLC0415 - few ask for it
+
+    try:
+        words = shlex.split(text)
+    except ValueError as exc:
+        raise RefusedError(f"{place} {text}: {exc}: quote it as for a shell") from exc
+    if not words:
+        raise RefusedError(f"{place} {text!r}: expected a program and its arguments")
+    return (_program(words[0], place), *words[1:])
 
 
 def _halt(text: str | None) -> str | None:

@@ -49,8 +49,13 @@ class Restarts:
 
 def end_of(ended: DaemonEnded) -> str:
     """Say how it ended, with its last words if there were any."""
-    how = f"was killed by {_signal_name(-ended.status)}" if ended.status < 0 else f"ended with status {ended.status}"
-    return f"{how} ({ended.words})" if ended.words else how
+    return how_it_ended(ended.status, ended.words)
+
+
+def how_it_ended(status: int, words: str) -> str:
+    """Say what an exit status (or -signal) means, with the last words if there were any."""
+    how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+    return f"{how} ({words})" if words else how
 
 
 def _signal_name(signum: int) -> str:

@@ -54,6 +54,9 @@ class Phase(Enum):
 LEAVE_S = 2.0
 """How long the daemons may take to end after their lifelines closed; then they are killed. Source: the daemons' promise."""
 
+LEAVE_REMOTE_S = 10.0
+"""The same where somebody else has started the workers, and is given time to end them. Source: `launchers.fleet_core`."""
+
 SWEEP_S = 2.0
 """How long the worker of a dead guardian may take to stop its tasks and hand them back, before it is killed."""
 
@@ -74,9 +77,17 @@ STATUS_STOPPED = 3
 class SupervisorCore:
     """Decides; performs nothing. Instants are monotonic seconds."""
 
-    def __init__(self, *, recorded: bool, signalwait_s: float) -> None:
-        """Take whether a database outlives the scheduler, and how long apart the worker's stop signals are."""
+    def __init__(self, *, recorded: bool, signalwait_s: float, leave_s: float = LEAVE_S) -> None:
+        """Take what this run is like.
+
+        Args:
+            recorded: Whether a database outlives the scheduler.
+            signalwait_s: How long apart the worker's stop signals are.
+            leave_s: How long the daemons may take to end after their lifelines closed.
+
+        """
         self.phase = Phase.RUNNING
+        self._leave_s = leave_s
         self._recorded = recorded
         # SIGINT, SIGTERM and SIGKILL are two waits apart; what is over then will not end by itself.
         self._stop_s = 2 * signalwait_s + PATIENCE_S + limits.HEARTBEAT_S
@@ -165,7 +176,7 @@ class SupervisorCore:
             self._heard = self._told = False
         if self.phase is Phase.LEAVING:
             if daemon is Daemon.SCHEDULER and not self._killed:
-                self._phase_by = now + LEAVE_S
+                self._phase_by = now + self._leave_s
             return self._on_left()
         if daemon is Daemon.SCHEDULER and ended.status == 0 and self.phase is not Phase.RUNNING:
             return self._leave(0, "", now)
@@ -297,7 +308,7 @@ class SupervisorCore:
         self._due.clear()
         self._sweeping, self._sweep_by = False, None
         closing = self._end is not None and Daemon.SCHEDULER in self._alive
-        self.phase, self._phase_by = Phase.LEAVING, now + (CLOSE_S if closing else LEAVE_S)
+        self.phase, self._phase_by = Phase.LEAVING, now + (CLOSE_S if closing else self._leave_s)
         return [*(Release(daemon) for daemon in Daemon if daemon in self._alive), *self._on_left()]
 
     def _on_left(self) -> list[Effect]:

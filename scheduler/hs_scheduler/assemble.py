@@ -122,7 +122,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
             epoch=store.take_epoch(connection.cluster),
         ),
         bundlesize=options.bundlesize,
-        grace_s=_grace_s(connection),
+        grace_s=_grace_s(connection, remote=bool(document.get("remote"))),
         now=now,
     )
     core.restore(store.held(), store.workers())
@@ -209,9 +209,9 @@ def _connection(options: Options, document: dict[str, Any]) -> Connection:
     return read_connection(options.connection)
 
 
-def _grace_s(connection: Connection) -> float:
+def _grace_s(connection: Connection, *, remote: bool) -> float:
     """Return how long to wait for workers that are not back: in a local cluster they are back at once or never."""
-    if all(endpoint.startswith("ipc:") for endpoint in connection.endpoints):
+    if not remote and all(endpoint.startswith("ipc:") for endpoint in connection.endpoints):
         return limits.GRACE_LOCAL_S
     return float(load_settings().get("worker.lease"))
 

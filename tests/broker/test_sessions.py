@@ -571,6 +571,21 @@ def test_a_broker_with_nobody_left_is_deserted() -> None:
     assert broker.core.deserted()
 
 
+def test_a_broker_is_not_deserted_while_somebody_tells_late_workers_to_leave() -> None:
+    """A launcher may still be starting them when everything is done."""
+    broker, scheduler, (worker,) = a_cluster()
+    control = Control(broker, b"c")
+    control.hello()
+    control.says(messages.Drain, worker=b"", now=True)
+    scheduler.says(messages.Bye, reason="")
+    worker.says(messages.Bye, reason="")
+    assert not broker.core.deserted()
+
+    control.says(messages.Bye, reason="")
+
+    assert broker.core.deserted()
+
+
 def test_a_broker_with_nobody_there_has_nothing_to_wait_for() -> None:
     """No peers, no timer: it sleeps."""
     broker, scheduler, (worker,) = a_cluster()

@@ -1,0 +1,58 @@
+"""What each daemon reads first over its lifeline: the keys of a new cluster, and who listens where. Secrets go nowhere else.
+
+Where others join, a connection file for each of their roles lies in the run's folder too.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hs_common.security import Connection, make_cluster
+from hs_deploy.daemons import Daemon
+from hs_deploy.options import Options
+from hs_deploy.runs import Run
+
+
+def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, Any], host: str) -> dict[Daemon, object]:
+    """Make the keys, and the files for those who join; return daemon -> its document.
+
+    Args:
+        asked: What was asked for.
+        run: Where things are.
+        port: Where others may join, or None.
+        record: What the scheduler is told of the run.
+        host: The name of this one, for people.
+
+    """
+    server, connections = make_cluster((run.endpoint,), host)
+    listening = server.to_json()
+    path = ""
+    if port is not None:
+        path = _let_join(asked, run, port, listening, connections)
+    return {
+        Daemon.BROKER: {"server": listening},
+        Daemon.SCHEDULER: {
+            "connection": connections["scheduler"].to_json(),
+            "run": record,
+            "remote": asked.remote,
+        },
+        Daemon.WORKER: _of_workers(asked, connections, path),
+    }
+
+
+def _let_join(
+    asked: Options, run: Run, port: int, listening: dict[str, Any], connections: Mapping[str, Connection]
+) -> str:
+    from hs_common import addresses  # noqa: PLC0415 - few listen
+    from hs_deploy import joining  # noqa: PLC0415
+
+    assert run.folder is not None, "who lets others join has a folder"
+    listening["endpoints"] = [run.endpoint, addresses.bind_endpoint(asked.bind, port)]
+    return joining.write_connections(run.folder, connections, addresses.advertised(asked.bind, port))
+
+
+def _of_workers(asked: Options, connections: Mapping[str, Connection], path: str) -> object:
+    if not asked.remote:
+        return {"connection": connections["worker"].to_json()}
+    from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
+
+    return remote.document(asked, connections, path)

@@ -1,0 +1,144 @@
+"""Workers that a program of the user's starts: mpirun, srun, a script. A program of its own (`python -m`), see `fleet`.
+
+The launcher is executed as it is, without a shell, with /dev/null as stdin: two of them (mpirun, srun) would otherwise read what
+is not theirs. It is the head of a session of its own, so one signal reaches all that it started here.
+"""
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import zmq
+
+from hs_common.errors import StoppedError
+from hs_deploy.launchers.fleet import hold
+from hs_deploy.launchers.fleet_core import Ended
+from hs_deploy.launchers.local import CHILD_ERRORS_FD, out_of_the_way, pipe
+from hs_deploy.relay import Outlet, Stream
+from hs_deploy.restarts import how_it_ended
+
+HINTS = {
+    # One rank that dies must not take the others along.
+    "OMPI_MCA_orte_enable_recovery": "1",
+    "PRTE_MCA_prte_enable_recovery": "1",
+    "SLURM_KILL_BAD_EXIT": "0",
+    # A worker that is bound to one core runs all its tasks there.
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+}
+"""What launchers are told in their environment, where the user says nothing else. Nothing relies on it."""
+
+
+class CommandHolder:
+    """The process of a launcher.
+
+    Args:
+        launcher: Its words, the program first.
+        worker: The command line that it is to start.
+        environ: Of the launcher.
+
+    """
+
+    def __init__(self, launcher: Sequence[str], worker: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._argv = [*launcher, *worker]
+        self._name = os.path.basename(launcher[0])
+        self._environ = {**HINTS, **environ}
+        self._pid = 0
+        self._errors = Outlet(CHILD_ERRORS_FD)
+        self._stream: Stream | None = None
+        self._silent = False
+        """Whether its stderr has ended."""
+        self._ended: Ended | None = None
+
+    def start(self) -> None:
+        """Start it.
+
+        Raises:
+            StoppedError: It cannot be executed.
+
+        """
+        nothing = out_of_the_way(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        read_end, write_end = pipe()
+        try:
+            self._pid = os.posix_spawnp(
+                self._argv[0],
+                self._argv,
+                self._environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, nothing, 0),
+                    (os.POSIX_SPAWN_DUP2, write_end, 2),
+                    (os.POSIX_SPAWN_CLOSE, CHILD_ERRORS_FD),
+                ],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=[signal.SIGPIPE, signal.SIGTSTP, signal.SIGXFSZ],
+            )
+        except OSError as exc:
+            raise StoppedError(f"the launcher {self._name} cannot be started: {exc.strerror}") from exc
+        finally:
+            os.close(nothing)
+            os.close(write_end)
+        os.set_blocking(read_end, False)
+        self._stream = Stream(read_end, self._errors.write)
+
+    def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
+        """Wait for its stderr, unless nobody takes what is there already."""
+        handlers: dict[int, Callable[[], None]] = {}
+        if self._errors.waits:
+            poller.register(self._errors.fd, zmq.POLLOUT)
+            handlers[self._errors.fd] = self._errors.flush
+        if self._stream is not None and not self._silent and not self._errors.full:
+            poller.register(self._stream.fd, zmq.POLLIN)
+            handlers[self._stream.fd] = self._read
+        return handlers
+
+    def deadline(self) -> float | None:
+        """Nothing is due by itself."""
+        return None
+
+    def step(self, _now: float) -> None:
+        """Take the statuses of children that ended; the launcher may have left some to us."""
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if found[0] == self._pid:
+                    self._on_end(os.waitstatus_to_exitcode(found[1]))
+
+    def signal(self, signum: int) -> None:
+        """Send it to the launcher; SIGKILL goes to all that it started here."""
+        if self._ended is not None:
+            return
+        if signum == signal.SIGKILL:
+            os.killpg(self._pid, signum)
+        else:
+            os.kill(self._pid, signum)
+
+    @property
+    def ended(self) -> Ended | None:
+        """How it ended, with its last words."""
+        return self._ended
+
+    def close(self, wait_ms: int) -> None:
+        """Pass on the rest of what it said."""
+        self._errors.flush(wait_ms)
+
+    def _on_end(self, status: int) -> None:
+        stream = self._stream
+        assert stream is not None, "it was started"
+        while not self._silent and select.select([stream.fd], [], [], 0)[0]:
+            self._read()
+        self._ended = Ended(status, f"the launcher {self._name} {how_it_ended(status, stream.words)}")
+
+    def _read(self) -> None:
+        assert self._stream is not None, "it was started"
+        self._silent = not self._stream.read()
+
+
+def _make(document: dict[str, Any]) -> CommandHolder:
+    return CommandHolder(document["launcher"], document["worker"], document["environ"])
+
+
+if __name__ == "__main__":
+    hold("hs-launcher", _make)

@@ -1,0 +1,162 @@
+"""What the holder of remote workers decides: how they are told to end, and what it means that they ended. No IO.
+
+    RUNNING ──asked──▶ DRAINING ──asked──▶ STOPPING
+       │                  │                  │
+       └──────────────────┴── lifeline ended ┴──▶ LEAVING: stop over the wire ─▶ SIGTERM ─▶ SIGKILL
+    holding ended: with the reason while RUNNING, else in order ──▶ OVER
+
+Workers hear of their end through the broker, which reaches them wherever they are; signals are for a launcher that stays.
+
+Rules, checked by `check`:
+1. From the first word on that its workers are to leave until they are OVER, it is said again and again.
+2. OVER has a status.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from signal import SIGKILL, SIGTERM
+
+AGAIN_S = 0.5
+"""Between two words to drain: a worker that is just coming, or coming back, hears the next one."""
+
+LEAVE_STEP_S = 3.0
+"""From the word over the wire to SIGTERM, and from that to SIGKILL. Launchers take about a second to end what they started."""
+
+STAYED_S = 10.0
+"""A launcher that ends so soon with status 0 has put its work somewhere else, most likely."""
+
+STATUS_STOPPED = 3
+
+
+class Phase(Enum):
+    """Of the fleet; the picture is above."""
+
+    RUNNING = auto()
+    DRAINING = auto()
+    STOPPING = auto()
+    LEAVING = auto()
+    OVER = auto()
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """hs-cluster wants its workers to drain; the second time: to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The lifeline ended: hs-cluster wants no more of us, or is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """No worker is held any more. `how`: what ended in which way; `status` of it, -signal where it was killed."""
+
+    status: int
+    how: str
+
+
+Event = Asked | Released | Ended
+
+
+# --- Effects ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Tell every worker, through the broker. `now`: stop what runs, too."""
+
+    now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send it to what holds the workers."""
+
+    signum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """End with this status; `reason` for stderr, or ""."""
+
+    status: int
+    reason: str
+
+
+Effect = Drain | Signal | Leave
+
+
+class FleetCore:
+    """Decides; performs nothing. Instants are monotonic seconds."""
+
+    def __init__(self, now: float) -> None:
+        self.phase = Phase.RUNNING
+        self._began = now
+        self._again_at: float | None = None
+        self._step_at: float | None = None
+        self._steps = [SIGTERM, SIGKILL]
+        self._left: Leave | None = None
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Something happened."""
+        if self.phase is Phase.OVER:
+            return []
+        match event:
+            case Asked():
+                return self._on_asked(now)
+            case Released():
+                return self._on_released(now)
+            case Ended():
+                return self._on_ended(event, now)
+
+    def expire(self, now: float) -> list[Effect]:
+        """Time passed."""
+        effects: list[Effect] = []
+        if self._again_at is not None and self._again_at <= now:
+            self._again_at = now + AGAIN_S
+            effects.append(Drain(now=False))
+        if self._step_at is not None and self._step_at <= now:
+            effects.append(Signal(self._steps.pop(0)))
+            self._step_at = now + LEAVE_STEP_S if self._steps else None
+        return effects
+
+    def deadline(self) -> float | None:
+        """When to call `expire` next."""
+        return min((at for at in (self._again_at, self._step_at) if at is not None), default=None)
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        assert (self.phase in (Phase.DRAINING, Phase.STOPPING, Phase.LEAVING)) == (self._again_at is not None)
+        assert self.phase is Phase.LEAVING or self._step_at is None
+        assert (self.phase is Phase.OVER) == (self._left is not None)
+
+    def _on_asked(self, now: float) -> list[Effect]:
+        match self.phase:
+            case Phase.RUNNING:
+                self.phase, self._again_at = Phase.DRAINING, now + AGAIN_S
+                return [Drain(now=False)]
+            case Phase.DRAINING:
+                self.phase = Phase.STOPPING
+                return [Drain(now=True)]
+            case _:
+                return []
+
+    def _on_released(self, now: float) -> list[Effect]:
+        if self.phase is Phase.LEAVING:
+            return []
+        self.phase, self._again_at, self._step_at = Phase.LEAVING, now + AGAIN_S, now + LEAVE_STEP_S
+        return [Drain(now=True)]
+
+    def _on_ended(self, ended: Ended, now: float) -> list[Effect]:
+        if self.phase is Phase.RUNNING:
+            hint = "; it must stay in the foreground as long as its workers live (srun, not sbatch)"
+            early = ended.status == 0 and now - self._began < STAYED_S
+            self._left = Leave(STATUS_STOPPED, ended.how + (hint if early else ""))
+        else:
+            self._left = Leave(0, "")
+        self.phase, self._again_at, self._step_at = Phase.OVER, None, None
+        return [self._left]

@@ -1,0 +1,112 @@
+"""How the holder of remote workers ends, and what it says when they ended by themselves."""
+
+from signal import SIGKILL, SIGTERM
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hs_deploy.launchers.fleet_core import (
+    AGAIN_S,
+    LEAVE_STEP_S,
+    STAYED_S,
+    Asked,
+    Drain,
+    Ended,
+    FleetCore,
+    Leave,
+    Phase,
+    Released,
+    Signal,
+)
+
+
+def test_a_launcher_that_ends_by_itself_ends_the_run_with_its_words() -> None:
+    """Nobody asked it to."""
+    core = FleetCore(now=0)
+
+    effects = core.handle(Ended(1, "the launcher mpirun ended with status 1 (no slots)"), STAYED_S)
+
+    assert effects == [Leave(3, "the launcher mpirun ended with status 1 (no slots)")]
+    core.check()
+
+
+def test_a_launcher_that_returns_at_once_is_told_to_stay_in_the_foreground() -> None:
+    """What it started is somewhere else now, where nobody can watch it."""
+    (left,) = FleetCore(now=0).handle(Ended(0, "the launcher sbatch ended with status 0"), STAYED_S - 1)
+
+    assert isinstance(left, Leave)
+    assert left.status == 3
+    assert "srun, not sbatch" in left.reason
+
+
+def test_the_first_word_drains_and_the_second_stops() -> None:
+    """As for a worker of our own."""
+    core = FleetCore(now=0)
+
+    assert core.handle(Asked(), 1) == [Drain(now=False)]
+    assert core.handle(Asked(), 2) == [Drain(now=True)]
+    assert core.handle(Asked(), 3) == []
+    assert core.handle(Ended(0, "it ended"), 4) == [Leave(0, "")]
+    core.check()
+
+
+def test_a_worker_that_was_away_hears_the_next_word_to_drain() -> None:
+    """Its broker had been restarted at that moment."""
+    core = FleetCore(now=0)
+    core.handle(Asked(), 1)
+
+    assert core.deadline() == 1 + AGAIN_S
+    assert core.expire(1 + AGAIN_S) == [Drain(now=False)]
+    assert core.deadline() == 1 + 2 * AGAIN_S
+
+
+def test_what_stays_after_the_end_of_the_lifeline_is_signalled() -> None:
+    """First over the wire, then in order, then for good; each gets its time."""
+    core = FleetCore(now=0)
+
+    assert core.handle(Released(), 1) == [Drain(now=True)]
+    assert core.handle(Released(), 1) == []
+    assert core.expire(1 + LEAVE_STEP_S) == [Drain(now=False), Signal(SIGTERM)]
+    assert core.expire(1 + 2 * LEAVE_STEP_S) == [Drain(now=False), Signal(SIGKILL)]
+    assert core.expire(1 + 3 * LEAVE_STEP_S) == [Drain(now=False)]
+    assert core.handle(Ended(-9, "it was killed"), 8) == [Leave(0, "")]
+    core.check()
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever comes in whatever order: it leaves once, when nothing is held any more."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 0.0
+        self.core = FleetCore(self.now)
+        self.left: list[Leave] = []
+
+    def take(self, effects: list[Drain | Signal | Leave]) -> None:
+        self.left += [effect for effect in effects if isinstance(effect, Leave)]
+
+    @rule()
+    def ask(self) -> None:
+        self.take(self.core.handle(Asked(), self.now))
+
+    @rule()
+    def release(self) -> None:
+        self.take(self.core.handle(Released(), self.now))
+
+    @rule(status=st.integers(-15, 3))
+    def end(self, status: int) -> None:
+        self.take(self.core.handle(Ended(status, "it ended"), self.now))
+        assert self.core.phase is Phase.OVER
+
+    @rule(seconds=st.floats(0, 20))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.take(self.core.expire(self.now))
+
+    @invariant()
+    def holds(self) -> None:
+        self.core.check()
+        assert len(self.left) == (self.core.phase is Phase.OVER)
+
+
+TestAnyOrder = AnyOrder.TestCase
