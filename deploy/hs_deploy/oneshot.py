@@ -153,7 +153,7 @@ def _open_places(asked: Options, past: "Past | None") -> Places:
         port = free_port(asked.bind, asked.port, exactly=asked.port_typed)
     run = _make_run(asked, past, file)
     if asked.spools:
-        runs.make_outputs(run, goes_on=asked.keep_order)
+        runs.make_outputs(run, in_order=asked.keep_order)
     spooled = run.database is not None and (source is not None if past is None else past.spool is not None)
     record = _record(asked, run, past, spooled=spooled)
     spool: Spool | KeptSpool | None = None

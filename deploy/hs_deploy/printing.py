@@ -3,20 +3,23 @@
     spool files of the workers ──▶ index: where the last record of each row is (a sparse file, so memory stays small)
     order file of the scheduler: (row of the input, row of its last attempt) ──▶ next row ──▶ parts ──▶ stdout, stderr
 
-How far the order was printed stands in a file too, so that the next hs-cluster of a run that was killed goes on there. With
---group-output the records are printed as they come. Nothing here waits: an outlet that is full is waited for by the caller.
+With --group-output the records are printed as they come. What was printed is given back to the disk, and written down: how far
+the order was printed in a file of its own, else in the spools. So the next hs-cluster of a run that was killed goes on there.
+Nothing here waits: an outlet that is full is waited for by the caller.
 """
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from struct import Struct
 
+from hs_deploy.holes import Consumed
 from hs_deploy.relay import Outlet
 from hs_deploy.runs import ORDER_NAME
+from hs_deploy.spool_reader import Spool
 from hs_scheduler.ordering import RECORD_BYTES as ORDER_BYTES
 from hs_scheduler.ordering import unpack_order
-from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record, unpack_head
+from hs_worker.spool_file import HEAD_BYTES, SUFFIX
 
 _PLACE = Struct("<Q")
 PRINTED_NAME = "printed"
@@ -24,37 +27,12 @@ PRINTED_NAME = "printed"
 _NUMBER_SHIFT = 48
 """A place is (number of the spool + 1) << this | offset."""
 _OFFSET_MASK = (1 << _NUMBER_SHIFT) - 1
-_READ_BYTES = 256 * 1024
 _CHUNK_BYTES = 64 * 1024
 _ORDERS_MAX = 4096
 """Taken from the order file at once."""
 
 
 Sink = tuple[Outlet, Callable[[bytes], None]]
-
-
-class Spool:
-    """One spool file and how far it was looked at."""
-
-    def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        self.at = 0
-
-    def scan(self) -> Iterator[tuple[int, Record]]:
-        """Yield (offset, head) of the records that have come whole since the last time."""
-        size = os.fstat(self.fd).st_size
-        buffer, begin = b"", self.at
-        while self.at + HEAD_BYTES <= size:
-            if not begin <= self.at <= begin + len(buffer) - HEAD_BYTES:
-                buffer, begin = os.pread(self.fd, _READ_BYTES, self.at), self.at
-                if len(buffer) < HEAD_BYTES:
-                    return
-            head = unpack_head(buffer, self.at - begin)
-            end = self.at + HEAD_BYTES + head.out + head.err
-            if end > size:
-                return
-            at, self.at = self.at, end
-            yield at, head
 
 
 class Index:
@@ -94,6 +72,7 @@ class Printer:
         self._by_number: list[Spool] = []
         self._index = Index(folder) if in_order else None
         self._order_fd = -1
+        self._order: Consumed | None = None
         self._printed_fd = os.open(os.path.join(folder, PRINTED_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         found = os.pread(self._printed_fd, _PLACE.size, 0)
         self._printed = self._order_at = int(_PLACE.unpack(found)[0]) if len(found) == _PLACE.size else 0
@@ -103,6 +82,8 @@ class Printer:
         """Outputs to be printed."""
         self._parts: deque[tuple[int, int, int, int]] = deque()
         """Of the output that is being printed: (spool, offset, bytes, stream)."""
+        self._written: list[tuple[Spool, int, int]] = []
+        """Records that an outlet has got: (spool, offset, size)."""
 
     @property
     def full(self) -> bool:
@@ -112,12 +93,24 @@ class Printer:
     def pump(self) -> bool:
         """Print what can be printed, a bounded piece of it; return whether to call again at once."""
         more = self._pump()
+        # What an outlet still holds is not printed; then what was written down stands until it is.
+        if not self._parts and not any(outlet.waits or outlet.failure for outlet in self.outlets):
+            self._settle()
+        return more
+
+    def _settle(self) -> None:
+        """Write down what was printed, and give it back."""
         printed = self._order_at - ORDER_BYTES * len(self._next)
-        # What an outlet still holds is not printed; then the last place stands until it is.
-        if printed != self._printed and not self._parts and not any(outlet.waits for outlet in self.outlets):
+        if self._order is not None and printed != self._printed:
             os.pwrite(self._printed_fd, _PLACE.pack(printed), 0)
             self._printed = printed
-        return more
+            self._order.up_to(printed)
+        if self._written:
+            for spool, at, size in self._written:
+                spool.drop(at, size)
+            self._written.clear()
+            for spool in self._by_number:
+                spool.settle(remember=self._index is None)
 
     def _pump(self) -> bool:
         for _ in range(_ORDERS_MAX):
@@ -145,8 +138,6 @@ class Printer:
         self._find_spools()
         for number, spool in enumerate(self._by_number, 1):
             for offset, head in spool.scan():
-                if not head.row:
-                    continue
                 place = number << _NUMBER_SHIFT | offset
                 if self._index is not None:
                     self._index.put(head.row, place)
@@ -159,9 +150,10 @@ class Printer:
     def _read_order(self) -> None:
         if self._order_fd < 0:
             try:
-                self._order_fd = os.open(os.path.join(self._folder, ORDER_NAME), os.O_RDONLY | os.O_CLOEXEC)
+                self._order_fd = os.open(os.path.join(self._folder, ORDER_NAME), os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
                 return
+            self._order = Consumed(self._order_fd)
         found = os.pread(self._order_fd, ORDER_BYTES * _ORDERS_MAX, self._order_at)
         whole = len(found) - len(found) % ORDER_BYTES
         self._order_at += whole
@@ -175,17 +167,14 @@ class Printer:
 
     def _open(self, place: int) -> None:
         """Find all parts of an output, by going back from its last record."""
-        fd = self._by_number[(place >> _NUMBER_SHIFT) - 1].fd
-        earlier = (place & _OFFSET_MASK) + 1
-        while earlier:
-            at = earlier - 1
-            head = unpack_head(os.pread(fd, HEAD_BYTES, at), 0)
+        spool = self._by_number[(place >> _NUMBER_SHIFT) - 1]
+        for at, head in spool.parts(place & _OFFSET_MASK):
             begin = at + HEAD_BYTES
             if head.err:
-                self._parts.appendleft((fd, begin + head.out, head.err, 1))
+                self._parts.appendleft((spool.fd, begin + head.out, head.err, 1))
             if head.out:
-                self._parts.appendleft((fd, begin, head.out, 0))
-            earlier = head.earlier
+                self._parts.appendleft((spool.fd, begin, head.out, 0))
+            self._written.append((spool, at, HEAD_BYTES + head.out + head.err))
 
     def _print_part(self) -> None:
         fd, at, left, stream = self._parts.popleft()

@@ -91,8 +91,8 @@ def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool
     return Run(uid=uid, folder=folder, database=database, runtime=site.runtime_path())
 
 
-def make_outputs(run: Run, *, goes_on: bool) -> None:
-    """Make the folder of outputs that wait to be printed. `goes_on`: those that a killed run left there in order, too.
+def make_outputs(run: Run, *, in_order: bool) -> None:
+    """Make the folder of outputs that wait to be printed; what a killed run left there waits too, if it is as `in_order` says.
 
     Raises:
         RefusedError: The site cannot be written.
@@ -101,7 +101,7 @@ def make_outputs(run: Run, *, goes_on: bool) -> None:
     try:
         os.makedirs(run.outputs, 0o700, exist_ok=True)
         names = os.listdir(run.outputs)
-        if not (goes_on and ORDER_NAME in names):
+        if (ORDER_NAME in names) != in_order:
             for name in names:
                 os.unlink(os.path.join(run.outputs, name))
     except OSError as exc:

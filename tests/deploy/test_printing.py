@@ -6,6 +6,7 @@ from struct import pack
 
 import pytest
 
+from hs_deploy.holes import WORTH_BYTES
 from hs_deploy.printing import Printer
 from hs_deploy.relay import Outlet
 from hs_deploy.runs import ORDER_NAME
@@ -150,6 +151,66 @@ def test_a_killed_printer_is_followed_by_one_that_goes_on(tmp_path: Path) -> Non
     page.printer = Printer(str(page.folder), (out, out.write), (err, err.write), in_order=True)
 
     assert page.prints() == (b"1\n2\n3\n", b"")
+
+
+def test_a_killed_printer_of_whole_outputs_is_followed_by_one_that_goes_on(tmp_path: Path) -> None:
+    """The spool itself says what was printed: also what was printed while a large output before it is still coming."""
+    page = Page(tmp_path, in_order=False)
+    spool = SpoolWriter(str(page.folder))
+    spool.write(1, 0, b"one ", b"")
+    part = spool.write(0, 0, b"large ", b"")
+    spool.write(2, 0, b"two ", b"")
+    assert page.prints() == (b"one two ", b"")
+
+    spool.write(3, 0, b"three ", b"")
+    spool.write(4, part, b"four", b"")
+    out, err = page.printer.outlets
+    page.printer = Printer(str(page.folder), (out, out.write), (err, err.write), in_order=False)
+
+    assert page.prints() == (b"one two three large four", b"")
+
+
+def used_bytes(page: Page) -> int:
+    return sum(path.stat().st_blocks * 512 for path in page.folder.glob("*.spool"))
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_what_was_printed_takes_no_disk(tmp_path: Path, in_order: bool) -> None:
+    """However long a run is: what its spools hold on disk is what waits."""
+    page = Page(tmp_path, in_order=in_order)
+    spool = SpoolWriter(str(page.folder))
+    for row in range(1, 41):
+        spool.write(row, 0, b"%d" % (row % 10) * 100_000, b"")
+    assert used_bytes(page) > 40 * 100_000
+
+    page.order(*range(20, 0, -1), *range(21, 40))
+    out, _ = page.prints()
+
+    assert len(out) == (39 if in_order else 40) * 100_000
+    assert used_bytes(page) < 2 * WORTH_BYTES
+    # And what waits is still there for the next printer.
+    page.order(40)
+    first, second = page.printer.outlets
+    page.printer = Printer(str(page.folder), (first, first.write), (second, second.write), in_order=in_order)
+    assert page.prints()[0] == out + (b"0" * 100_000 if in_order else b"")
+
+
+def test_an_output_that_an_outlet_could_not_write_is_not_done_with(tmp_path: Path) -> None:
+    """Its reader has gone; the next hs-cluster may have another one."""
+    page = Page(tmp_path, in_order=False)
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    gone = Outlet(write_fd)
+    os.close(read_fd)
+    out, err = page.printer.outlets
+    page.printer = Printer(str(page.folder), (gone, gone.write), (gone, gone.write), in_order=False)
+    SpoolWriter(str(page.folder)).write(1, 0, b"one", b"")
+    page.printer.pump()
+    assert gone.failure
+
+    page.printer = Printer(str(page.folder), (out, out.write), (err, err.write), in_order=False)
+
+    assert page.prints() == (b"one", b"")
+    os.close(write_fd)
 
 
 def test_nothing_of_it_is_left(tmp_path: Path) -> None:

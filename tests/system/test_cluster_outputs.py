@@ -250,6 +250,32 @@ def test_a_restart_prints_what_had_waited_for_its_turn(home: Home) -> None:
     assert again.stdout.split() == [b"%d" % i for i in range(9)]
 
 
+def test_a_restart_prints_what_was_whole_and_not_printed(home: Home) -> None:
+    """With --group-output too: nothing of a task that has ended is lost, and nothing is printed twice."""
+    # Given outputs that were printed, and then some that were not, for hs-cluster stands still
+    home.write(
+        "tasks",
+        b"echo 1; echo first\nuntil [ -e more ]; do sleep 0.05; done; echo 2; echo more\n"
+        b"until [ -e go ]; do sleep 0.05; done; echo 3; echo last\n",
+    )
+    with open(home.path("out"), "wb") as file:
+        cluster = home.start("hs-cluster", "tasks", "--group-output", "-N3", stdout=file, stderr=subprocess.DEVNULL)
+    assert until(lambda: home.read("out") == b"1\nfirst\n", 20)
+    cluster.send_signal(signal.SIGSTOP)
+    home.write("more", b"")
+    assert until(lambda: done_tasks(home) == 2, 20)
+
+    # When it is killed
+    cluster.kill()
+    cluster.wait()
+    home.write("go", b"")
+    again = home.run("hs-cluster", "--restart", "-q")
+
+    # Then the next one prints the rest
+    assert (again.returncode, home.read("out")) == (0, b"1\nfirst\n")
+    assert again.stdout == b"2\nmore\n3\nlast\n"
+
+
 def done_tasks(home: Home) -> int:
     found = home.run("hs", "task", "search", "--json", "-S")
     return len(json.loads(found.stdout)) if found.returncode == 0 else 0
