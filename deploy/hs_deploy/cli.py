@@ -18,6 +18,7 @@ LAZY = {
     "submit": "hs_scheduler.commands.submit:submit",
     "task": "hs_deploy.cli:task",
     "config": "hs_deploy.commands.config:config",
+    "completion": "hs_deploy.commands.completion:completion",
 }
 """Subcommand of `hs` -> where it is. Imported when it is used: a worker never loads what only a database needs."""
 
@@ -35,6 +36,7 @@ HELP = {
     "submit": "Add tasks to a database.",
     "task": "Look at tasks.",
     "config": "Read and write settings.",
+    "completion": "Make bash, zsh or fish complete the commands.",
     "info": "Show one task, and what it printed.",
     "search": "List, count and filter tasks.",
 }

@@ -84,7 +84,7 @@ def describe(command: click.Command, words: tuple[str, ...] = ("hs",)) -> Page:
     return Page(
         words=words,
         typed=typed,
-        arguments=" ".join(command.collect_usage_pieces(context)),
+        arguments=" ".join(command.collect_usage_pieces(context)).rstrip(),
         summary=command.get_short_help_str(_SUMMARY_CHARS_MAX).rstrip("."),
         text=_paragraphs(command.help),
         options=tuple(

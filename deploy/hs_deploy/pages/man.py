@@ -57,7 +57,8 @@ def _lines(page: Page, pages: list[Page]) -> Iterator[str]:
         for name, meaning in items:
             yield from _item(name, meaning)
     yield ".SH SEE ALSO"
-    others = [one for one in pages if one is not page and one.words[:-1] in (page.words, page.words[:-1], ())]
+    # Those above it: one that is added must not change every page.
+    others = [one for one in pages if one.words == page.words[: len(one.words)] and one is not page] or page.commands
     yield ",\n".join(f"\\fB{_escaped(one.name)}\\fR(1)" for one in others)
 
 
