@@ -1,6 +1,10 @@
 """What concerns every part of the tests."""
 
+from collections.abc import Iterator
+from itertools import count
+
 import pytest
+from tests.postgres_server import PostgresServer
 
 OPEN = (
     # Copied whole, but they ask for what later capabilities bring: the rest of the task commands.
@@ -11,6 +15,26 @@ OPEN = (
     "test_tasks.py::test_run_returns_what_the_task_returned",
 )
 """Acceptance checks, by the start of their names, that are still to pass."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server of our own, started for the first test that asks for it."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    """The URL of a task database that has no tables yet."""
+    return postgres.new_schema(f"s{next(_schemas)}")
+
+
+_schemas = count()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

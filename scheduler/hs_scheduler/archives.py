@@ -9,7 +9,8 @@ left that was interrupted, and nobody looks at it.
 """
 
 import os
-import sqlite3
+
+from hs_scheduler.reader import Reader
 
 
 def path_of(database: str, number: int) -> str:
@@ -18,13 +19,13 @@ def path_of(database: str, number: int) -> str:
     return f"{stem}.{number}{extension}"
 
 
-def count_of(connection: sqlite3.Connection) -> int:
+def count_of(reader: Reader) -> int:
     """Return how many archives belong to this database."""
-    (count,) = connection.execute("SELECT coalesce(max(value), 0) FROM meta WHERE name = 'archives'").fetchone()
+    (count,) = reader.execute("SELECT coalesce(max(value), 0) FROM meta WHERE name = 'archives'").fetchone()
     return int(count)
 
 
-def paths(connection: sqlite3.Connection, database: str) -> list[str]:
+def paths(reader: Reader, database: str) -> list[str]:
     """Return the paths of the archives of this database, the oldest first."""
     real = os.path.realpath(database)
-    return [path_of(real, number) for number in range(1, count_of(connection) + 1)]
+    return [path_of(real, number) for number in range(1, count_of(reader) + 1)]

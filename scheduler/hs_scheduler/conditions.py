@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hs_common.errors import RefusedError
+from hs_scheduler.dialect import Dialect
 from hs_scheduler.fields import BY_NAME, Field, shown
 from hs_scheduler.statements import FAILED
 from hs_scheduler.store import State
@@ -71,11 +72,11 @@ def parse_condition(text: str) -> Condition:
         raise RefusedError(f"condition {text!r}: tags are asked for with -t KEY:VALUE")
     if operator not in ("==", "!=") and field.kind in ("state", "uuid"):
         raise RefusedError(f"condition {text!r}: {field.name} has no order, only == and != make sense")
-    return Condition(f"{field.sql} {operator} ?", (_value(field, value, text),))
+    return Condition(f"{field.sql} {'=' if operator == '==' else operator} ?", (_value(field, value, text),))
 
 
-def tagged(text: str) -> Condition:
-    """Return the condition of a `-t`: KEY (with any value) or KEY:VALUE.
+def tagged(text: str, dialect: Dialect) -> Condition:
+    """Return the condition of a `-t`: KEY (with any value) or KEY:VALUE; dialect: of the engine that will be asked.
 
     Raises:
         RefusedError: It is no tag.
@@ -87,15 +88,7 @@ def tagged(text: str) -> Condition:
         raise RefusedError(f"bad tag {exc}") from exc
     if key in ("group", "priority", "cores", "memory", "timeout"):
         raise RefusedError(f"{key} is a field, no tag: use -w '{key} == ...'")
-    # The key's characters were checked: none of them means anything inside these quotes.
-    path = f'$."{key}"'
-    kind = "json_type(task.tag, ?)"
-    if ":" not in text:
-        return Condition(f"{kind} IS NOT NULL", (path,))
-    if value is None or isinstance(value, bool):
-        return Condition(f"{kind} = ?", (path, "null" if value is None else str(value).lower()))
-    kinds = "'text'" if isinstance(value, str) else "'integer', 'real'"
-    return Condition(f"{kind} IN ({kinds}) AND json_extract(task.tag, ?) = ?", (path, path, value))
+    return Condition(*(dialect.tag_is(key, value) if ":" in text else dialect.has_tag(key)))
 
 
 def in_group(group: int) -> Condition:

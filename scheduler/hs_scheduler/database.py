@@ -8,14 +8,15 @@ There is never a second connection that writes: SQLite before 3.51.3 can corrupt
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from hs_common import limits
 from hs_common.errors import StoppedError
 from hs_common.filesystems import network_name
-from hs_scheduler import ownership, schema
+from hs_scheduler import filters, ownership, schema
+from hs_scheduler.dialect import SQLITE
 from hs_scheduler.engine import Bulk, Cursor, Values
 from hs_scheduler.store import StoreBusyError
 
@@ -63,6 +64,7 @@ class Database:
 
     """
 
+    dialect = SQLITE
     indexed = "INDEXED BY {}"
 
     def __init__(
@@ -108,10 +110,14 @@ class Database:
             if self._lock:
                 self._lock.release()
 
-    def begin(self) -> None:
+    def wait_with(self, meanwhile: Callable[[], None]) -> None:
+        """Do nothing: SQLite is not waited for here."""
+
+    def begin(self) -> bool:
         """Begin a transaction that writes: it cannot find out later that it may not."""
         with self.translated():
             self.connection.execute("BEGIN IMMEDIATE")
+        return False
 
     def commit(self) -> None:
         """Commit into the file that is at its path still."""
@@ -131,6 +137,10 @@ class Database:
         """Give the rows of a query, as SQLite finds them."""
         with self.translated():
             yield from self.connection.execute(statement, values)
+
+    def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
+        """Let statements call these functions, for a while."""
+        return filters.defined(self.connection, functions)
 
     def last_row(self) -> int:
         """Return the highest number that a row of `task` ever had."""

@@ -3,9 +3,11 @@
 Statements are written in the part of SQL that all engines share, with `?` and `:name` for values. A row is a tuple.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
+
+from hs_scheduler.dialect import Dialect
 
 Values = Sequence[Any] | dict[str, Any]
 
@@ -42,6 +44,8 @@ class Cursor(Protocol):
 class Engine(Protocol):
     """A database that this process owns until `close`."""
 
+    dialect: Dialect
+    """How it is asked for what engines write differently."""
     indexed: str
     """How READY names the index that it follows; "": the engine finds it by itself."""
 
@@ -52,8 +56,11 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give up ownership; may be called twice."""
 
-    def begin(self) -> None:
-        """Begin a transaction.
+    def wait_with(self, meanwhile: Callable[[], None]) -> None:
+        """Call `meanwhile` over and over while a call here waits; for those that wait."""
+
+    def begin(self) -> bool:
+        """Begin a transaction; return whether somebody else has written since ours before.
 
         Raises:
             StoreBusyError: Not now.
@@ -74,13 +81,16 @@ class Engine(Protocol):
         """Carry it out for each row of values, and return how many rows changed in all."""
 
     def stream(self, statement: str, values: Values = ()) -> Iterator[Any]:
-        """Give the rows of a query that may have millions; in an order of its own choice they come once."""
+        """Give the rows of a query that may have millions; its order must be a total one."""
 
     def translated(self) -> AbstractContextManager[None]:
         """Raise the engine's errors as ours."""
 
     def failure(self, error: BaseException) -> Exception | None:
         """Return what an error of the engine means to us; None: it is none of the engine's."""
+
+    def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
+        """Let statements call these functions of one raw value (`filters.Where`), for a while."""
 
     def last_row(self) -> int:
         """Return the highest number that a row of `task` ever had."""

@@ -45,7 +45,11 @@ FIELDS = (
     Field("start_time", "time", "task.start_time"),
     Field("completion_time", "time", "task.completion_time"),
     Field("duration", "real", "task.duration"),
-    Field("waited", "real", "max(0.0, task.start_time - task.submit_time)"),
+    Field(
+        "waited",
+        "real",
+        "CASE WHEN task.start_time < task.submit_time THEN 0.0 ELSE task.start_time - task.submit_time END",
+    ),
     Field("worker_id", "uuid", "worker.uid"),
     Field("worker_host", "text", "worker.host"),
     Field("cpu_user", "real", "task.cpu_user"),

@@ -6,7 +6,7 @@ A `Filter` can travel to the scheduler that owns a database; whoever applies it 
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from itertools import count
@@ -15,6 +15,7 @@ from typing import Any
 from hs_common.errors import RefusedError, WireError
 from hs_scheduler import conditions
 from hs_scheduler.conditions import Condition
+from hs_scheduler.dialect import SQLITE, Dialect
 
 ENDS = {
     "failed": conditions.FAILED_ONLY,
@@ -47,8 +48,8 @@ class Filter:
         """Whether it leaves nothing out."""
         return self == Filter()
 
-    def where(self) -> "Where":
-        """Return it as SQL.
+    def where(self, dialect: Dialect = SQLITE) -> "Where":
+        """Return it as SQL; dialect: of the engine that will be asked.
 
         Raises:
             RefusedError: A part of it makes no sense.
@@ -59,7 +60,7 @@ class Filter:
                 f"{len(self.conditions) + len(self.tags)} conditions: at most {CONDITIONS_MAX} are allowed"
             )
         parts = [conditions.parse_condition(text) for text in self.conditions]
-        parts += [conditions.tagged(text) for text in self.tags]
+        parts += [conditions.tagged(text, dialect) for text in self.tags]
         if self.group is not None:
             parts.append(conditions.in_group(self.group))
         if self.ended:
@@ -97,23 +98,25 @@ class Where:
     """
 
     def __init__(self, parts: Sequence[Condition]) -> None:
-        self._functions = {}
+        self.functions: dict[str, Callable[[Any], bool]] = {}
+        """What the conditions call, by name; each takes one raw value."""
         texts = []
         for part in parts:
             name = f"matches_{next(_serial)}"
             if part.function is not None:
-                self._functions[name] = part.function
+                self.functions[name] = part.function
             texts.append(f"({part.sql.replace('{function}', name)})")
         self.sql = " AND ".join(texts) or "true"
         self.values = [value for part in parts for value in part.values]
 
-    @contextmanager
-    def prepared(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Let the connection know the functions that the conditions call, for a while."""
-        for name, function in self._functions.items():
-            connection.create_function(name, 1, function, deterministic=True)
-        try:
-            yield
-        finally:
-            for name in self._functions:
-                connection.create_function(name, 1, None)
+
+@contextmanager
+def defined(connection: sqlite3.Connection, functions: Mapping[str, Callable[[Any], bool]]) -> Iterator[None]:
+    """Let a connection know the functions of a filter, for a while."""
+    for name, function in functions.items():
+        connection.create_function(name, 1, function, deterministic=True)
+    try:
+        yield
+    finally:
+        for name in functions:
+            connection.create_function(name, 1, None)

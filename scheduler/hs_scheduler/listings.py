@@ -37,8 +37,9 @@ class Listings(Runs):
         """Return the lowest group with a finally failed task, or None."""
         if not self.counts.failed:
             return None
-        group: int | None = next(self._read(self._scoped(statements.FAILED_GROUP)))[0]
-        return group
+        with self._engine.translated():
+            (group,) = self._engine.execute(self._scoped(statements.FAILED_GROUP), {"run": self._run}).fetchone()
+        return None if group is None else int(group)
 
     def held(self) -> Iterator[Held]:
         """Yield every ASSIGNED or RUNNING row."""

@@ -4,7 +4,7 @@ What has ended is forgotten, except for the args of failures and what the last t
 holds what is under way. A transaction keeps what it replaced, and puts it back when it fails.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
@@ -45,6 +45,9 @@ class MemoryStore:
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
+
+    def wait_with(self, meanwhile: Callable[[], None]) -> None:
+        """Do nothing: there is nobody to wait for."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """Begin; everything is put back if the block fails."""

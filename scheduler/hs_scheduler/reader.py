@@ -6,8 +6,9 @@ we read when nobody owns it, and become its owner for that moment if one that wa
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from hs_common.clock import wall
@@ -15,15 +16,49 @@ from hs_common.errors import StoppedError
 from hs_common.filesystems import network_name
 from hs_scheduler import schema
 from hs_scheduler.database import BUSY_S, SQLITE_MIN, Database
+from hs_scheduler.dialect import SQLITE, Dialect
+from hs_scheduler.engine import Cursor, Values
+from hs_scheduler.filters import defined
 from hs_scheduler.ownership import holder_of, this_process
 
 _PATIENCE = 25
 """Times `BUSY_S` that a reader waits for a lock: it has nothing else to do."""
 
 
+class Reader(Protocol):
+    """Answers questions about a database, whatever its engine."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How it is asked for what engines write differently."""
+
+    def execute(self, statement: str, values: Values = ()) -> Cursor:
+        """Ask, with `?` or `:name` for values."""
+
+    def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
+        """Let questions call these functions of one raw value (`filters.Where`), for a while."""
+
+
+class SqliteReader:
+    """Answers questions about a SQLite file."""
+
+    dialect = SQLITE
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Values = ()) -> Cursor:
+        """Ask."""
+        return self._connection.execute(statement, values)
+
+    def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
+        """Let SQLite call them for each row that it looks at."""
+        return defined(self._connection, functions)
+
+
 @contextmanager
-def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator[sqlite3.Connection]:
-    """Give a connection that can only read.
+def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator[SqliteReader]:
+    """Give a reader.
 
     Raises:
         StoppedError: No such database, or nobody but its owner can read it now.
@@ -42,7 +77,7 @@ def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator
         if not log_is_empty:
             database = Database(path, this_process("hs task", brief=True), wall(), network)
             try:
-                yield database.connection
+                yield SqliteReader(database.connection)
             finally:
                 database.close()
             return
@@ -53,7 +88,7 @@ def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator
         connection = sqlite3.connect(address, uri=True, timeout=BUSY_S * _PATIENCE, isolation_level=None)
         try:
             schema.check(connection, path)
-            yield connection
+            yield SqliteReader(connection)
         finally:
             connection.close()
     except sqlite3.Error as exc:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from hs_scheduler import statements
 from hs_scheduler.session import Session
-from hs_scheduler.store import NO_RUN, Counts, InputState, State
+from hs_scheduler.store import NO_RUN, InputState
 
 
 class RunRecord(NamedTuple):
@@ -29,7 +29,8 @@ class Runs(Session):
             (epoch,) = self._engine.execute(
                 "UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value"
             ).fetchone()
-        return int(epoch)
+        self._epoch = int(epoch)
+        return self._epoch
 
     def open_run(self, run_id: bytes, settings: dict[str, Any], now: float, *, whole: bool = False) -> dict[str, Any]:
         """Record the run once, count what is there, return the settings in force; the zero id means the whole database."""
@@ -106,28 +107,9 @@ class Runs(Session):
                 state.offset,
                 state.line,
                 json.dumps(state.tags),
-                state.ended,
+                int(state.ended),
             ),
         )
-
-    def _count(self) -> None:
-        statement = self._scoped(statements.COUNTS)
-        counts = Counts()
-        for state, failed, retried, count in self._read(statement):
-            match state:
-                case State.NEW:
-                    counts.new += count
-                case State.ASSIGNED | State.RUNNING:
-                    counts.assigned += count
-                case State.CANCELLED:
-                    counts.cancelled += count
-                case _ if retried:
-                    counts.retried += count
-                case _ if failed:
-                    counts.failed += count
-                case _:
-                    counts.succeeded += count
-        self.counts.take(counts)
 
     def _enter_cluster(self, cluster: bytes) -> None:
         number = int.from_bytes(cluster[:8]) >> 1  # integers in SQL are signed

@@ -5,14 +5,15 @@ dispatches that run's tasks only; without one (a standing queue, --restart of a 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from hs_common.errors import InvalidTransitionError
+from hs_common.errors import InvalidTransitionError, StoppedError
+from hs_scheduler import statements
 from hs_scheduler.engine import Engine
-from hs_scheduler.store import Counts
+from hs_scheduler.store import Counts, State
 from hs_scheduler.uids import Uids
 
 
@@ -31,6 +32,7 @@ class Session:
         self._uids = Uids()
         self._run: int | None = None
         self._whole = True
+        self._epoch = 0
         self._open = False
         self._places: dict[bytes, int] = {}
         self._folders: dict[int, bytes] = {}
@@ -45,6 +47,10 @@ class Session:
     def close(self) -> None:
         """Give up ownership; may be called twice."""
         self._engine.close()
+
+    def wait_with(self, meanwhile: Callable[[], None]) -> None:
+        """Call `meanwhile` over and over while a call here waits for a server."""
+        self._engine.wait_with(meanwhile)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Begin now and commit at the end."""
@@ -63,9 +69,11 @@ class Session:
     def _begin(self) -> None:
         if self._open:
             raise InvalidTransitionError("a transaction is open already")
-        self._engine.begin()
+        another_wrote = self._engine.begin()
         self._open = True
         self._before = (self.counts.copy(), self._last_row)
+        if another_wrote:
+            self._look_again()
 
     def _commit(self) -> None:
         self._engine.commit()
@@ -81,6 +89,19 @@ class Session:
         self._folders.clear()
         self._worker_numbers.clear()
 
+    def _look_again(self) -> None:
+        """Take notice of what somebody else wrote while we had lost the database: hs submit may, a scheduler ends us."""
+        try:
+            (epoch,) = self._engine.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
+            if self._epoch and epoch != self._epoch:
+                raise StoppedError(f"database {self.name} was taken over by another scheduler")
+            self._count()
+            self._last_row = self._engine.last_row()
+        except BaseException as exc:
+            self._roll_back()
+            raise self._engine.failure(exc) or exc from exc
+        self._before = (self.counts.copy(), self._last_row)
+
     # --- What questions and changes use ---
 
     def _read(self, statement: str) -> Iterator[Any]:
@@ -88,6 +109,25 @@ class Session:
 
     def _scoped(self, statement: str) -> str:
         return statement.replace("{scope}", "" if self._whole else "AND task.run = :run")
+
+    def _count(self) -> None:
+        statement = self._scoped(statements.COUNTS)
+        counts = Counts()
+        for state, failed, retried, count in self._read(statement):
+            match state:
+                case State.NEW:
+                    counts.new += count
+                case State.ASSIGNED | State.RUNNING:
+                    counts.assigned += count
+                case State.CANCELLED:
+                    counts.cancelled += count
+                case _ if retried:
+                    counts.retried += count
+                case _ if failed:
+                    counts.failed += count
+                case _:
+                    counts.succeeded += count
+        self.counts.take(counts)
 
     def _writing(self) -> None:
         if not self._open:

@@ -86,11 +86,11 @@ FAILED = f"""(task.state IN ({State.QUARANTINED:d}, {State.REJECTED:d})
 OR task.state = {State.DONE:d} AND (coalesce(task.exit_status, 1) <> 0 OR task.reason IS NOT NULL))"""
 """COMMANDS section 1, Output and end."""
 
-COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task WHERE true {{scope}} GROUP BY 1, 2, 3"
+COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task WHERE true {{scope}} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 
 HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid, task."group" FROM task
 LEFT JOIN worker ON worker.worker = task.worker
-WHERE task.state IN (1, 2) {scope}"""
+WHERE task.state IN (1, 2) {scope} ORDER BY task.row"""
 
 FAILURES = f"""SELECT args, timeout, cores, memory, tag, template, "group", priority FROM task
 WHERE {FAILED} AND next IS NULL {{scope}} ORDER BY coalesce(origin, row)"""
@@ -104,7 +104,8 @@ WHERE {FAILED} AND next IS NULL AND completion_time < :instant {{scope}}"""
 
 FAILED_ROWS = f"SELECT row FROM task WHERE {FAILED} AND next IS NULL AND dispatch > 0 {{scope}} ORDER BY row"
 
-SUBMITTED = """SELECT args, timeout, cores, memory, tag, template, "group", priority FROM task WHERE previous IS NULL"""
+SUBMITTED = """SELECT args, timeout, cores, memory, tag, template, "group", priority FROM task WHERE previous IS NULL
+ORDER BY row"""
 
 PUBLIC = f"SELECT task.row, {', '.join(field.sql for field in FIELDS)} FROM {FROM}"
 

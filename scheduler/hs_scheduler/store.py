@@ -8,7 +8,7 @@ commit of the step that caused it.
      └──────────────────────────┘
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
@@ -163,6 +163,12 @@ class Store(Protocol):
             StoreBusyError: Locked, or the disk is full: nothing changed, try again later.
             StoppedError: The file is gone or another one.
 
+        """
+
+    def wait_with(self, meanwhile: Callable[[], None]) -> None:
+        """Call `meanwhile` over and over while a call here waits for a server; it may raise to end the wait.
+
+        What waits: a question, and finding out what became of a commit. A transaction does not, it raises StoreBusyError.
         """
 
     def renew_owner(self, now: float) -> None:

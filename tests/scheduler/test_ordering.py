@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.scheduler.test_store import NONE, RUN, T0, Store, add, claim, line, outcome, record
 
@@ -164,6 +164,7 @@ def test_a_restarted_scheduler_goes_on_where_the_last_one_was(tmp_path: Path, cu
     store.close()
 
 
+@settings(deadline=None)
 @given(ends=st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=30), rejected=st.sets(st.integers(0, 5)))
 def test_both_stores_say_the_same(
     tmp_path_factory: pytest.TempPathFactory, ends: list[tuple[int, bool]], rejected: set[int]

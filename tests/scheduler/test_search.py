@@ -150,7 +150,7 @@ def test_what_makes_no_sense_is_refused_by_name(database: str, options: list[str
 def test_values_never_become_sql() -> None:
     condition = parse_condition("reason == x' OR '1' == '1")
 
-    assert condition.sql == "task.reason == ?"
+    assert condition.sql == "task.reason = ?"
     assert condition.values == ("x' OR '1' == '1",)
 
 

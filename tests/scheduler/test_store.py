@@ -1,4 +1,4 @@
-"""What both stores do: the same, shown by examples."""
+"""What all stores do: the same, shown by examples."""
 
 import os
 from collections.abc import Iterator
@@ -11,20 +11,27 @@ import pytest
 from hs_common import limits
 from hs_common.errors import InvalidTransitionError
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
+from hs_scheduler.engines import open_store
 from hs_scheduler.memory import MemoryStore
-from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.sql import SqlStore
 from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Retry, State
 
 RUN = b"r" * 16
 W1, W2 = b"1" * 16, b"2" * 16
 NONE = Retry(0, eager=False)
 T0 = 1_700_000_000.0
-Store = MemoryStore | SqliteStore
+Store = MemoryStore | SqlStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    one = MemoryStore() if request.param == "memory" else SqliteStore(str(tmp_path / "tasks.db"))
+    one: Store
+    if request.param == "memory":
+        one = MemoryStore()
+    elif request.param == "sqlite":
+        one = open_store(str(tmp_path / "tasks.db"))
+    else:
+        one = open_store(request.getfixturevalue("postgres_url"), create=True)
     one.open_run(RUN, {}, T0)
     yield one
     one.close()

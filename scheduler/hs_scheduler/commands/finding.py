@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_scheduler import archives
-from hs_scheduler.commands.location import NAME, configured
+from hs_scheduler.commands.location import configured, of_folder
+from hs_scheduler.engines import is_url, open_reader
+from hs_scheduler.engines import shown as shown_location
 from hs_scheduler.fields import FIELDS, FROM, shown, uuid_text
-from hs_scheduler.reader import reading
 
 _SELECT = f"SELECT {', '.join(field.sql for field in FIELDS)} FROM {FROM} WHERE task.uid = ?"  # noqa: S608 - ours
 
@@ -72,35 +73,37 @@ def find(uid: bytes, asked: str | None) -> Found:
         else:
             if values is not None:
                 return Found(path, values)
-    where = f" in {asked}" if asked else ""
+    where = f" in {shown_location(asked)}" if asked else ""
     raise StoppedError(f"there is no task {uuid_text(uid)}{where}{unread}")
 
 
 def _look(path: str, uid: bytes) -> tuple[Any, ...] | None:
     """Return the task's values out of a database or one of its archives, or None."""
     found: tuple[Any, ...] | None
-    with reading(path) as connection:
-        found = connection.execute(_SELECT, (uid,)).fetchone()
-        older = [] if found else archives.paths(connection, path)
+    with open_reader(path) as reader:
+        found = reader.execute(_SELECT, (uid,)).fetchone()
+        older = [] if found else archives.paths(reader, path)
     for archive in reversed(older):
-        with reading(archive) as connection:
-            if found := connection.execute(_SELECT, (uid,)).fetchone():
+        with open_reader(archive) as reader:
+            if found := reader.execute(_SELECT, (uid,)).fetchone():
                 break
     return found
 
 
 def _databases(uid: bytes, asked: str | None) -> Iterator[str]:
-    """Yield the paths of databases that may hold the task, each once, the likely ones first."""
+    """Yield the locations of databases that may hold the task, each once, the likely ones first."""
     if path := asked or configured():
         yield path
         if asked:
             return
     seen = set()
     for folder in (os.path.join(site.site(), "main"), site.latest(), *_runs(uid)):
-        path = os.path.realpath(os.path.join(folder, NAME))
-        if path not in seen and os.path.exists(path):
-            seen.add(path)
-            yield path
+        location = of_folder(folder)
+        if not is_url(location):
+            location = os.path.realpath(location)
+        if location not in seen and (is_url(location) or os.path.exists(location)):
+            seen.add(location)
+            yield location
 
 
 def _runs(uid: bytes) -> list[str]:

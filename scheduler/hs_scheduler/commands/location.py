@@ -1,13 +1,17 @@
-"""Which database a command means: --database, else the setting, else the site's own."""
+"""Which database a command means: --database, else the setting, else the site's own. A path, or the URL of a server."""
 
 import os
 
 from hs_common import site
 from hs_common.config import load_settings
-from hs_common.errors import RefusedError, StoppedError
+from hs_common.errors import StoppedError
 from hs_common.logs import configure_by
+from hs_scheduler.engines import is_url
 
 NAME = "tasks.db"
+
+URL_NAME = "tasks.url"
+"""Private, as its folder is: there may be a password in it."""
 
 
 def to_read(asked: str | None) -> str:
@@ -17,23 +21,30 @@ def to_read(asked: str | None) -> str:
         StoppedError: There is none yet.
 
     """
-    path = asked or configured() or os.path.join(site.latest(), NAME)
-    if not os.path.exists(path):
+    location = asked or configured() or of_folder(site.latest())
+    if not is_url(location) and not os.path.exists(location):
         hint = "" if asked else ": hs-cluster and hs submit make one, --database names another"
-        raise StoppedError(f"there is no database {path} yet{hint}")
-    return path
+        raise StoppedError(f"there is no database {location} yet{hint}")
+    return location
 
 
 def to_write(asked: str | None) -> tuple[str, bool]:
     """Return the database to add tasks to, and whether it is the site's standing queue."""
-    path = asked or configured()
-    return (path, False) if path else (os.path.join(site.main(), NAME), True)
+    location = asked or configured()
+    return (location, False) if location else (os.path.join(site.main(), NAME), True)
+
+
+def of_folder(folder: str) -> str:
+    """Return the database of a run's folder: a file there, or on the server that a text beside it names."""
+    try:
+        with open(os.path.join(folder, URL_NAME), encoding="utf-8") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return os.path.join(folder, NAME)
 
 
 def configured() -> str:
     """Return the database that a setting names, or ""."""
     settings = load_settings()
     configure_by(settings)
-    if settings.get("database.url"):
-        raise RefusedError("database.url is set, but only SQLite files are supported: use database.file")
-    return str(settings.get("database.file") or "")
+    return str(settings.get("database.url") or settings.get("database.file") or "")

@@ -9,6 +9,7 @@ from hs_scheduler.commands.filtering import filter_of, filter_options
 from hs_scheduler.commands.printing import print_texts
 
 if TYPE_CHECKING:
+    from hs_scheduler.dialect import Dialect
     from hs_scheduler.filters import Where
 
 ROWS_AT_ONCE = 1000
@@ -38,7 +39,7 @@ Examples:
 def search(**asked: Any) -> None:  # noqa: ANN401 - click gives what is declared above
     """List, count and filter tasks. FIELDs are those that --json shows."""
     # Only now: --help needs none of this.
-    from hs_scheduler import formats, reader  # noqa: PLC0415
+    from hs_scheduler import engines, formats  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
     from hs_scheduler.conditions import field_named  # noqa: PLC0415
     from hs_scheduler.fields import BY_NAME  # noqa: PLC0415
@@ -46,12 +47,13 @@ def search(**asked: Any) -> None:  # noqa: ANN401 - click gives what is declared
     style = asked["style"] or "normal"
     names = asked["fields"] or (formats.TABLE_FIELDS if style in ("table", "plain") else tuple(BY_NAME))
     fields = [field_named(name) for name in names]
-    query = _query(asked, [field.sql for field in fields])
-    with reader.reading(to_read(asked["database"])) as connection, query.where.prepared(connection):
+    location = to_read(asked["database"])
+    query = _query(asked, [field.sql for field in fields], engines.dialect_of(location))
+    with engines.open_reader(location) as reader, reader.defined(query.where.functions):
         if asked["count"]:
-            print_texts(f"{count}\n" for (count,) in connection.execute(query.counting, query.where.values))
+            print_texts(f"{count}\n" for (count,) in reader.execute(query.counting, query.where.values))
         else:
-            rows = _rows(connection.execute(query.selecting, query.where.values))
+            rows = _rows(reader.execute(query.selecting, query.where.values))
             print_texts(formats.FORMATS[style](fields, rows))
 
 
@@ -63,19 +65,21 @@ class Query(NamedTuple):
     counting: str
 
 
-def _query(asked: dict[str, Any], columns: Sequence[str]) -> Query:
+def _query(asked: dict[str, Any], columns: Sequence[str], dialect: "Dialect") -> Query:
     from hs_scheduler.conditions import field_named  # noqa: PLC0415
     from hs_scheduler.fields import FROM  # noqa: PLC0415
 
-    where = filter_of(asked).where()
+    where = filter_of(asked).where(dialect)
     down = " DESC" if asked["desc"] else ""
-    by = f"{field_named(asked['order_by']).sql}{down}, " if asked["order_by"] else ""
+    # Said, because the engines do not agree on it: what has no value comes before all values.
+    nulls = "NULLS LAST" if asked["desc"] else "NULLS FIRST"
+    by = f"{field_named(asked['order_by']).sql}{down} {nulls}, " if asked["order_by"] else ""
     limit = f"LIMIT {asked['limit']}" if asked["limit"] else ""
     found = f"FROM {FROM} WHERE {where.sql}"
     return Query(
         where,
         f"SELECT {', '.join(columns)} {found} ORDER BY {by}task.row{down} {limit}",
-        f"SELECT count(*) FROM (SELECT 1 {found} {limit})",  # noqa: S608
+        f"SELECT count(*) FROM (SELECT 1 {found} {limit}) AS found",  # noqa: S608
     )
 
 

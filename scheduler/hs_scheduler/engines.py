@@ -1,0 +1,96 @@
+"""Which engine keeps a database: the path of a file means SQLite, a `postgresql://` URL a PostgreSQL server.
+
+Each engine is loaded only when it is used. A password stands in the URL alone: what is shown of a database never has it.
+"""
+
+import os
+import re
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from hs_common.errors import RefusedError
+
+if TYPE_CHECKING:
+    from hs_scheduler.dialect import Dialect
+    from hs_scheduler.reader import Reader
+    from hs_scheduler.sql import SqlStore
+
+SCHEMES = ("postgresql://", "postgres://")
+
+
+def is_url(location: str) -> bool:
+    """Whether it names a database on a server.
+
+    Raises:
+        RefusedError: It is a URL, but of none that we know.
+
+    """
+    if location.startswith(SCHEMES):
+        return True
+    if "://" in location:
+        # Not its whole text: there may be a password in it.
+        raise RefusedError(f"database {location.partition('://')[0]}://...: is neither a path nor a postgresql:// URL")
+    return False
+
+
+def shown(location: str) -> str:
+    """Return a location as messages name it, and as the next command may be given it: without any password."""
+    if "://" not in location:
+        return location
+    # Up to the last @: a password that was not encoded may have one in it.
+    location = re.sub(r"(://[^:@/?]*):[^?]*@", r"\1@", location)
+    return re.sub(r"(?<=[?&])(?:ssl)?password=[^&]*&?", "", location).rstrip("?&")
+
+
+def full(location: str) -> str:
+    """Return a location that means the same from any folder."""
+    return location if is_url(location) else os.path.abspath(location)
+
+
+def open_store(
+    location: str, *, program: str = "hs-scheduler", brief: bool = False, create: bool = False
+) -> "SqlStore":
+    """Open a database for writing, as its one owner.
+
+    Args:
+        location: Path or URL.
+        program: Who we are, for those who are refused meanwhile.
+        brief: Whether we own it for a moment only, so that others wait.
+        create: Whether to make the tables on a server where they are missing; a SQLite file always gets them.
+
+    Raises:
+        RefusedError: It is no location, or its driver is not installed.
+        StoppedError: Owned by another, damaged, of a newer schema, or out of reach.
+
+    """
+    if is_url(location):
+        from hs_scheduler.postgres_store import PostgresStore  # noqa: PLC0415
+
+        return PostgresStore(location, program=program, brief=brief, create=create)
+    from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415
+
+    return SqliteStore(location, program=program, brief=brief)
+
+
+def open_reader(location: str) -> "AbstractContextManager[Reader]":
+    """Open a database only to look at it, whoever may be writing.
+
+    Raises:
+        RefusedError: As `open_store`.
+        StoppedError: There is none, or it cannot be read now.
+
+    """
+    if is_url(location):
+        from hs_scheduler.postgres_reader import reading as reading_server  # noqa: PLC0415
+
+        return reading_server(location)
+    from hs_scheduler.reader import reading  # noqa: PLC0415
+
+    return reading(location)
+
+
+def dialect_of(location: str) -> "Dialect":
+    """Return how questions are put to the engine of a location."""
+    from hs_scheduler.dialect import POSTGRES, SQLITE  # noqa: PLC0415
+
+    return POSTGRES if is_url(location) else SQLITE

@@ -1,0 +1,56 @@
+"""A database on a PostgreSQL server, opened only to look at it: everything that is asked sees the same moment."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from hs_common.errors import StoppedError
+from hs_scheduler import postgres_schema
+from hs_scheduler.dialect import POSTGRES
+from hs_scheduler.engine import Cursor, Values
+from hs_scheduler.engines import shown
+from hs_scheduler.postgres_functions import Functions
+from hs_scheduler.postgres_link import READER_LOCK_MS, Connection, Error, connect, written
+
+ROWS_AT_ONCE = 2_000
+
+
+class PostgresReader:
+    """Answers questions about a database on a server."""
+
+    dialect = POSTGRES
+
+    def __init__(self, session: Connection) -> None:
+        self._session = session
+        self._asked = 0
+        self._functions = Functions(self.execute)
+
+    def execute(self, statement: str, values: Values = ()) -> Cursor:
+        """Ask; the rows stay on the server until they are fetched."""
+        self._asked += 1
+        cursor = self._session.cursor(name=f"answer_{self._asked}", scrollable=False)
+        cursor.itersize = ROWS_AT_ONCE
+        return cursor.execute(written(self._functions.worked_out(statement)), values)
+
+    def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
+        """Let questions call these functions, for a while."""
+        return self._functions.defined(functions)
+
+
+@contextmanager
+def reading(url: str) -> Iterator[PostgresReader]:
+    """Give a reader.
+
+    Raises:
+        RefusedError: The URL makes no sense.
+        StoppedError: There is no such database, or it cannot be read now.
+
+    """
+    name = shown(url)
+    try:
+        with connect(url, name="hs task", writes=False, lock_ms=READER_LOCK_MS) as session:
+            session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            postgres_schema.check(session, name)
+            yield PostgresReader(session)
+    except Error as exc:
+        raise StoppedError(f"database {name}: {' '.join(str(exc).split())}") from exc
