@@ -213,8 +213,8 @@ class Cluster:
 
     def _on_report(self, text: bytes) -> None:
         self._events += self.reports.read(text)
-        if self._spool is not None and self.reports.offset is not None:
-            self._spool.scheduler_read(self.reports.offset)
+        if self._spool is not None:
+            self._spool.scheduler_read(self.reports.read_bytes, self.reports.kept_bytes)
         self._terminal.update(self.reports.totals, monotonic())
 
     # --- the input ---

@@ -165,7 +165,7 @@ def _open_places(asked: Options, past: "Past | None") -> Places:
         if asked.once:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(run.spool)  # of an earlier start: what it held is read anew
-        spool = Spool(source, run.spool)
+        spool = Spool(source, run.spool, whole=asked.once)
     goes_on = {past.settings.get(name) for name in ("output", "errors")} if past is not None else set()
     for option, fd in opened.items():
         if os.path.abspath(paths[option]) not in goes_on:

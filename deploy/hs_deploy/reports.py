@@ -15,8 +15,10 @@ class Reports:
         self.findings = Findings()
         self.slots = 0
         """Most that there were at once."""
-        self.offset: int | None = None
-        """So many bytes of the input are in the store, where the scheduler said so."""
+        self.read_bytes = 0
+        """Of the input, by the scheduler."""
+        self.kept_bytes = 0
+        """Of the input, that no scheduler will read again: their tasks are in the store."""
 
     def read(self, text: bytes) -> list[Event]:
         """Take whole lines; return what happened."""
@@ -39,5 +41,6 @@ class Reports:
     def _progress(self, progress: dict[str, Any]) -> Progressed:
         self.totals = totals(progress, self.totals)
         self.slots = max(self.slots, self.totals.slots)
-        self.offset = progress.get("offset", self.offset)
+        self.read_bytes = max(self.read_bytes, progress.get("read_bytes", 0))
+        self.kept_bytes = max(self.kept_bytes, progress.get("kept_bytes", 0))
         return Progressed(finished=self.totals.done + self.totals.retried, left=self.totals.left)

@@ -4,19 +4,21 @@
                         └─ {"input": {"bytes": n, "eof": false}} ─▶ its lifeline: so far it may read
 
 Copied, not handed over: what has been read from a pipe cannot be read again, and a scheduler may be killed at any moment.
+What the database holds is given back to the disk, and a producer that is far ahead has to wait: so input may be without end.
 """
 
 import errno
 import os
 
 from hs_common import limits
+from hs_deploy.holes import Consumed
 from hs_deploy.runs import mark_complete
 
 CHUNK_BYTES = 1024 * 1024
 """Read at once; a pipe gives 64 KiB at most, a file all of it."""
 
 LEAD_BYTES_MAX = 256 * 1024 * 1024
-"""Copied but not yet read by the scheduler: beyond it the producer waits. (Only where the scheduler says how far it is.)"""
+"""Copied but not yet read by the scheduler: beyond it the producer waits."""
 
 RETRY_S = 1.0
 """Between two attempts to write to a full disk."""
@@ -27,8 +29,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 class Spool:
     """Copies `source` into a new file at `path`; never reads when nothing is there, so it never blocks."""
 
-    def __init__(self, source: int, path: str) -> None:
-        """Take the descriptor to read; create the file.
+    def __init__(self, source: int, path: str, *, whole: bool = False) -> None:
+        """Take the descriptor to read; create the file. `whole`: a new scheduler reads it from its start (`--once`).
 
         Raises:
             OSError: The file cannot be created.
@@ -41,7 +43,8 @@ class Spool:
         """Why copying has to end for good, or ""."""
         self._source = source
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        self._read_up_to: int | None = None
+        self._consumed = None if whole else Consumed(self._file)
+        self._read_bytes = 0
         self._kept = b""  # read, but the disk was full
         self._retry_at: float | None = None
         self._full_since: float | None = None
@@ -51,7 +54,7 @@ class Spool:
         """The descriptor to poll for reading, or None: at its end, or the scheduler is too far behind."""
         if self.eof or self.failure or self._kept:
             return None
-        if self._read_up_to is not None and self.bytes - self._read_up_to >= LEAD_BYTES_MAX:
+        if self.bytes - self._read_bytes >= LEAD_BYTES_MAX:
             return None
         return self._source
 
@@ -60,9 +63,11 @@ class Spool:
         """When to call `pump` although the source says nothing (the disk was full)."""
         return self._retry_at
 
-    def scheduler_read(self, offset: int) -> None:
-        """Note how far the scheduler has read."""
-        self._read_up_to = offset
+    def scheduler_read(self, read_bytes: int, kept_bytes: int) -> None:
+        """Note how far the scheduler has read, and up to where none will read again: the disk has that back."""
+        self._read_bytes = read_bytes
+        if self._consumed is not None:
+            self._consumed.up_to(kept_bytes)
 
     def pump(self, now: float) -> bool:
         """Copy what is there (the source polled readable); return whether there is news for the scheduler."""
@@ -76,7 +81,6 @@ class Spool:
             if not self._kept:
                 self.eof = True
                 mark_complete(self._file)
-                os.close(self._file)
                 return True
         return self._write(now)
 
@@ -119,8 +123,8 @@ class KeptSpool:
         self.path = path
         self.bytes = size
 
-    def scheduler_read(self, offset: int) -> None:
-        """Do nothing: there is nobody who could be made to wait."""
+    def scheduler_read(self, read_bytes: int, kept_bytes: int) -> None:
+        """Do nothing: there is nobody who could be made to wait, and it does not grow."""
 
     def pump(self, now: float) -> bool:  # noqa: ARG002
         """Do nothing: there is nothing to copy."""

@@ -37,7 +37,7 @@ from hs_scheduler.events import (
     Tell,
 )
 from hs_scheduler.ownership import RENEW_S
-from hs_scheduler.report import End
+from hs_scheduler.report import End, Progress
 from hs_scheduler.store import Applied, StoreBusyError
 
 if TYPE_CHECKING:
@@ -351,10 +351,11 @@ class SchedulerDaemon:
             self._told_held = not self._told_held
             if held:
                 log.warning("group.held", reason=held)
-        self._parts.report.progress(
-            self._store.counts,
+        progress = Progress(
             total_known=self._feed.ended,
             workers=self._core.workers,
             slots=self._core.slots,
-            now=now,
+            read_bytes=self._feed.read_bytes,
+            kept_bytes=self._feed.kept_bytes,
         )
+        self._parts.report.progress(self._store.counts, progress, now)

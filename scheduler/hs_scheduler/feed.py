@@ -34,6 +34,10 @@ class Input(Protocol):
     def ended(self) -> bool:
         """Whether every line has been read."""
 
+    @property
+    def position(self) -> int:
+        """Bytes that were read, lines that are not whole yet included."""
+
     def available(self) -> bool:
         """Whether `read` would find something without waiting for a descriptor to become readable."""
 
@@ -87,6 +91,13 @@ class Feed:
         self._lines: list[NewTask] = []
         self._state: InputState | None = None
         self._held_since: float | None = None
+        self.kept_bytes = 0
+        """So many bytes of the input will never be read again: what they say is in the store."""
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of the input that were read, lines that are not whole yet included."""
+        return 0 if self._source is None else self._source.position
 
     @property
     def ended(self) -> bool:
@@ -166,6 +177,8 @@ class Feed:
         """Forget the lines that `fill` wrote: the transaction stands."""
         self._lines = []
         self._unsaved = False
+        if self._state is not None:
+            self.kept_bytes = self._state.offset
 
     def _holds(self, waiting: int, now: float) -> bool:
         """Whether to wait for more lines: the bundle is not full, no slot is idle, and the time is not over."""

@@ -35,6 +35,11 @@ class Missing:
         """Whether every line has been read."""
         return self.source.ended
 
+    @property
+    def position(self) -> int:
+        """Bytes that were read."""
+        return self.source.position
+
     def available(self) -> bool:
         """Whether `read` would find something without waiting for a descriptor to become readable."""
         return self.source.available()

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from hs_common.errors import RefusedError
 from hs_common.printable import printable
@@ -32,6 +32,19 @@ JOBLOG_FIELDS = (
     "reason",
     "command",
 )
+
+
+class Progress(NamedTuple):
+    """How far it is, beside what is in the store."""
+
+    total_known: bool
+    """All of the input was read."""
+    workers: int
+    slots: int
+    read_bytes: int
+    """Of the input."""
+    kept_bytes: int
+    """Of the input, that will never be read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +89,9 @@ class Report:
         """Return when progress may be told again, monotonic seconds."""
         return self._next_at
 
-    def progress(self, counts: Counts, *, total_known: bool, workers: int, slots: int, now: float) -> None:
+    def progress(self, counts: Counts, progress: Progress, now: float) -> None:
         """Tell how far it is, if that changed."""
-        line = json.dumps({"progress": _numbers(counts, total_known) | {"workers": workers, "slots": slots}})
+        line = json.dumps({"progress": _numbers(counts, progress.total_known) | progress._asdict()})
         self._next_at = now + INTERVAL_S
         if line != self._last:
             self._last = line

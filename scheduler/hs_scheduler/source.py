@@ -34,6 +34,11 @@ class Source(ABC):
         return self._lines.offset
 
     @property
+    def position(self) -> int:
+        """Bytes that were read, lines that are not whole yet included."""
+        return self._lines.offset + self._lines.buffered
+
+    @property
     def line(self) -> int:
         """Lines that were returned, comments included."""
         return self._lines.line

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hs_common import limits
+from hs_common.limits import MIB
 from hs_deploy.spool import LEAD_BYTES_MAX, RETRY_S, Spool
 
 
@@ -63,12 +64,26 @@ def test_a_producer_far_ahead_has_to_wait(pipe: tuple[int, int], tmp_path: Path)
     spool = Spool(pipe[0], str(tmp_path / "input"))
     spool.bytes = LEAD_BYTES_MAX
 
-    assert spool.source == pipe[0], "nobody has said how far the scheduler is"
-    spool.scheduler_read(0)
     assert spool.source is None
-    spool.scheduler_read(1)
+    spool.scheduler_read(1, 0)
     assert spool.source == pipe[0]
     os.close(pipe[1])
+
+
+def test_what_the_database_holds_takes_no_disk(tmp_path: Path) -> None:
+    """Also of a stream that has ended; what is still to be read stays, and so does the size, for it is read by offset."""
+    (tmp_path / "tasks").write_bytes(b"true\n" * MIB)
+    source = os.open(tmp_path / "tasks", os.O_RDONLY)
+    spool = Spool(source, str(tmp_path / "input"))
+    while not spool.eof:
+        spool.pump(now=0)
+    os.close(source)
+
+    spool.scheduler_read(5 * MIB, 4 * MIB)
+
+    status = (tmp_path / "input").stat()
+    assert (status.st_size, status.st_blocks * 512 < 2 * MIB) == (5 * MIB, True)
+    assert (tmp_path / "input").read_bytes()[4 * MIB :] == (b"true\n" * MIB)[4 * MIB :]
 
 
 @pytest.fixture

@@ -40,6 +40,10 @@ class Lines:
     def ended(self) -> bool:
         return self._at == self._count
 
+    @property
+    def position(self) -> int:
+        return self._at
+
     def available(self) -> bool:
         return not self.ended
 

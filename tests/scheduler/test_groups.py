@@ -24,6 +24,7 @@ class Lines:
         self._lines = list(lines)
         self.shown = shown
         self.ended = not lines
+        self.position = 0
 
     def available(self) -> bool:
         return self.shown > 0 and bool(self._lines)

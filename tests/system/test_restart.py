@@ -74,6 +74,32 @@ def test_half_a_line_of_a_pipe_is_never_run(home: Home) -> None:
     assert b"nothing to do" in home.run("hs-cluster", "--restart").stderr
 
 
+def test_the_copy_of_a_pipe_needs_no_disk_for_what_was_read(home: Home) -> None:
+    """So input may be without end; and a restart goes on behind the hole."""
+    # Given much input, all of which is in the database
+    cluster = home.start("hs-cluster", "-N2", stdin=subprocess.PIPE)
+    assert cluster.stdin is not None
+    for number in range(100):
+        cluster.stdin.write(b"# " + b"x" * 200_000 + b"\necho %d >>ran\n" % number)
+    cluster.stdin.flush()
+    spool = os.path.join(home.site, "latest", "input")
+    assert until(lambda: len(lines(home)) == 100, STEP_S)
+
+    # Then the disk has it back
+    assert until(lambda: os.stat(spool).st_blocks * 512 < 2_000_000, STEP_S)
+    assert os.path.getsize(spool) > 20_000_000
+
+    # And when hs-cluster is killed, no line is run twice, and none that came last is lost
+    cluster.stdin.write(b"until [ -e go ]; do sleep 0.05; done; echo 100 >>ran\n")
+    cluster.stdin.flush()
+    assert until(lambda: len(rows(home)) == 101, STEP_S)
+    cluster.kill()
+    cluster.wait()
+    home.write("go", b"")
+    done = home.run("hs-cluster", "--restart")
+    assert (done.returncode, sorted(lines(home), key=int)) == (0, [b"%d" % number for number in range(101)])
+
+
 def test_the_command_that_is_printed_goes_on(home: Home) -> None:
     """From another folder, although another run came between, and with a blank in the path."""
     os.mkdir(home.path("a b"))
