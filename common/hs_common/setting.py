@@ -106,31 +106,45 @@ def parse(key: Key, value: object, place: str) -> Value:
     """Return a value as the setting has it; text is taken as it is typed in a variable.
 
     Raises:
-        RefusedError: Another kind, or out of bounds.
+        RefusedError: Another kind, or out of bounds. Place and key are named.
 
     """
-    try:
-        result = _PARSERS[key.kind](value)
-    except (ValueError, TypeError, OverflowError) as exc:
-        what = _CALLED.get(key.kind, f"a {key.kind}")
-        raise RefusedError(f"{place}: {key.name} = {value!r:.80} is not {what}") from exc
-    if isinstance(result, int | float) and not isinstance(result, bool) and not key.low <= result <= key.high:
-        raise RefusedError(f"{place}: {key.name} = {value!r:.80} is not in {key.low:.10g}..{key.high:.10g}")
-    if key.choices and result not in key.choices:
-        raise RefusedError(f"{place}: {key.name} = {value!r:.80} is none of {', '.join(key.choices)}")
-    return result
+    return _parse(key, value, f"{place}: {key.name} =")
 
 
-def size(key: Key, text: str | None, place: str) -> int:
-    """Return the bytes that a size means; None: the default.
+def parse_option(key: Key, text: object, option: str) -> Value:
+    """Return what was typed for an option, which is bounded as the setting is.
+
+    Raises:
+        RefusedError: Another kind, or out of bounds. The option is named: who typed it need not know of a setting.
+
+    """
+    return _parse(key, text, option)
+
+
+def size(key: Key, text: str | None, option: str) -> int:
+    """Return the bytes that an option means; None: the default.
 
     Raises:
         RefusedError: It is no size, or out of bounds.
 
     """
-    value = key.default if text is None else parse(key, text, place)
+    value = key.default if text is None else parse_option(key, text, option)
     assert isinstance(value, int)
     return value
+
+
+def _parse(key: Key, value: object, what: str) -> Value:
+    try:
+        result = _PARSERS[key.kind](value)
+    except (ValueError, TypeError, OverflowError) as exc:
+        raise RefusedError(f"{what} {value!r:.80} is not {_CALLED.get(key.kind, f'a {key.kind}')}") from exc
+    if isinstance(result, int | float) and not isinstance(result, bool) and not key.low <= result <= key.high:
+        bounds = f"in {key.low:.10g}..{key.high:.10g}" if key.high < limits.ID_MAX else f"{key.low:.10g} or more"
+        raise RefusedError(f"{what} {value!r:.80} is not {bounds}")
+    if key.choices and result not in key.choices:
+        raise RefusedError(f"{what} {value!r:.80} is none of {', '.join(key.choices)}")
+    return result
 
 
 def _flag(value: object) -> bool:

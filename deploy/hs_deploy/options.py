@@ -11,9 +11,9 @@ from typing import Any
 
 from hs_common import limits
 from hs_common.clock import wall
-from hs_common.config import KEYS, Key, Settings, parse
+from hs_common.config import KEYS, Key, Settings
 from hs_common.errors import RefusedError
-from hs_common.setting import MEMORY, size
+from hs_common.setting import MEMORY, parse_option, size
 
 SIGNALWAIT = Key("--signalwait", "number", 10.0, "seconds between the signals that stop a task", 0, 3600)
 """Of -S; an option alone, no setting."""
@@ -159,10 +159,10 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
     """
 
     def own(key: Key, name: str, option: str) -> Any:  # noqa: ANN401 - of the kind that the key says
-        return parse(key, key.default if typed[name] is None else typed[name], option)
+        return key.default if typed[name] is None else parse_option(key, typed[name], option)
 
     def value(name: str, key: str, option: str) -> Any:  # noqa: ANN401 - of the kind that the key says
-        return settings.get(key) if typed[name] is None else parse(KEYS[key], typed[name], option)
+        return settings.get(key) if typed[name] is None else parse_option(KEYS[key], typed[name], option)
 
     quiet = bool(typed["quiet"])
     launcher = _launcher(typed, settings)
@@ -326,6 +326,8 @@ def _database(typed: str | None, settings: Settings) -> str | None:
 
 
 def _template(source: str) -> str:
+    if not source.strip():
+        raise RefusedError(f"template: {source!r} would run nothing: give a command, as 'process {{}}'")
     if source != "{}":
         from hs_common.template import Template  # noqa: PLC0415 - most have none
 
