@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+from hypothesis import settings
 from tests.postgres_server import PostgresServer
+
+# How long an example takes is up to the machine and what else it does.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 OPEN = (
     # Copied whole, but they ask for what later capabilities bring: the rest of the task commands.
     "test_tasks.py::test_an_unknown_task_is_one_clear_line[wait]",
-    "test_tasks.py::test_cancelled_tasks_never_run",
-    "test_tasks.py::test_update_and_delete_and_revert",
-    "test_tasks.py::test_an_update_without_a_filter_or_a_yes_changes_nothing",
     "test_tasks.py::test_run_returns_what_the_task_returned",
 )
 """Acceptance checks, by the start of their names, that are still to pass."""

@@ -25,6 +25,7 @@ LAZY = {
 LAZY_TASK = {
     "info": "hs_scheduler.commands.info:info",
     "search": "hs_scheduler.commands.search:search",
+    "update": "hs_scheduler.commands.update:update",
 }
 """Likewise of `hs task`."""
 
@@ -34,11 +35,12 @@ HELP = {
     "scheduler": "The daemon that owns the tasks.",
     "worker": "The daemon that runs tasks.",
     "submit": "Add tasks to a database.",
-    "task": "Look at tasks.",
+    "task": "Look at tasks, and change them.",
     "config": "Read and write settings.",
     "completion": "Make bash, zsh or fish complete the commands.",
     "info": "Show one task, and what it printed.",
     "search": "List, count and filter tasks.",
+    "update": "Change, cancel, retry, hold or remove tasks.",
 }
 """One line for each, so that `hs --help` imports none of them."""
 
@@ -253,7 +255,7 @@ def main() -> None:
 
 @click.group(cls=_LazyGroup, places=LAZY_TASK, context_settings=SETTINGS)
 def task() -> None:
-    """Look at tasks."""
+    """Look at tasks, and change them."""
 
 
 def cluster_main() -> None:

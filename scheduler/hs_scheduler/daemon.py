@@ -86,7 +86,7 @@ class SchedulerDaemon:
             self.step()
         self._perform(self._core.farewell())
         counts = self._store.counts
-        left = counts.new + counts.assigned
+        left = counts.new + counts.on_hold + counts.assigned
         failed = counts.failed + counts.cancelled
         status = int(bool(failed or left or self._halted))
         return End(status=status, reason=self._reason(), left=left, unread=not self._feed.ended)
@@ -341,9 +341,11 @@ class SchedulerDaemon:
             return f"halted, as --halt {self._parts.halt.text} asks for: {counts.failed - self._parts.failed_before} failed"
         if group is not None and counts.new and not counts.assigned and not self._core.draining:
             return (
-                f"group {group} has failed tasks, so the {counts.new} in later groups wait: "
-                "retry or cancel those that failed (hs-cluster --restart --retry-failed)"
+                f"group {group} has tasks that failed or are on hold, so the {counts.new} in later groups wait: "
+                "retry them (hs-cluster --restart --retry-failed), or hs task update --release those on hold"
             )
+        if counts.on_hold and not counts.new and not counts.assigned:
+            return f"tasks on hold: {counts.on_hold}: hs task update --release lets them go"
         return ""
 
     def _tell(self, now: float) -> None:

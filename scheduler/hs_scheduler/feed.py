@@ -85,7 +85,7 @@ class Feed:
         self._bundlewait_s = bundlewait_s
         self._ahead_max = ahead_max
         self._late_retries = late_retries
-        self._groups = Groups(shown=shown, failed_group=store.failed_group, failures=lambda: store.counts.failed)
+        self._groups = Groups(shown=shown, failed_group=store.failed_group, holding=lambda: store.counts.holding)
         self._shut = False
         self._unsaved = False
         self._lines: list[NewTask] = []

@@ -5,10 +5,11 @@
 A `Filter` can travel to the scheduler that owns a database; whoever applies it makes the `Where`.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -68,8 +69,13 @@ class Filter:
         return Where(parts)
 
     def plain(self) -> list[Any]:
-        """Return it as lists, texts and numbers, to be sent."""
-        return list(astuple(self))
+        """Return it as lists, bytes and numbers, to be sent; not every text that is typed is UTF-8."""
+        return [
+            [os.fsencode(text) for text in self.conditions],
+            [os.fsencode(text) for text in self.tags],
+            self.group,
+            self.ended,
+        ]
 
     @classmethod
     def from_plain(cls, plain: Any) -> "Filter":  # noqa: ANN401 - what a peer sent
@@ -80,13 +86,21 @@ class Filter:
 
         """
         match plain:
-            case [[*texts], [*tags], None | int() as group, str() as ended] if (
-                all(isinstance(text, str) for text in (*texts, *tags))
-                and not isinstance(group, bool)
-                and (not ended or ended in ENDS)
-            ):
-                return cls(conditions=tuple(texts), tags=tuple(tags), group=group, ended=ended)
+            case [texts, tags, None | int() as group, str() as ended] if not ended or ended in ENDS:
+                return cls(conditions=texts_of(texts), tags=texts_of(tags), group=group, ended=ended)
         raise WireError("not a filter of tasks")
+
+
+def texts_of(plain: Any) -> tuple[str, ...]:  # noqa: ANN401 - what a peer sent
+    """Return texts that were sent as bytes.
+
+    Raises:
+        WireError: They are none.
+
+    """
+    if type(plain) is not list or not all(type(text) is bytes for text in plain):
+        raise WireError("not a list of texts")
+    return tuple(os.fsdecode(text) for text in plain)
 
 
 class Where:
@@ -107,7 +121,7 @@ class Where:
                 self.functions[name] = part.function
             texts.append(f"({part.sql.replace('{function}', name)})")
         self.sql = " AND ".join(texts) or "true"
-        self.values = [value for part in parts for value in part.values]
+        self.values = tuple(value for part in parts for value in part.values)
 
 
 @contextmanager

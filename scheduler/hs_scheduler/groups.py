@@ -21,18 +21,18 @@ class Groups:
 
     Args:
         shown: The highest group that the input has shown.
-        failed_group: Returns the lowest group with a finally failed task, or None.
-        failures: Returns how many tasks finally failed.
+        failed_group: Returns the lowest group with a task that finally failed or is on hold, or None.
+        holding: Returns how many such tasks there are.
 
     """
 
-    def __init__(self, *, shown: int, failed_group: Callable[[], int | None], failures: Callable[[], int]) -> None:
+    def __init__(self, *, shown: int, failed_group: Callable[[], int | None], holding: Callable[[], int]) -> None:
         self._shown = shown
         self._failed_group = failed_group
-        self._failures = failures
+        self._holding = holding
         self._looked: tuple[int, int] | None = None
         self.held_by: int | None = None
-        """The failed group that holds all that wait, or None."""
+        """The group whose failed tasks, or tasks on hold, hold all that wait; or None."""
         self.awaits_input = False
         """Whether what waits is held only because the input may still show a lower group."""
 
@@ -56,9 +56,9 @@ class Groups:
 
     def _look(self, group: int) -> None:
         """Find out if a lower group failed: once for each group, and while it is held again when failures come or go."""
-        looked = (group, self._failures() if self.held_by is not None else -1)
+        looked = (group, self._holding() if self.held_by is not None else -1)
         if looked == self._looked:
             return
-        failed = self._failed_group() if self._failures() else None
+        failed = self._failed_group() if self._holding() else None
         self.held_by = failed if failed is not None and failed < group else None
-        self._looked = (group, self._failures() if self.held_by is not None else -1)
+        self._looked = (group, self._holding() if self.held_by is not None else -1)

@@ -34,12 +34,16 @@ class Listings(Runs):
         return found
 
     def failed_group(self) -> int | None:
-        """Return the lowest group with a finally failed task, or None."""
-        if not self.counts.failed:
-            return None
+        """Return the lowest group with a task that finally failed or is on hold, or None."""
+        groups = []
         with self._engine.translated():
-            (group,) = self._engine.execute(self._scoped(statements.FAILED_GROUP), {"run": self._run}).fetchone()
-        return None if group is None else int(group)
+            for count, statement in (
+                (self.counts.failed, statements.FAILED_GROUP),
+                (self.counts.on_hold, statements.ON_HOLD_GROUP),
+            ):
+                if count:
+                    groups += self._engine.execute(self._scoped(statement), {"run": self._run}).fetchone()
+        return min((int(group) for group in groups if group is not None), default=None)
 
     def held(self) -> Iterator[Held]:
         """Yield every ASSIGNED or RUNNING row."""

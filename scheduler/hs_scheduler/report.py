@@ -197,15 +197,16 @@ def write_failures(store: Store, path: str) -> None:
 
 def _numbers(counts: Counts, total_known: bool) -> dict[str, Any]:  # noqa: FBT001
     done = counts.succeeded + counts.failed + counts.cancelled
+    new = counts.new + counts.on_hold
     return {
-        "total": done + counts.new + counts.assigned if total_known else None,
+        "total": done + new + counts.assigned if total_known else None,
         "done": done,
         "succeeded": counts.succeeded,
         "failed": counts.failed,
         "cancelled": counts.cancelled,
         "retried": counts.retried,
         "running": counts.assigned,
-        "new": counts.new,
+        "new": new,
     }
 
 

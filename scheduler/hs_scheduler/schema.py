@@ -78,8 +78,20 @@ CREATE INDEX task_ready ON task ("group", late, priority DESC) WHERE state = 0;
 CREATE INDEX task_ready_in_run ON task (run, "group", late, priority DESC) WHERE state = 0;
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+# `fence`: results of dispatches up to it do not count any more (the row was reverted). The index is for those who ask what failed
+# (`statements.FAILED`, word for word), and for the groups; a task that succeeds never enters it. From here on a row may be
+# ON_HOLD (-1), which programs of schema 1 do not know.
+_SECOND = """
+ALTER TABLE task ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX task_failed ON task (next, "group")
+WHERE state IN (5, 6) OR state = 3 AND (coalesce(exit_status, 1) <> 0 OR reason IS NOT NULL)
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _SECOND)
 """All migrations, the first one makes an empty database."""
+
+READABLE_MIN = 1
+"""The oldest schema that questions understand: a run of last year can be looked at without being changed."""
 
 
 def migrate(connection: sqlite3.Connection, path: str, now: float, steps: Sequence[str] = STEPS) -> None:
@@ -127,9 +139,9 @@ def check(connection: sqlite3.Connection, path: str) -> None:
         raise StoppedError(
             f"database {path} is at schema {version}, this program knows {len(STEPS)}: use a newer hs-cluster"
         )
-    if version < len(STEPS):
+    if version < READABLE_MIN:
         raise StoppedError(
-            f"database {path} is at schema {version}, this is {len(STEPS)}: hs-scheduler brings it up to date"
+            f"database {path} is at schema {version}, this is {len(STEPS)}: hs initdb brings it up to date"
         )
 
 

@@ -115,14 +115,16 @@ class Session:
         counts = Counts()
         for state, failed, retried, count in self._read(statement):
             match state:
+                case State.ON_HOLD:
+                    counts.on_hold += count
                 case State.NEW:
                     counts.new += count
                 case State.ASSIGNED | State.RUNNING:
                     counts.assigned += count
-                case State.CANCELLED:
-                    counts.cancelled += count
                 case _ if retried:
                     counts.retried += count
+                case State.CANCELLED:
+                    counts.cancelled += count
                 case _ if failed:
                     counts.failed += count
                 case _:

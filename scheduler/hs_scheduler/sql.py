@@ -3,7 +3,8 @@
 Per task one INSERT and one UPDATE; a claim of a row that waited is another UPDATE. What differs between databases is behind
 `engine.Engine`; the rules for outcomes are in `verdict.py`.
 
-    Session (transactions, scope, counts) ◀── Runs (epochs, input) ◀── Listings (questions) ◀── SqlStore (changes of tasks)
+    Session (transactions, scope, counts) ◀── Runs (epochs, input) ◀── Listings (questions)
+        ◀── Changes (by the user) ◀── SqlStore (by the scheduler)
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,11 +13,11 @@ from typing import Any
 from hs_common.errors import InvalidTransitionError
 from hs_common.tasks import Outcome, OutcomeKind, Started, Task
 from hs_scheduler import statements, verdict
-from hs_scheduler.listings import Listings
+from hs_scheduler.sql_changes import Changes
 from hs_scheduler.store import Applied, NewTask, Retry, State
 
 
-class SqlStore(Listings):
+class SqlStore(Changes):
     """Keeps tasks in a database that this process owns until `close`."""
 
     def add(self, tasks: Sequence[NewTask], bundles: Sequence[int], cwd: bytes, now: float) -> list[Task]:
@@ -140,12 +141,14 @@ class SqlStore(Listings):
         applied = []
         for outcome in outcomes:
             found = self._engine.execute(statements.LOOK, (outcome.row,)).fetchone()
-            if found is None or not verdict.counts(outcome, found[0], found[1]):
+            if found is None or not verdict.counts(outcome, *found[:3]):
                 continue
-            before, _, attempt, crashes = found
+            before, _, _, attempt, crashes = found
             state = verdict.state_after(outcome, crashes)
             crashes += outcome.kind == OutcomeKind.CRASHED
-            if before == State.NEW:
+            if before == State.ON_HOLD:
+                self.counts.on_hold -= 1
+            elif before == State.NEW:
                 self.counts.new -= 1
             else:
                 self.counts.assigned -= 1
@@ -166,19 +169,3 @@ class SqlStore(Listings):
         retried = verdict.retries(outcome, attempt, retry.retries_max) and self._retry(outcome.row, retry, now)
         self.counts.end(state, failed=failed, retried=retried)
         return Applied(outcome.row, outcome, state, failed, retried)
-
-    def _retry(self, row: int, retry: Retry, now: float) -> bool:
-        """Insert the next attempt of a row, if it has one left."""
-        values = {
-            "row": self._last_row + 1,
-            "uid": self._uids.take(1, now)[0],
-            "late": -1 if retry.eager else 1,
-            "now": now,
-            "previous": row,
-            "retries_max": retry.retries_max,
-        }
-        if not self._engine.execute(statements.INSERT_RETRY, values).rowcount:
-            return False
-        self._last_row += 1
-        self._engine.execute(statements.LINK_RETRY, (self._last_row, row))
-        return True

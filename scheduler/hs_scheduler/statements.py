@@ -80,11 +80,25 @@ WHERE row = ? AND dispatch = ? AND state IN (1, 2)""",
 RELEASE_ALL = """UPDATE task SET state = 0, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
 WHERE state IN (1, 2) {scope}"""
 
-LOOK = "SELECT state, dispatch, attempt, crashes FROM task WHERE row = ?"
+LOOK = "SELECT state, dispatch, fence, attempt, crashes FROM task WHERE row = ?"
 
 FAILED = f"""(task.state IN ({State.QUARANTINED:d}, {State.REJECTED:d})
 OR task.state = {State.DONE:d} AND (coalesce(task.exit_status, 1) <> 0 OR task.reason IS NOT NULL))"""
 """COMMANDS section 1, Output and end."""
+
+MEANT = f"""SELECT task.row, task.state, task.dispatch, {FAILED}, task.previous, task.next, task.run, task.tag
+FROM {FROM}"""
+
+CANCEL = "UPDATE task SET state = 4, completion_time = ?, bundle = NULL WHERE row = ?"
+
+SET_STATE = "UPDATE task SET state = ? WHERE row = ?"
+
+REVERT = """UPDATE task SET state = 0, fence = dispatch, crashes = 0, bundle = NULL, worker = NULL, exit_status = NULL,
+schedule_time = NULL, start_time = NULL, completion_time = NULL, duration = NULL, cpu_user = NULL, cpu_system = NULL,
+memory_max = NULL, reason = NULL, command = NULL, outpath = NULL, errpath = NULL WHERE row = ?"""
+"""As it was submitted; results of what was started before do not count any more."""
+
+LINK_PREVIOUS = "UPDATE task SET previous = ? WHERE row = ?"
 
 COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task WHERE true {{scope}} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 
@@ -98,6 +112,8 @@ WHERE {FAILED} AND next IS NULL {{scope}} ORDER BY coalesce(origin, row)"""
 INPUT_ORDER = "SELECT row, state, next FROM task WHERE row > :after AND attempt = 1 {scope} ORDER BY row LIMIT :count"
 
 FAILED_GROUP = f"""SELECT min("group") FROM task WHERE {FAILED} AND next IS NULL {{scope}}"""
+
+ON_HOLD_GROUP = f"""SELECT min("group") FROM task WHERE state = {State.ON_HOLD:d} {{scope}}"""
 
 FAILURES_BEFORE = f"""SELECT count(*) FROM task
 WHERE {FAILED} AND next IS NULL AND completion_time < :instant {{scope}}"""

@@ -4,8 +4,9 @@ All writing happens inside `transaction()`: one commit carries many bundles, res
 commit of the step that caused it.
 
     NEW ──assign──▶ ASSIGNED ──started──▶ RUNNING ──record──▶ DONE | CANCELLED | QUARANTINED | REJECTED
-     ▲                 └────── release ──────┘
-     └──────────────────────────┘
+    │▲                 └────── release ──────┘
+    ▼└──────────────────────────┘
+ON_HOLD (only the user's word leads there and back: `changes.py`)
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +24,8 @@ NO_RUN = bytes(16)
 class State(IntEnum):
     """Of a row. The numbers are in databases: never change one."""
 
+    ON_HOLD = -1
+    """As NEW, but not to be dispatched until the user says so. Below NEW, for it is among those that have not ended."""
     NEW = 0
     ASSIGNED = 1
     RUNNING = 2
@@ -66,6 +69,7 @@ class Held(NamedTuple):
 class Counts:
     """How many rows are in which state; `succeeded + failed` of the DONE, REJECTED and QUARANTINED rows without a successor."""
 
+    on_hold: int = 0
     new: int = 0
     assigned: int = 0
     """ASSIGNED or RUNNING."""
@@ -74,6 +78,11 @@ class Counts:
     """Finally: a failed row that has a retry is in `retried` instead."""
     cancelled: int = 0
     retried: int = 0
+
+    @property
+    def holding(self) -> int:
+        """Tasks that later groups wait for, though nothing will happen to them by itself."""
+        return self.failed + self.on_hold
 
     def copy(self) -> "Counts":
         """Return them as they are now."""
@@ -218,7 +227,7 @@ class Store(Protocol):
         """Return up to `count` NEW rows of the lowest group that has one, in the order of dispatch; changes nothing."""
 
     def failed_group(self) -> int | None:
-        """Return the lowest group with a finally failed task, or None; looks at every row where there are failures."""
+        """Return the lowest group with a task that finally failed or is on hold, or None: later groups have to wait for it."""
 
     def assign(self, bundles: Iterable[tuple[int, Sequence[Task]]], now: float) -> None:
         """NEW -> ASSIGNED with the fence in `task.dispatch`, as bundle (id, tasks)."""

@@ -1,7 +1,7 @@
 """What an outcome does to a row: the fence, and the state that follows. Both stores obey these functions.
 
     outcome              counts when                                    row becomes
-    success              dispatch <= row's, NEW ASSIGNED RUNNING        DONE
+    success              fence < dispatch <= row's, not ended           DONE
     failure              dispatch == row's, ASSIGNED RUNNING            DONE, and a retry row while attempts are left
     handed back          "                                              NEW
     crashed              "                                              NEW, the fifth time QUARANTINED
@@ -25,10 +25,15 @@ def succeeded(outcome: Outcome) -> bool:
     return outcome.kind == OutcomeKind.FINISHED and not outcome.status and not outcome.reason
 
 
-def counts(outcome: Outcome, state: int, dispatch: int) -> bool:
-    """Whether the outcome still applies to a row in this state, last dispatched as `dispatch`."""
+def counts(outcome: Outcome, state: int, dispatch: int, fence: int = 0) -> bool:
+    """Whether the outcome still applies to a row in this state, last dispatched as `dispatch`.
+
+    `fence`: The user reverted the row after this dispatch; what was started up to then does not count any more.
+    """
+    if outcome.dispatch <= fence:
+        return False
     if outcome.dispatch == dispatch:
-        return state in (State.ASSIGNED, State.RUNNING) or (state == State.NEW and succeeded(outcome))
+        return state in (State.ASSIGNED, State.RUNNING) or (state <= State.NEW and succeeded(outcome))
     return outcome.dispatch < dispatch and state <= State.RUNNING and succeeded(outcome)
 
 

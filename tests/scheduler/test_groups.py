@@ -210,7 +210,7 @@ def test_a_retry_waits_for_lines_that_are_still_to_be_read_unless_it_is_eager(ea
 def test_failures_are_looked_for_once_a_group() -> None:
     """It is a look at every row: not at each claim."""
     looks = []
-    groups = Groups(shown=ALL_SHOWN, failed_group=lambda: looks.append(1), failures=lambda: 7)
+    groups = Groups(shown=ALL_SHOWN, failed_group=lambda: looks.append(1), holding=lambda: 7)
 
     may = [groups.may_go(group, None, input_ended=True) for group in (3, 3, 3, 4, 4)]
 
@@ -222,7 +222,7 @@ def test_a_group_that_is_held_is_looked_at_again_when_failures_go() -> None:
     """Whoever retries or cancels them frees it."""
     failures, lowest = [2], [0]
     groups = Groups(
-        shown=NONE_SHOWN, failed_group=lambda: lowest[0] if failures[0] else None, failures=lambda: failures[0]
+        shown=NONE_SHOWN, failed_group=lambda: lowest[0] if failures[0] else None, holding=lambda: failures[0]
     )
     assert not groups.may_go(1, None, input_ended=True)
     assert groups.held_by == 0

@@ -126,7 +126,7 @@ def test_what_a_failed_group_holds_is_held_again_by_a_restart(home: Home) -> Non
     again = home.run("hs-cluster", "--restart")
 
     assert (first.returncode, again.returncode, lines(home)) == (1, 1, [])
-    assert all(b"group 0 has failed tasks" in done.stderr for done in (first, again))
+    assert all(b"group 0 has tasks that failed" in done.stderr for done in (first, again))
     assert [row["state"] for row in rows(home, "-g", "1")] == ["NEW"]
 
 
