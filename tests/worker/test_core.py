@@ -639,7 +639,7 @@ def test_small_changes_of_credit_are_not_told() -> None:
 
 
 def test_results_have_company_while_enough_waits_and_are_sent_at_once_when_nothing_does() -> None:
-    """A Result costs a message: it is worth it only for a worker that would fall idle, or after 50 ms."""
+    """A Result costs a message: it is worth it only for a worker that would fall idle, or after 80 ms."""
     worker = a_worker(slots=1)
     worker.gets_tasks(1)
     worker.now = 1.0
@@ -648,9 +648,9 @@ def test_results_have_company_while_enough_waits_and_are_sent_at_once_when_nothi
     worker.gets_tasks(*range(2, 102))
 
     assert told(worker.ends(0, seconds=0.001)) == []
-    worker.now += 0.04
+    worker.now += 0.07
     assert told(worker.ends(0, seconds=0.001)) == []
-    assert [outcome.row for outcome in told(worker.waits(0.01))] == [2, 3]
+    assert [outcome.row for outcome in told(worker.waits(0.02))] == [2, 3]
 
 
 def test_tasks_that_run_for_over_a_second_are_told_once() -> None:
@@ -674,7 +674,7 @@ def test_a_recall_gives_back_what_waited_longest_from_the_end() -> None:
     worker.gets_tasks(4)
 
     effects = worker.takes(messages.Recall(session=worker.session, tasks=1))
-    effects += worker.waits(0.05)
+    effects += worker.waits(0.08)
 
     assert [(outcome.row, outcome.kind, outcome.reason) for outcome in told(effects)] == [(3, HANDED_BACK, "recall")]
     assert spawned(worker.ends(0)) == [(0, 2)]

@@ -11,15 +11,14 @@ from typing import Any, cast
 
 from hs_common import limits, messages
 from hs_common.errors import WireError
-from hs_common.messages import Assign, Message, Received, Result, Running
+from hs_common.messages import Assign, Message, Running
 from hs_common.tasks import Bundle, pack_started, unpack_bundle
 from hs_worker import events
 from hs_worker.credit import Credit
 from hs_worker.departure import Departure
 from hs_worker.events import Effect, Event, Note, Send
 from hs_worker.holding import Holding
-from hs_worker.outbox import Kept
-from hs_worker.pace import Pace
+from hs_worker.reports import Reports
 from hs_worker.session import Session, hello
 from hs_worker.settings import Identity, Rules
 
@@ -48,7 +47,7 @@ class WorkerCore:
         self._session = Session(heard_at=now)
         self._holding = Holding(rules, recovered, self._out)
         self._tick_at = inf
-        self._pace = Pace(rules.bundlewait_s)
+        self._reports = Reports(self._holding.outbox, identity.worker, rules.bundlewait_s)
         self._credit = Credit(self._holding)
         self._departure = Departure()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -125,7 +124,7 @@ class WorkerCore:
             self._holding.slots.due_at,
             self._holding.rest.deadline(),
             self._tick_at,
-            self._pace.due_at if self._session.token else inf,
+            self._reports.due_at if self._session.token else inf,
             self._holding.end.due_at,
             self._departure.deadline(),
         )
@@ -184,13 +183,14 @@ class WorkerCore:
     def _greet(self) -> None:
         offer = self._credit.tell(self._now, draining=self._departure.draining)
         self._session.greet(self._now)
+        self._reports.forget_received()
         inventory, seconds = self._holding.outcomes.inventory(), self._holding.end.seconds(self._now)
         self._out.append(Send(hello(self._identity, self._rules, inventory, offer=offer, seconds=seconds)))
 
     def _send_again(self) -> None:
         """Send all that is not committed, in its order: the other side may never have seen it, and duplicates are harmless."""
-        for kept in self._holding.outbox.kept():
-            self._send_result(kept)
+        for message in self._reports.again(self._session.token):
+            self._send(message)
         self._holding.tell_again()
         if self._tick_at != inf:
             self._on_tick()
@@ -220,8 +220,7 @@ class WorkerCore:
         if self._departure.draining:
             self._holding.hand_back(len(self._holding.waiting), "drain")
         if self._rules.confirms:
-            bundles = tuple(header.bundle for header in message.bundles)
-            self._send(Received(session=self._session.token, worker=self._identity.worker, bundles=bundles))
+            self._reports.receive(header.bundle for header in message.bundles)
 
     def _on_recall(self, message: messages.Recall) -> None:
         self._holding.recall(message.tasks, self._now)
@@ -308,8 +307,8 @@ class WorkerCore:
                 self._on_drain_asked(events.DrainAsked(None))
             if self._tick_at == inf and self.busy:
                 self._tick_at = self._now + _TICK_S
-        if holding.outbox.has_news:
-            self._flush()
+        if self._session.token and self._reports.has_news:
+            self._report()
         if self._now >= self._credit.look_at and self._session.token:
             self._offer()
         if departure.draining and not departure.gone:
@@ -318,31 +317,15 @@ class WorkerCore:
         self._out.clear()
         return out
 
-    def _flush(self) -> None:
-        """Send what is new if its time has come."""
-        self._pace.wait(self._now)
-        if not self._session.token:
-            return
-        if self._pace.due(self._now, len(self._holding.waiting), self._credit.prefetched):
-            self._pace.send(self._now)
-            for kept in self._holding.outbox.take():
-                self._send_result(kept)
-
-    def _send_result(self, kept: Kept) -> None:
-        self._send(
-            Result(
-                session=self._session.token,
-                worker=self._identity.worker,
-                sequence=kept.sequence,
-                oldest=self._holding.outbox.oldest,
-                tasks=kept.tasks,
-                closed=kept.closed,
-                body=kept.body,
-            )
-        )
+    def _report(self) -> None:
+        """Tell what is new if its time has come."""
+        slots, credit = self._credit.told
+        if self._reports.due(self._now, len(self._holding.waiting), slots, credit - slots):
+            for message in self._reports.fresh(self._now, self._session.token):
+                self._send(message)
 
     def _offer(self) -> None:
-        """Tell how much we can take, when that changed by more than a fifth."""
+        """Tell how much we can take, if that changed by enough."""
         if not self._credit.changed(self._now, draining=self._departure.draining):
             return
         slots, credit = self._credit.tell(self._now, draining=self._departure.draining)

@@ -5,6 +5,8 @@ from hs_worker.holding import Holding
 
 _OFFER_S = 0.01
 """Between looks at the credit."""
+_SHORT = 10
+"""Tasks are short when a slot can take more than so many at a time."""
 
 
 class Credit:
@@ -28,17 +30,15 @@ class Credit:
         return self.told
 
     def changed(self, now: float, *, draining: bool) -> bool:
-        """Look whether the credit differs by more than a fifth from what was told."""
+        """Look whether the credit differs by more than a fifth from what was told, or by half while tasks are short.
+
+        Short ones vary much, nobody waits long behind them, and each word of ours goes on to the scheduler.
+        """
         self.look_at = now + _OFFER_S
         slots, credit = self._holding.slots.count, 0 if draining else self._tasks(now)
         told_slots, told = self.told
-        return slots != told_slots or (credit != told and (not credit or 5 * abs(credit - told) > told))
-
-    @property
-    def prefetched(self) -> int:
-        """Tasks beyond one per slot that the broker was told we can take."""
-        slots, credit = self.told
-        return credit - slots
+        parts = 2 if min(told, credit) > _SHORT * slots else 5
+        return slots != told_slots or (credit != told and (not credit or parts * abs(credit - told) > told))
 
     def _tasks(self, now: float) -> int:
         holding = self._holding
