@@ -124,11 +124,11 @@ class Attendance:
             more = at + limits.IDS_MAX < len(queued)
             self._sessions.send(peer, messages.Census(session=peer.token, queued=part, more=more))
 
-    def on_control_hello(self, peer: Peer, _: messages.ControlHello) -> None:
+    def on_control_hello(self, peer: Peer, hello: messages.ControlHello) -> None:
         """Open a session for hs-cluster, hs status, hs submit."""
-        # Who it is does not matter: what it may do is decided by its key.
-        if peer.token or self._sessions.has_room_for_control():
-            self._sessions.open(peer)
+        # Who it is matters for its answers alone: what it may do is decided by its key.
+        if peer.token or self._sessions.client(hello.client) or self._sessions.has_room_for_control():
+            self._sessions.open(peer, client=hello.client)
         else:
             self._sessions.refuse(peer, f"{CONTROLS_MAX} control sessions are open already", fatal=False)
 

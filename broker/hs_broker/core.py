@@ -13,6 +13,7 @@ Rules, checked by `check` (with those of `sessions`, `backlog` and `workers`):
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -28,11 +29,12 @@ from hs_broker.events import (
     RoleRevoked,
     WorkerStalled,
 )
-from hs_broker.peers import ECHOES_PER_S_MAX, Peer
-from hs_broker.sessions import Sessions
+from hs_broker.peers import ECHOES_PER_S_MAX, SUBMIT_VERBS, Peer
+from hs_broker.sessions import REASON_CHARS_MAX, Sessions
 from hs_broker.stalls import STALL_S, stalled
 from hs_broker.workers import Worker, Workers
 from hs_common import limits, messages
+from hs_common.message_requests import AGAIN, MISUSED
 from hs_common.messages import Demand, Message
 
 TICK_S = 0.25
@@ -94,6 +96,8 @@ class BrokerCore:
             messages.Cancel: self._on_cancel,
             messages.WorkerDead: self._attendance.on_worker_dead,
             messages.Drain: self._on_drain,
+            messages.Request: self._on_request,
+            messages.Reply: self._on_reply,
             messages.Bye: self._attendance.on_bye,
             messages.Heartbeat: self._on_heartbeat,
         }
@@ -236,7 +240,32 @@ class BrokerCore:
             message = messages.Cancel(session=worker.token, worker=worker.id, tasks=cancel.tasks)
             self._sessions.to_worker(worker, message)
 
+    def _on_reply(self, _: Peer, reply: messages.Reply) -> None:
+        sessions = self._sessions
+        if not sessions.requests.knows(reply.client, reply.request):
+            return  # its client left, or was told to ask again
+        if not reply.more:
+            sessions.requests.close(reply.client, reply.request)
+        if (to := sessions.client(reply.client)) is not None:
+            sessions.send(to, replace(reply, session=to.token))
+
     # --- From control, and from anybody. ---
+
+    def _on_request(self, peer: Peer, request: messages.Request) -> None:
+        sessions, to = self._sessions, self._sessions.scheduler
+        if request.client != peer.client:
+            sessions.offend(peer, "it speaks for another client")
+        elif peer.role == "submit" and request.verb not in SUBMIT_VERBS:
+            reason = f"a submit key may not ask for {request.verb[:REASON_CHARS_MAX]}"
+            sessions.reply(peer.client, request.request, MISUSED, reason)
+            sessions.offend(peer, reason)
+        elif to is None:
+            sessions.reply(peer.client, request.request, AGAIN, "no scheduler is connected to the broker")
+        elif obstacle := sessions.requests.obstacle(peer.client, request.request, len(request.body)):
+            sessions.reply(peer.client, request.request, AGAIN, obstacle)
+        else:
+            sessions.requests.put(peer.client, request.request, len(request.body))
+            sessions.send(to, replace(request, session=to.token))
 
     def _on_drain(self, peer: Peer, drain: messages.Drain) -> None:
         peer.drains = peer.drains or not drain.worker

@@ -29,16 +29,27 @@ ALLOWED: dict[str, frozenset[type[Message]]] = {
             messages.Submit,
             messages.Committed,
             messages.Cancel,
+            messages.Reply,
             messages.Bye,
             messages.Heartbeat,
         }
     ),
     "control": frozenset(
-        {messages.ControlHello, messages.WorkerDead, messages.Drain, messages.Bye, messages.Heartbeat}
+        {
+            messages.ControlHello,
+            messages.WorkerDead,
+            messages.Drain,
+            messages.Request,
+            messages.Bye,
+            messages.Heartbeat,
+        }
     ),
-    "submit": frozenset({messages.ControlHello, messages.Bye, messages.Heartbeat}),
+    "submit": frozenset({messages.ControlHello, messages.Request, messages.Bye, messages.Heartbeat}),
 }
 """What the key of each role may say. Everything else is Refused, and counts as an offence."""
+
+SUBMIT_VERBS = frozenset({"submit", "wait"})
+"""What a `submit` key may ask for: to add tasks, and to hear of those whose ids it knows. It learns of no others."""
 
 PEERS_MAX = 40_000
 """Connections remembered at once; what one more says is dropped until the silent ones are forgotten."""
@@ -72,6 +83,8 @@ class Peer:
     token: bytes = b""
     """Of its session; b"" while it has none."""
     worker: Worker | None = None
+    client: bytes = b""
+    """Of a control session: as its Hello named it."""
     credit_told: int = -1
     """To a scheduler, in its session."""
     superseded: bool = False

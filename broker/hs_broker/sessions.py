@@ -12,8 +12,10 @@ from math import inf
 from hs_broker.bucket import Bucket
 from hs_broker.events import Effect, Heard, KeyRevoked, Malformed, PeerBanned, PeerRefused, Send
 from hs_broker.peers import ALLOWED, ASK_PERIOD_S, COMPLAINT_PERIOD_S, OFFENCES_MAX, PEERS_MAX, Peer
+from hs_broker.requests import Requests
 from hs_broker.workers import HELLOS_AT_ONCE_MAX, HELLOS_PER_S_MAX, Worker, Workers
 from hs_common import limits, messages
+from hs_common.message_requests import AGAIN
 from hs_common.messages import Message
 
 CONTROLS_MAX = 1_000
@@ -51,6 +53,9 @@ class Sessions:
         self._workers = workers
         self._peers: dict[bytes, Peer] = {}
         self._controls = 0
+        self._clients: dict[bytes, Peer] = {}
+        """Control sessions by the name in their Hello."""
+        self.requests = Requests()
 
     def __len__(self) -> int:
         """Return how many connections are remembered."""
@@ -117,10 +122,12 @@ class Sessions:
             return message
         return None
 
-    def open(self, peer: Peer, worker: Worker | None = None) -> None:
-        """Begin a new session and say Welcome. The one that the connection had, or the worker elsewhere, is void."""
+    def open(self, peer: Peer, worker: Worker | None = None, client: bytes = b"") -> None:
+        """Begin a new session and say Welcome. The one that the connection had, or the worker or client elsewhere, is void."""
         if worker is not None and worker.routing_id not in (b"", peer.routing_id):
             self.forget(self._peers[worker.routing_id])
+        if client in self._clients and self._clients[client] is not peer:
+            self.forget(self._clients[client])
         self.close(peer)
         peer.token = self._make_token()
         peer.heard_at = self.now
@@ -138,6 +145,8 @@ class Sessions:
             self._workers.touched = True
         else:
             self._controls += 1
+            peer.client = client
+            self._clients[client] = peer
         self.send(peer, messages.Welcome(session=peer.token, broker=self._broker, epoch=self.epoch))
 
     def close(self, peer: Peer) -> None:
@@ -149,8 +158,13 @@ class Sessions:
             peer.worker = None
         elif peer is self.scheduler:
             self.scheduler = None
+            for client, request in self.requests.take_all():
+                self.reply(client, request, AGAIN, "the scheduler left before it answered")
         elif peer.token:
             self._controls -= 1
+            del self._clients[peer.client]
+            if self.requests.drop(peer.client) and self.scheduler is not None:
+                self.send(self.scheduler, messages.ClientGone(session=self.scheduler.token, client=peer.client))
         peer.token = b""
 
     def forget(self, peer: Peer) -> None:
@@ -180,6 +194,19 @@ class Sessions:
         """Say something to a worker that has a session; else it is dropped (its Hello settles what it missed)."""
         if worker.token:
             self.send(self._peers[worker.routing_id], message)
+
+    def client(self, client: bytes) -> Peer | None:
+        """Return the control session of this name."""
+        return self._clients.get(client)
+
+    def reply(self, client: bytes, request: int, status: int, reason: str) -> None:
+        """Answer a request ourselves."""
+        if (peer := self._clients.get(client)) is not None:
+            body = reason.encode()
+            message = messages.Reply(
+                session=peer.token, client=client, request=request, status=status, more=False, body=body
+            )
+            self.send(peer, message)
 
     def refuse(self, peer: Peer, reason: str, *, fatal: bool, bundles: tuple[int, ...] = ()) -> None:
         """Say no. The operator hears of it too, but for bundles: those are the scheduler's to tell."""
@@ -220,7 +247,11 @@ class Sessions:
                 assert peer.worker is None or (peer.worker.routing_id, peer.worker.token) == (routing_id, peer.token)
             else:
                 controls += bool(peer.token)
-        assert controls == self._controls
+                assert not peer.token or self._clients[peer.client] is peer
+        assert controls == self._controls == len(self._clients)
+        self.requests.check()
+        assert self.scheduler is not None or not len(self.requests)
+        assert self.requests.clients() <= self._clients.keys()
         assert self.scheduler is None or self._peers[self.scheduler.routing_id] is self.scheduler
 
     def _ask(self, peer: Peer) -> None:

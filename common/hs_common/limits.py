@@ -45,6 +45,15 @@ WORKERS_MAX = 10_000
 CLASSES_MAX = 1_000
 """Different demands (cores, memory, seconds) in the broker's queue. One more is Refused."""
 
+REQUESTS_OF_CLIENT_MAX = 16
+"""Requests of one client that may be unanswered. One more is answered AGAIN."""
+
+REQUESTS_MAX = 4_000
+"""Likewise of all clients of a broker."""
+
+REQUESTS_BYTES_MAX = 64 * MIB
+"""Bodies of all unanswered requests of a broker. One more is answered AGAIN."""
+
 DISPATCH_MAX = 2**31 - 1
 """Of the fence; a result beyond it is malformed."""
 

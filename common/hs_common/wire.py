@@ -16,6 +16,7 @@ import msgpack
 
 from hs_common import limits, messages
 from hs_common.errors import WireError
+from hs_common.message_requests import STATUSES
 from hs_common.messages import TYPE_OF, BundleHeader, Demand, Message
 
 VERSION = 1
@@ -130,6 +131,12 @@ def _seconds(value: Any) -> float:  # noqa: ANN401
     return value
 
 
+def _status(value: Any) -> int:  # noqa: ANN401
+    if type(value) is not int or value not in STATUSES:
+        raise WireError(f"{value!r:.40} is no status of a reply")
+    return value
+
+
 def _array(value: Any) -> tuple[Any, ...]:  # noqa: ANN401
     if type(value) is not tuple:
         raise WireError(f"{value!r:.40} is no array")
@@ -182,6 +189,7 @@ _FIELDS: dict[str, _Check] = {
     "version": _text,
     "host": _text,
     "reason": _text,
+    "verb": _text,
     "pid": _integer(0, 2**32),
     "slots": _integer(0, limits.SLOTS_MAX),
     "credit": _integer(0, limits.CREDIT_MAX),
@@ -191,6 +199,8 @@ _FIELDS: dict[str, _Check] = {
     "epoch": _integer(0, 2**22),
     "sequence": _integer(1, limits.ID_MAX),
     "oldest": _integer(1, limits.ID_MAX),
+    "request": _integer(1, limits.ID_MAX),
+    "status": _status,
     "fatal": _flag,
     "confirms": _flag,
     "more": _flag,

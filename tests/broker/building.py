@@ -197,10 +197,17 @@ class Control(Peer):
     """hs-cluster, or hs submit with its own role."""
 
     role = "control"
+    client = b"c" * 16
 
     def hello(self) -> list[Effect]:
-        hello = messages.ControlHello(client=b"c" * 16, version="1", host="here", pid=7)
+        hello = messages.ControlHello(client=self.client, version="1", host="here", pid=7)
         return self.broker.hears(self.routing_id, self.role, hello)
+
+    def asks(self, request: int, verb: str = "status", body: bytes = b"what?") -> list[Effect]:
+        return self.says(messages.Request, client=self.client, request=request, verb=verb, body=body)
+
+    def hears_reply(self, request: int, status: int, body: bytes, *, more: bool = False) -> Send:
+        return self.is_told(messages.Reply, client=self.client, request=request, status=status, more=more, body=body)
 
 
 class Submitter(Control):

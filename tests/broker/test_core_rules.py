@@ -205,6 +205,28 @@ class AnyOrder(RuleBasedStateMachine):
         self.say(b"c", "control", messages.ControlHello(client=bytes(16), version="", host="", pid=0))
         self.say(b"c", "control", messages.WorkerDead(session=self.control_token, worker=self.workers[number].id))
 
+    @rule(
+        connection=st.sampled_from([b"c", b"d"]), request=st.integers(1, 3), role=st.sampled_from(["control", "submit"])
+    )
+    def client_asks(self, connection: bytes, request: int, role: str) -> None:
+        # Two connections under one name: the newer one is the client's.
+        self.say(connection, role, messages.ControlHello(client=bytes(16), version="", host="", pid=0))
+        asked = messages.Request(
+            session=self.control_token, client=bytes(16), request=request, verb="submit", body=b"x"
+        )
+        self.say(connection, role, asked)
+
+    @rule()
+    def client_leaves(self) -> None:
+        self.saw(self.core.handle(PeerUnreachable(b"c"), self.now))
+
+    @rule(request=st.integers(1, 3), more=st.booleans())
+    def scheduler_replies(self, request: int, more: bool) -> None:
+        reply = messages.Reply(
+            session=self.scheduler_token or bytes(16), client=bytes(16), request=request, status=0, more=more, body=b""
+        )
+        self.say(b"s%d" % self.scheduler_connection, "scheduler", reply)
+
     @rule(same=st.booleans())
     def scheduler_connects(self, same: bool) -> None:
         if not same or not self.epoch:

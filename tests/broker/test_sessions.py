@@ -52,6 +52,9 @@ MESSAGES: dict[type[Message], Message] = {
     messages.Drain: messages.Drain(session=ZERO, worker=b"", now=False),
     messages.Bye: messages.Bye(session=ZERO, reason=""),
     messages.Heartbeat: messages.Heartbeat(session=ZERO),
+    messages.Request: messages.Request(session=ZERO, client=ZERO, request=1, verb="", body=b""),
+    messages.Reply: messages.Reply(session=ZERO, client=ZERO, request=1, status=0, more=False, body=b""),
+    messages.ClientGone: messages.ClientGone(session=ZERO, client=ZERO),
 }  # fmt: skip
 FORBIDDEN = [(role, kind) for role in ALLOWED for kind in messages.TYPE_OF.values() if kind not in ALLOWED[role]]
 

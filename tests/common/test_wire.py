@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hs_common import limits, messages, tasks
 from hs_common.errors import WireError
+from hs_common.message_requests import STATUSES
 from hs_common.messages import TYPE_OF, BundleHeader, Demand, Message
 from hs_common.wire import VERSION, VersionError, decode, encode
 
@@ -25,6 +26,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("session", "worker", "scheduler", "client", "broker"), TOKENS),
     "replaces": TOKENS | st.just(b""),
     **dict.fromkeys(("version", "host", "reason"), TEXTS),
+    "verb": TEXTS,
+    "request": IDS,
+    "status": st.sampled_from(STATUSES),
     "pid": st.integers(0, 2**22),
     "slots": st.integers(0, limits.SLOTS_MAX),
     "credit": st.integers(0, limits.CREDIT_MAX),
@@ -110,7 +114,7 @@ def test_a_cut_frame_is_refused(message: Message, data: st.DataObject) -> None:
     """Unless only its body is shorter, which nobody but its reader can know."""
     frame = encode(message)
     cut = data.draw(st.integers(0, len(frame) - 1))
-    has_plain_body = type(message) in (messages.Result, messages.Running)
+    has_plain_body = type(message) in (messages.Result, messages.Running, messages.Request, messages.Reply)
     try:
         shorter = decode(frame[:cut])
     except WireError:
