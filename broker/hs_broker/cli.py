@@ -11,7 +11,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hs_broker.core import BrokerCore
 from hs_broker.daemon import BrokerDaemon
@@ -22,6 +22,7 @@ from hs_common.lifeline import Lifeline
 from hs_common.logs import configure_by, get_logger
 from hs_common.prctl import protect_secrets, set_process_name
 from hs_common.priority import yield_to_tasks
+from hs_common.private_files import write_private
 from hs_common.security import Authenticator, Server
 from hs_common.signals import SignalPipe
 from hs_common.sockets import Router, new_context, router
@@ -84,15 +85,18 @@ def serve_lifeline(settings: Settings) -> None:
     try:
         document = json.loads(lifeline.first_line(DOCUMENT_WAIT_S))
         server = Server.from_json(document["server"])
+        control = document.get("control")
     except (ValueError, KeyError, TypeError) as exc:
         raise RefusedError("stdin: its first line is no JSON object with a server") from exc
     for path in _sockets(server.endpoints):
         site.make_runtime(os.path.dirname(path))
     context = new_context()
     authenticator = Authenticator(context, server)
-    serve(settings, router(context, server), authenticator, signals=SignalPipe(STOPS), lifeline=lifeline)
+    bound = router(context, server)
+    files = [] if control is None else [_write_control(control)]
+    serve(settings, bound, authenticator, signals=SignalPipe(STOPS), lifeline=lifeline)
     if lifeline.ended:
-        _remove_sockets(server.endpoints)
+        _remove_sockets([*files, *_sockets(server.endpoints)])
 
 
 def serve(
@@ -117,9 +121,19 @@ def serve(
     BrokerDaemon(core, bound, authenticator, signals=signals, lifeline=lifeline, reload=reload).run()
 
 
-def _remove_sockets(endpoints: tuple[str, ...]) -> None:
+def _write_control(asked: dict[str, Any]) -> str:
+    """Write the connection by which commands reach the scheduler beside the socket, and return its path."""
+    path: str = asked["path"]
+    try:
+        write_private(path, json.dumps(asked["connection"]).encode(), lasting=False)
+    except OSError as exc:
+        raise StoppedError(f"{path}: {exc.strerror}") from exc
+    return path
+
+
+def _remove_sockets(paths: list[str]) -> None:
     """Remove the folder that we made to listen in: hs-cluster, which removes it in the end, may have been killed."""
-    for path in _sockets(endpoints):
+    for path in paths:
         with contextlib.suppress(OSError):  # it was not killed, and was faster
             os.unlink(path)
         with contextlib.suppress(OSError):

@@ -94,6 +94,7 @@ class BrokerCore:
             messages.Result: self._on_result,
             messages.Committed: self._on_committed,
             messages.Cancel: self._on_cancel,
+            messages.Withdraw: self._on_withdraw,
             messages.WorkerDead: self._attendance.on_worker_dead,
             messages.Drain: self._on_drain,
             messages.Request: self._on_request,
@@ -238,6 +239,14 @@ class BrokerCore:
     def _on_cancel(self, _: Peer, cancel: messages.Cancel) -> None:
         if worker := self._workers.get(cancel.worker):
             message = messages.Cancel(session=worker.token, worker=worker.id, tasks=cancel.tasks)
+            self._sessions.to_worker(worker, message)
+
+    def _on_withdraw(self, peer: Peer, withdraw: messages.Withdraw) -> None:
+        waiting = tuple(bundle for bundle in withdraw.bundles if self._backlog.remove(bundle))
+        if waiting:
+            self._sessions.refuse(peer, "withdrawn", fatal=False, bundles=waiting)
+        for worker in self._workers.holders(withdraw.bundles):
+            message = messages.Cancel(session=worker.token, worker=worker.id, tasks=withdraw.tasks)
             self._sessions.to_worker(worker, message)
 
     def _on_reply(self, _: Peer, reply: messages.Reply) -> None:

@@ -30,6 +30,7 @@ ALLOWED: dict[str, frozenset[type[Message]]] = {
             messages.Committed,
             messages.Cancel,
             messages.Reply,
+            messages.Withdraw,
             messages.Bye,
             messages.Heartbeat,
         }

@@ -11,7 +11,7 @@ Rules, checked by `check`:
 3. len(leases) <= held <= tasks of the leases: each open bundle has a task left, and none has more than it had.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
@@ -147,6 +147,11 @@ class Workers:
     def __contains__(self, bundle: int) -> bool:
         """Return whether a worker has this bundle."""
         return bundle in self._owner
+
+    def holders(self, bundles: Iterable[int]) -> list[Worker]:
+        """Return the workers that have one of these bundles, each once."""
+        found = {self._owner[bundle].id: self._owner[bundle] for bundle in bundles if bundle in self._owner}
+        return list(found.values())
 
     def get(self, worker: bytes) -> Worker | None:
         """Return the worker of this incarnation."""

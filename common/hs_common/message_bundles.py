@@ -139,6 +139,20 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Scheduler -> broker: these tasks are not wanted any more.
+
+    A bundle that still waits is Refused ("withdrawn") and forgotten; the workers that have others get a Cancel of `tasks`.
+    """
+
+    session: bytes
+    bundles: tuple[int, ...]
+    """In which the tasks went out."""
+    tasks: tuple[tuple[int, int], ...]
+    """(row, dispatch) pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewEpoch:
     """Broker -> worker: another scheduler owns the store: send again what is not yet committed."""
 

@@ -29,6 +29,7 @@ from hs_common.message_bundles import (
     Result,
     Running,
     Submit,
+    Withdraw,
     WorkerDead,
 )
 from hs_common.message_requests import (
@@ -77,6 +78,7 @@ __all__ = [
     "Submit",
     "Welcome",
     "WhoAreYou",
+    "Withdraw",
     "WorkerDead",
     "WorkerHello",
 ]
@@ -109,6 +111,7 @@ Message = (
     | Request
     | Reply
     | ClientGone
+    | Withdraw
 )
 
 TYPE_OF: dict[int, type[Message]] = {
@@ -139,5 +142,6 @@ TYPE_OF: dict[int, type[Message]] = {
     25: Request,
     26: Reply,
     27: ClientGone,
+    28: Withdraw,
 }
 """The type byte of the wire. Never reuse a number; retire it."""

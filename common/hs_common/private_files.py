@@ -14,8 +14,8 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def write_private(path: str, content: bytes) -> None:
-    """Write a file with mode 0600 under its final name at once, or not at all.
+def write_private(path: str, content: bytes, *, lasting: bool = True) -> None:
+    """Write a file with mode 0600 under its final name at once, or not at all; `lasting`: it survives the loss of power.
 
     Raises:
         OSError: The folder cannot be written, or the disk is full; nothing is left behind.
@@ -28,12 +28,14 @@ def write_private(path: str, content: bytes) -> None:
         with open(fd, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(fd)
+            if lasting:
+                os.fsync(fd)
         os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    _sync_folder(os.path.dirname(path) or ".")
+    if lasting:
+        _sync_folder(os.path.dirname(path) or ".")
 
 
 def read_private(path: str) -> bytes:

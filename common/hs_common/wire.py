@@ -221,6 +221,8 @@ _EXCEPTIONS: dict[tuple[type[Message], str], _Check] = {
     (messages.Lost, "bundles"): _ids,
     (messages.Drain, "worker"): _token_or_none,
     (messages.Cancel, "tasks"): _pairs,
+    (messages.Withdraw, "bundles"): _ids,
+    (messages.Withdraw, "tasks"): _pairs,
     (messages.Credit, "tasks"): _integer(0, limits.QUEUE_TASKS_MAX),
     (messages.Result, "tasks"): _integer(0, limits.IDS_MAX),
     (messages.Recall, "tasks"): _integer(1, limits.CREDIT_MAX),

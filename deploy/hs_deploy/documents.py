@@ -28,13 +28,15 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
     path = ""
     if port is not None:
         path = _let_join(asked, run, port, listening, connections)
+    to_broker: dict[str, Any] = {"server": listening}
+    to_scheduler = {"connection": connections["scheduler"].to_json(), "run": record, "remote": asked.remote}
+    if run.database is not None:
+        # By this file commands reach who owns the database; the broker writes it beside its socket.
+        to_broker["control"] = {"path": run.control, "connection": connections["control"].to_json()}
+        to_scheduler["control"] = run.control
     return {
-        Daemon.BROKER: {"server": listening},
-        Daemon.SCHEDULER: {
-            "connection": connections["scheduler"].to_json(),
-            "run": record,
-            "remote": asked.remote,
-        },
+        Daemon.BROKER: to_broker,
+        Daemon.SCHEDULER: to_scheduler,
         Daemon.WORKER: _of_workers(asked, connections, path),
     }
 

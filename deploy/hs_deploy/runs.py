@@ -3,7 +3,7 @@
 <site>/runs/<run-id>/   tasks.db (or a link to the database that was named), input (copy of a piped stdin), settings.json,
                         connect/<role>.json (only while others may join),
                         outputs/ (with -k and --group-output, until they are printed)
-<runtime>               the socket of a local cluster; gone with the run
+<runtime>               the socket of a local cluster, and the connection file for commands; gone with the run
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from hs_common.errors import RefusedError
 DATABASE_NAME = "tasks.db"
 SPOOL_NAME = "input"
 SOCKET_NAME = "broker"
+CONTROL_NAME = "control.json"
 OUTPUTS_NAME = "outputs"
 ORDER_NAME = "order"
 """In the folder of the outputs: in which order they are to be printed."""
@@ -58,6 +59,11 @@ class Run:
     def endpoint(self) -> str:
         """Where the broker listens for this machine."""
         return f"ipc://{self.runtime}/{SOCKET_NAME}"
+
+    @property
+    def control(self) -> str:
+        """Path of the connection file by which commands reach the scheduler; the broker writes it."""
+        return os.path.join(self.runtime, CONTROL_NAME)
 
 
 def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool, known: bool = False) -> Run:

@@ -17,13 +17,16 @@ from hs_common.signals import SignalPipe
 from hs_common.sockets import Link, new_context
 from hs_scheduler.control import Control
 from hs_scheduler.core import Identity, SchedulerCore
+from hs_scheduler.desk import Desk
 from hs_scheduler.feed import Feed
 from hs_scheduler.groups import ALL_SHOWN, NONE_SHOWN
 from hs_scheduler.input_file import open_file, resume
 from hs_scheduler.memory import MemoryStore
+from hs_scheduler.rate import Rate
 from hs_scheduler.report import JobLog, Report
 from hs_scheduler.source import FileSource, Source, StreamSource
-from hs_scheduler.store import InputState, Retry, Store
+from hs_scheduler.status import status
+from hs_scheduler.store import InputState, QueueStore, Retry, Store
 
 if TYPE_CHECKING:
     from hs_scheduler.halt import Halt
@@ -72,6 +75,8 @@ class Parts:
     store: Store
     core: SchedulerCore
     feed: Feed
+    desk: Desk
+    rate: Rate
     link: Link
     report: Report
     joblog: JobLog | None
@@ -100,7 +105,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
 
     """
     halt = _halt(options)
-    store = _open_store(options)
+    store, queue = _open_store(options)
     document, lifeline = _read_document(options)
     connection = _connection(options, document)
     run = document.get("run", {})
@@ -135,12 +140,31 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
         bundlewait_s=options.bundlewait,
         ahead_max=AHEAD_IN_MEMORY if options.no_db else None,
         shown=NONE_SHOWN if state is None else ALL_SHOWN,
+        adopts=queue is not None and queue.whole,
         late_retries=bool(options.max_retries) and not options.eager,
     )
+    rate = Rate()
+    if queue is not None:
+        queue.forget_answers(wall())
+        if control := _control(options, document):
+            queue.announce(control)
     return Parts(
         store=store,
         core=core,
         feed=feed,
+        desk=Desk(
+            store=queue,
+            feed=feed,
+            status=lambda: status(
+                store=store,
+                core=core,
+                feed=feed,
+                rate=rate,
+                database=queue.name if queue is not None else "",
+                now=monotonic(),
+            ),
+        ),
+        rate=rate,
         link=Link(new_context(), connection),
         report=report,
         joblog=JobLog(options.joblog, store) if options.joblog else None,
@@ -170,12 +194,14 @@ def _missing(source: Source, store: Store) -> "Missing":
     return Missing(source, store.submitted())
 
 
-def _open_store(options: Options) -> Store:
+def _open_store(options: Options) -> tuple[Store, QueueStore | None]:
+    """Return the store, and it again where it has a database that commands can work with."""
     if options.database is None:
-        return MemoryStore(keeps_order=options.order_file is not None)
+        return MemoryStore(keeps_order=options.order_file is not None), None
     from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415 - a run without a database need not load one
 
-    return SqliteStore(options.database)
+    store = SqliteStore(options.database)
+    return store, store
 
 
 def _ordering(options: Options, store: Store) -> "Ordering | None":
@@ -207,6 +233,14 @@ def _connection(options: Options, document: dict[str, Any]) -> Connection:
     if options.connection == "-":
         return Connection.from_json(document.get("connection", {}))
     return read_connection(options.connection)
+
+
+def _control(options: Options, document: dict[str, Any]) -> str:
+    """Return the path of the connection file by which commands reach us, or "": hs-cluster says it, or it lies beside ours."""
+    if options.connection == "-":
+        return str(document.get("control", ""))
+    path = os.path.join(os.path.dirname(os.path.abspath(options.connection)), "control.json")
+    return path if os.path.exists(path) else ""
 
 
 def _grace_s(connection: Connection, *, remote: bool) -> float:

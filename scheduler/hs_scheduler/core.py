@@ -12,6 +12,7 @@ It knows bundles and rows by number, never their commands: those stay between th
 Rules, checked by `check`: those of `out`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +34,7 @@ from hs_common.messages import (
     SchedulerHello,
     Welcome,
     WhoAreYou,
+    Withdraw,
 )
 from hs_scheduler.events import (
     Claimed,
@@ -52,6 +54,7 @@ from hs_scheduler.events import (
     Running,
     Send,
     Tell,
+    Withdrawn,
 )
 from hs_scheduler.out import Out, submits
 from hs_scheduler.store import Held, State
@@ -61,6 +64,9 @@ PARKED_TASKS_MAX = 10_000
 
 AWAY_S = 5.0
 """`expire` called so late means that this process itself was stopped."""
+
+BUNDLES_AT_ONCE = 1_000
+"""Named in one Withdraw."""
 
 FITS_NOBODY = "fits nobody"
 """The broker's reason for a bundle that no present worker could ever run."""
@@ -148,6 +154,16 @@ class SchedulerCore:
         """Workers attached."""
         return len(self._workers)
 
+    def census(self) -> list[dict[str, str | int]]:
+        """Return id, host, slots and tasks in hand of each attached worker."""
+        tasks: Counter[bytes] = Counter()
+        for out in self._out.bundles.values():
+            tasks[out.worker] += len(out.rows)
+        return [
+            {"id": worker.hex(), "host": known.host, "slots": known.slots, "tasks": tasks[worker]}
+            for worker, known in self._workers.items()
+        ]
+
     def room(self) -> int:
         """Return how many tasks may be claimed now."""
         if self.draining or not self._link.census or self._out.parked_tasks >= PARKED_TASKS_MAX:
@@ -218,6 +234,8 @@ class SchedulerCore:
             case Disconnected():
                 self._link.session, self._link.census, self._credit = b"", False, 0
                 return []
+            case Withdrawn():
+                return self._on_withdrawn(event, now)
             case DrainAsked():
                 self.draining = True
                 return self._release(self._out.parked) + self._give_up()
@@ -309,6 +327,7 @@ class SchedulerCore:
             if out := self._out.bundles.get(bundle):
                 out.worker = attached.worker
                 self._out.unconfirmed.discard(bundle)
+        effects += self._withdraw_again(attached.bundles, now)
         return [*effects, *self._unpark(now), *self._reconcile()]
 
     def _on_census(self, census: Census, now: float) -> list[Effect]:
@@ -317,11 +336,12 @@ class SchedulerCore:
             if out := self._out.bundles.get(bundle):
                 out.worker = b""
                 self._out.unconfirmed.discard(bundle)
+        effects = self._withdraw_again(census.queued, now)
         if census.more:
-            return []
+            return effects
         self._link.census = True
         self._link.grace_until = now + self._grace_s
-        return self._reconcile()
+        return effects + self._reconcile()
 
     def _on_lost(self, lost: Lost, now: float) -> list[Effect]:
         self._link.heard_at = now
@@ -389,7 +409,44 @@ class SchedulerCore:
             return []
         return self._submit([(item.bundle, len(item.rows), item.demand, item.body) for item in claimed.bundles], now)
 
+    def _on_withdrawn(self, withdrawn: Withdrawn, now: float) -> list[Effect]:
+        """Have these stopped or forgotten. They stay out until whoever has them lets go: then their slots are free."""
+        bundles = self._out.cancel(withdrawn.tasks)
+        parked = set(self._out.parked)
+        # What lies here goes back to the store: only there it can be taken apart.
+        return self._release([bundle for bundle in bundles if bundle in parked]) + self._withdraw(
+            [bundle for bundle in bundles if bundle not in parked], now
+        )
+
     # --- Helpers ---
+
+    def _withdraw(self, bundles: Sequence[int], now: float) -> list[Effect]:
+        """Say which tasks of these bundles are not wanted; again after each reconnect, for it may have been lost."""
+        if not bundles or not self._link.session:
+            return []
+        self._link.said_at = now
+        unwanted = self._out.unwanted
+        effects: list[Effect] = []
+        for at in range(0, len(bundles), BUNDLES_AT_ONCE):
+            some = tuple(bundles[at : at + BUNDLES_AT_ONCE])
+            tasks = [
+                (row, unwanted[row]) for bundle in some for row in self._out.bundles[bundle].rows if row in unwanted
+            ]
+            effects += [
+                Send(
+                    Withdraw(
+                        session=self._link.session, bundles=some, tasks=tuple(tasks[start : start + limits.IDS_MAX])
+                    )
+                )
+                for start in range(0, len(tasks), limits.IDS_MAX)
+            ]
+        return effects
+
+    def _withdraw_again(self, bundles: Iterable[int], now: float) -> list[Effect]:
+        if not self._out.unwanted:
+            return []
+        known = [bundle for bundle in bundles if bundle in self._out.bundles]
+        return self._withdraw([bundle for bundle in known if self._out.bundles[bundle].unwanted], now)
 
     def _submit(self, bundles: Iterable[tuple[int, int, Demand, bytes]], now: float) -> list[Effect]:
         self._link.said_at = now

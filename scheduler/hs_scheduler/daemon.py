@@ -35,9 +35,11 @@ from hs_scheduler.events import (
     Running,
     Send,
     Tell,
+    Withdrawn,
 )
 from hs_scheduler.ownership import RENEW_S
 from hs_scheduler.report import End, Progress
+from hs_scheduler.status import ended
 from hs_scheduler.store import Applied, StoreBusyError
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class SchedulerDaemon:
         self._core = parts.core
         self._feed = parts.feed
         self._link = parts.link
+        self._desk = parts.desk
         self._poller = zmq.Poller()
         self._registered: list[object] = []
         self._input_fd: int | None = None
@@ -174,6 +177,13 @@ class SchedulerDaemon:
         except WireError as exc:
             log.warning("message.malformed", error=str(exc))
             return []
+        match message:
+            case messages.Request():
+                self._desk.hear(message)
+            case messages.ClientGone():
+                self._desk.forget(message.client)
+            case messages.Welcome():
+                self._desk.open(message.session)
         return self._core.handle(message, now)
 
     # --- Committing ---
@@ -185,7 +195,7 @@ class SchedulerDaemon:
         room = self._core.room()
         read = self._feed.take(room, ahead=self._idle)
         now = monotonic()
-        if writes or read or self._wants_claim(room, now):
+        if writes or read or self._desk.has_writes or self._wants_claim(room, now):
             applied, claimed = self._write(writes, room, now)
             self._feed.committed()
             crash_point("scheduler.after_commit")
@@ -193,6 +203,9 @@ class SchedulerDaemon:
             effects += self._core.handle(Recorded(applied), now)
             if claimed:
                 effects += self._core.handle(Claimed(claimed), now)
+            if unwanted := self._desk.committed(applied):
+                effects += self._core.handle(Withdrawn(unwanted), now)
+        effects += self._desk.replies()
         crash_point("scheduler.before_send")
         self._perform(effects)
         self._perform(self._core.settle(monotonic()))
@@ -214,7 +227,9 @@ class SchedulerDaemon:
             try:
                 with self._store.transaction():
                     applied = [item for effect in writes for item in self._write_one(effect)]
-                    claimed = self._feed.fill(room, now, wall())
+                    claimed = self._desk.write(room, wall())
+                    taken = sum(len(bundle.rows) for bundle in claimed)
+                    claimed += self._feed.fill(room - taken, now, wall())
                     crash_point("scheduler.before_commit")
             except StoreBusyError as exc:
                 since = since or now
@@ -274,6 +289,7 @@ class SchedulerDaemon:
                 self._core.acknowledge(effect.worker, effect.sequence)
         if applied:
             self._parts.report.count(applied, self._store)
+            self._parts.rate.note(monotonic(), ended(self._store.counts))
             if self._parts.joblog is not None:
                 self._parts.joblog.write(applied)
             ordering = self._parts.ordering

@@ -72,7 +72,7 @@ class Database:
     ) -> None:
         if sqlite3.sqlite_version_info < SQLITE_MIN:
             raise StoppedError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
-        self.path = os.path.abspath(path)
+        self.path = os.path.realpath(path)  # the lock is beside the file itself, whatever links lead to it
         self._owner = owner
         folder = os.path.dirname(self.path)
         try:
@@ -163,6 +163,11 @@ class Database:
             raise StoppedError(f"database {self.path}: {exc.strerror}: it was there a moment ago") from exc
         if (status.st_dev, status.st_ino) != self._identity:
             raise StoppedError(f"database {self.path} was replaced by another file")
+
+    def announce(self, control: str) -> None:
+        """Say where the connection file is by which we can be asked."""
+        if self._lock:
+            self._lock.announce(self._owner._replace(control=control))
 
     def renew_owner(self, now: float) -> None:
         """Renew the owner's row on a network file system; a transaction of its own.

@@ -95,6 +95,9 @@ class Engine(Protocol):
     def last_row(self) -> int:
         """Return the highest number that a row of `task` ever had."""
 
+    def announce(self, control: str) -> None:
+        """Say where the connection file is by which we can be asked; for whoever finds the database owned by us."""
+
     def renew_owner(self, now: float) -> None:
         """Say that we are alive; see `Store.renew_owner`."""
 

@@ -12,6 +12,7 @@ from hs_common.errors import RefusedError
 
 if TYPE_CHECKING:
     from hs_scheduler.dialect import Dialect
+    from hs_scheduler.ownership import Owner
     from hs_scheduler.reader import Reader
     from hs_scheduler.sql import SqlStore
 
@@ -87,6 +88,23 @@ def open_reader(location: str) -> "AbstractContextManager[Reader]":
     from hs_scheduler.reader import reading  # noqa: PLC0415
 
     return reading(location)
+
+
+def owner_of(location: str) -> "Owner | None":
+    """Return the process that owns a database now, or None: nobody does.
+
+    Raises:
+        RefusedError: As `open_store`.
+        StoppedError: A server is out of reach.
+
+    """
+    if is_url(location):
+        from hs_scheduler.postgres_reader import holder  # noqa: PLC0415
+
+        return holder(location)
+    from hs_scheduler.ownership import holder_of  # noqa: PLC0415
+
+    return holder_of(f"{os.path.realpath(location)}.lock")
 
 
 def dialect_of(location: str) -> "Dialect":

@@ -69,11 +69,19 @@ class ClaimedBundle:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The store committed that these are not to run: a cancel, or whatever else ends a task that was handed out."""
+
+    tasks: Sequence[tuple[int, int]]
+    """(row, dispatch) pairs; those that are not out are passed over."""
+
+
+@dataclass(frozen=True, slots=True)
 class DrainAsked:
     """Hand out nothing more."""
 
 
-Event = Message | Connected | Disconnected | Outcomes | Running | Recorded | Claimed | DrainAsked
+Event = Message | Connected | Disconnected | Outcomes | Running | Recorded | Claimed | Withdrawn | DrainAsked
 
 
 # --- Effects: what to do; those of the store come before those of the wire -------------------------------------------

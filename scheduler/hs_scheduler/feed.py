@@ -60,6 +60,7 @@ class Feed:
         bundlewait_s: How long a part-filled bundle may wait for more lines, seconds.
         ahead_max: NEW rows up to which lines are read ahead; None: no limit.
         shown: The highest group that the input has shown already.
+        adopts: Whether tasks that are submitted meanwhile are in its care; else they wait in the store for who takes all.
         late_retries: Whether retries go behind the new tasks of their group, those that are still to be read included.
 
     """
@@ -75,6 +76,7 @@ class Feed:
         bundlewait_s: float,
         ahead_max: int | None,
         shown: int = NONE_SHOWN,
+        adopts: bool = True,
         late_retries: bool = False,
     ) -> None:
         self._store = store
@@ -84,6 +86,7 @@ class Feed:
         self._bundlesize = bundlesize
         self._bundlewait_s = bundlewait_s
         self._ahead_max = ahead_max
+        self._adopts = adopts
         self._late_retries = late_retries
         self._groups = Groups(shown=shown, failed_group=store.failed_group, holding=lambda: store.counts.holding)
         self._shut = False
@@ -173,6 +176,22 @@ class Feed:
             bundles = self._claim(min(room, CLAIM_TASKS_MAX), wall)
         return bundles
 
+    def accept(
+        self, tasks: Sequence[NewTask], cwd: bytes, host: str, room: int, wall: float
+    ) -> tuple[list[Task], list[ClaimedBundle]]:
+        """Add tasks that a command on `host` submits, and claim them at once where nothing goes before them.
+
+        What does not go out here is NEW, and the `fill` that follows in the same transaction may claim it.
+        """
+        goes = (
+            len(tasks) <= room and not self._store.counts.new and not any(task.group or task.priority for task in tasks)
+        )
+        if not (goes and self._adopts and self._may_go(0)):
+            return self._store.add(tasks, [0] * len(tasks), cwd, wall, submitter=host), []
+        bundles = self._place(tasks, cwd)
+        added = self._store.add(tasks, bundles, cwd, wall, submitter=host)
+        return added, _packed(bundles, added, cwd)
+
     def committed(self) -> None:
         """Forget the lines that `fill` wrote: the transaction stands."""
         self._lines = []
@@ -205,12 +224,13 @@ class Feed:
             self._store.save_input(self._state)
 
     def _add_assigned(self, lines: Sequence[NewTask], wall: float) -> list[ClaimedBundle]:
-        runnable = [line for line in lines if not line.rejected]
-        ids = iter(self._core.place([(self._cwd, _demand(line.detail)) for line in runnable]))
-        bundles = [0 if line.rejected else next(ids) for line in lines]
-        tasks = self._add(lines, bundles, wall)
-        pairs = [(bundle, task) for bundle, task in zip(bundles, tasks, strict=True) if bundle]
-        return _pack(pairs, [self._cwd] * len(pairs))
+        bundles = self._place(lines, self._cwd)
+        return _packed(bundles, self._add(lines, bundles, wall), self._cwd)
+
+    def _place(self, lines: Sequence[NewTask], cwd: bytes) -> list[int]:
+        """Return a bundle for each line, 0 for one that can never run."""
+        ids = iter(self._core.place([(cwd, _demand(line.detail)) for line in lines if not line.rejected]))
+        return [0 if line.rejected else next(ids) for line in lines]
 
     def _claim(self, count: int, wall: float) -> list[ClaimedBundle]:
         # While the gate is shut, only the first row is looked at.
@@ -251,6 +271,12 @@ def _groups(pairs: Sequence[tuple[int, Task]]) -> list[tuple[int, list[Task]]]:
         else:
             groups.append((bundle, [task]))
     return groups
+
+
+def _packed(bundles: Sequence[int], tasks: Sequence[Task], cwd: bytes) -> list[ClaimedBundle]:
+    """Return the bundles of tasks that go out as they are added."""
+    pairs = [(bundle, task) for bundle, task in zip(bundles, tasks, strict=True) if bundle]
+    return _pack(pairs, [cwd] * len(pairs))
 
 
 def _pack(pairs: Sequence[tuple[int, Task]], folders: Sequence[bytes], group: int = 0) -> list[ClaimedBundle]:

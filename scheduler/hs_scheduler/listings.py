@@ -7,7 +7,7 @@ from hs_common.tasks import Detail, Task
 from hs_scheduler import statements
 from hs_scheduler.fields import FIELDS, shown
 from hs_scheduler.run_records import Runs
-from hs_scheduler.store import Held, Ready, Settled, State
+from hs_scheduler.store import Held, Ready, Settled, Standing, State
 
 _ROWS_MAX = 500
 """Parameters in one statement."""
@@ -105,6 +105,19 @@ class Listings(Runs):
                     ).fetchone()
                 found.append(Settled(row, last, state >= State.DONE))
             return found
+
+    def standing(self, uid: bytes) -> Standing | None:
+        """Return how far the task with this id is, its retries included; None: there is none."""
+        with self._engine.translated():
+            found = self._engine.execute("SELECT row, state, next FROM task WHERE uid = ?", (uid,)).fetchone()
+            while found is not None and found[2] is not None:
+                found = self._engine.execute("SELECT row, state, next FROM task WHERE row = ?", found[2:]).fetchone()
+        return None if found is None else Standing(found[0], found[1] >= State.DONE)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the tasks of all runs, and of none, are in its care."""
+        return self._whole
 
     def workers(self) -> set[bytes]:
         """Return the incarnations that were attached when the store was last written."""

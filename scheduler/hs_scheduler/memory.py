@@ -90,7 +90,15 @@ class MemoryStore:
         """Note how far the input was read."""
         self._input = state
 
-    def add(self, tasks: Sequence[NewTask], bundles: Sequence[int], cwd: bytes, now: float) -> list[Task]:
+    def add(
+        self,
+        tasks: Sequence[NewTask],
+        bundles: Sequence[int],
+        cwd: bytes,
+        now: float,
+        *,
+        submitter: str = "",  # noqa: ARG002 - nobody can submit to it
+    ) -> list[Task]:
         """Insert tasks; those with a bundle are ASSIGNED to it at once, with dispatch 1."""
         undo = self._writing()
         rows, counts = self._rows, self.counts

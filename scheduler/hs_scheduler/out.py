@@ -33,6 +33,8 @@ class OpenBundle:
     worker: bytes = b""
     """The incarnation that has it, as far as anybody said so."""
     group: int = 0
+    unwanted: bool = False
+    """Whether it has tasks that were cancelled, and are out until their worker or the broker lets go of them."""
 
 
 class Out:
@@ -48,6 +50,8 @@ class Out:
         self._grouped: dict[int, int] = {}
         self._parked: dict[int, None] = {}
         self.parked_tasks = 0
+        self.unwanted: dict[int, int] = {}
+        """Row -> dispatch that was cancelled and is still out."""
 
     def __len__(self) -> int:
         """Return how many tasks are out."""
@@ -73,6 +77,8 @@ class Out:
         self._count_group(group, 1)
         self.size += len(body)
         for row, _ in rows:
+            if self.unwanted and row in self.unwanted:  # cancelled, and wanted again before its worker let go of it
+                self.forget(self.bundle_of[row], row)
             self.bundle_of[row] = bundle
 
     def find(self, bundle: int, row: int, dispatch: int, worker: bytes, group: int) -> None:
@@ -90,6 +96,8 @@ class Out:
         """Drop a row, and its bundle with the last one."""
         out = self.bundles[bundle]
         del out.rows[row], self.bundle_of[row]
+        if out.unwanted:
+            self.unwanted.pop(row, None)
         self.parked_tasks -= bundle in self._parked
         if not out.rows:
             del self.bundles[bundle]
@@ -108,6 +116,17 @@ class Out:
             for row in list(out.rows):
                 self.forget(bundle, row)
         return tuple(rows)
+
+    def cancel(self, tasks: Iterable[tuple[int, int]]) -> list[int]:
+        """Note that these (row, dispatch) pairs are not wanted any more; return the bundles that have them."""
+        found: dict[int, None] = {}
+        for row, dispatch in tasks:
+            bundle = self.bundle_of.get(row)
+            if bundle is not None and self.bundles[bundle].rows[row] == dispatch:
+                self.unwanted[row] = dispatch
+                self.bundles[bundle].unwanted = True
+                found[bundle] = None
+        return list(found)
 
     def doubt(self) -> None:
         """Note that whatever was on its way may be lost: all but the parked ones are unconfirmed."""
@@ -135,6 +154,10 @@ class Out:
         assert self._parked.keys() <= self.bundles.keys(), "only what is out can be parked"
         assert self.parked_tasks == sum(len(self.bundles[b].rows) for b in self._parked), "parked tasks add up"
         assert self.size == sum(out.size for out in self.bundles.values()), "bytes add up"
+        for row, dispatch in self.unwanted.items():
+            bundle = self.bundles[self.bundle_of[row]]
+            assert bundle.unwanted, "a bundle knows that it has unwanted tasks"
+            assert bundle.rows[row] == dispatch, "only what is out can be unwanted"
         groups = Counter(out.group for out in self.bundles.values() if out.group)
         assert self._grouped == groups, "bundles of a group add up"
 

@@ -40,6 +40,8 @@ class Owner(NamedTuple):
     boot: str
     pid: int
     uuid: str
+    control: str = ""
+    """Path of the connection file by which it takes requests; "": it takes none, or none yet."""
 
     def __str__(self) -> str:
         """Return how a message names it."""
@@ -100,6 +102,10 @@ class LockFile:
                 return cls(path, fd)
             os.close(fd)  # Its owner removed it between our open and our lock: there is a newer one, or none.
 
+    def announce(self, owner: Owner) -> None:
+        """Say more of the owner. In one write of what is longer than before: a reader sees either."""
+        os.pwrite(self._fd, json.dumps(owner._asdict()).encode(), 0)
+
     def release(self) -> None:
         """Remove the file, then drop the lock: in this order nobody can have taken it meanwhile."""
         if _same_file(self._fd, self._path):
@@ -143,7 +149,7 @@ def enter_row(connection: sqlite3.Connection, path: str, owner: Owner, now: floa
                     f"stop it, or wait until it is silent for {STALE_S:.0f} s"
                 )
         connection.execute(
-            "INSERT OR REPLACE INTO owner VALUES (1, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO owner (one, uuid, host, boot, pid, renewed_at) VALUES (1, ?, ?, ?, ?, ?)",
             (owner.uuid, owner.host, owner.boot, owner.pid, now),
         )
         connection.execute("COMMIT")

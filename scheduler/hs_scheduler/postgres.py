@@ -220,6 +220,11 @@ class PostgresDatabase:
         ).fetchone()
         return int(row)
 
+    def announce(self, control: str) -> None:
+        """Say where the connection file is by which we can be asked."""
+        with self.translated():
+            postgres_owner.announce(self._connected(), self._owner, control)
+
     def renew_owner(self, now: float) -> None:
         """Do nothing: the session says that we are alive."""
 

@@ -59,11 +59,30 @@ def enter(connection: Connection, owner: Owner, now: float) -> bool:
     if found is not None and found[0] == owner.uuid:
         return True
     connection.execute(
-        "INSERT INTO owner VALUES (1, %s, %s, %s, %s, %s) ON CONFLICT (one) DO UPDATE SET uuid = excluded.uuid,"
-        " host = excluded.host, boot = excluded.boot, pid = excluded.pid, renewed_at = excluded.renewed_at",
+        "INSERT INTO owner (one, uuid, host, boot, pid, renewed_at) VALUES (1, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (one) DO UPDATE SET uuid = excluded.uuid, control = '', host = excluded.host, boot = excluded.boot, pid = excluded.pid, renewed_at = excluded.renewed_at",
         (owner.uuid, owner.host, owner.boot, owner.pid, now),
     )
     return False
+
+
+def holder_of(connection: Connection) -> Owner | None:
+    """Return who owns it now, or None: nobody does."""
+    pid, name = _one(connection, _HOLDER) or (0, "")
+    found = _NAME.match(name)
+    if not pid:
+        return None
+    row = _one(connection, "SELECT uuid, host, boot, pid, control FROM owner")
+    if found is None or row is None or not row[0].startswith(found["uuid"]):
+        return Owner(_text(name), brief=True, host="?", boot="", pid=0, uuid="")
+    uuid, host, boot, process, control = row
+    brief = not found["program"].endswith("scheduler")
+    return Owner(found["program"], brief, host, boot, process, uuid, control)
+
+
+def announce(connection: Connection, owner: Owner, control: str) -> None:
+    """Write down where the connection file is by which we can be asked."""
+    connection.execute("UPDATE owner SET control = %s WHERE uuid = %s", (control, owner.uuid))
 
 
 def _stays(holder: str, our_host: str) -> bool:

@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from hs_common.errors import StoppedError
-from hs_scheduler import postgres_schema
+from hs_scheduler import postgres_owner, postgres_schema
 from hs_scheduler.dialect import POSTGRES
 from hs_scheduler.engine import Cursor, Values
 from hs_scheduler.engines import shown
+from hs_scheduler.ownership import Owner
 from hs_scheduler.postgres_functions import Functions
 from hs_scheduler.postgres_link import READER_LOCK_MS, Connection, Error, connect, written
 
@@ -53,4 +54,23 @@ def reading(url: str) -> Iterator[PostgresReader]:
             postgres_schema.check(session, name)
             yield PostgresReader(session)
     except Error as exc:
-        raise StoppedError(f"database {name}: {' '.join(str(exc).split())}") from exc
+        raise _unread(url, exc) from exc
+
+
+def holder(url: str) -> Owner | None:
+    """Return the process that owns the database now, or None: nobody does.
+
+    Raises:
+        RefusedError: The URL makes no sense.
+        StoppedError: The server is out of reach.
+
+    """
+    try:
+        with connect(url, name="hs task", writes=False, lock_ms=READER_LOCK_MS) as session:
+            return postgres_owner.holder_of(session) if postgres_schema.version_of(session, shown(url)) else None
+    except Error as exc:
+        raise _unread(url, exc) from exc
+
+
+def _unread(url: str, error: Exception) -> StoppedError:
+    return StoppedError(f"database {shown(url)}: {' '.join(str(error).split())}")

@@ -5,7 +5,7 @@ import os
 from typing import Any, NamedTuple
 
 from hs_scheduler import statements
-from hs_scheduler.session import Session
+from hs_scheduler.answers import Answers
 from hs_scheduler.store import NO_RUN, InputState
 
 
@@ -19,7 +19,7 @@ class RunRecord(NamedTuple):
     status: int | None
 
 
-class Runs(Session):
+class Runs(Answers):
     """The runs of a database, and how far their input was read."""
 
     def take_epoch(self, cluster: bytes = b"") -> int:

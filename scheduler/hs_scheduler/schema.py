@@ -87,7 +87,13 @@ CREATE INDEX task_failed ON task (next, "group")
 WHERE state IN (5, 6) OR state = 3 AND (coalesce(exit_status, 1) <> 0 OR reason IS NOT NULL)
 """
 
-STEPS: tuple[str, ...] = (_FIRST, _SECOND)
+# Answers of requests by their keys (`answers.py`), and where the owner is asked.
+_THIRD = """
+CREATE TABLE answered (asked BLOB PRIMARY KEY, answer BLOB NOT NULL, given_at REAL NOT NULL) WITHOUT ROWID;
+ALTER TABLE owner ADD COLUMN control TEXT NOT NULL DEFAULT ''
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
 """All migrations, the first one makes an empty database."""
 
 READABLE_MIN = 1

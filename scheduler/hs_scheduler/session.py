@@ -34,7 +34,7 @@ class Session:
         self._whole = True
         self._epoch = 0
         self._open = False
-        self._places: dict[bytes, int] = {}
+        self._places: dict[tuple[str, bytes], int] = {}
         self._folders: dict[int, bytes] = {}
         self._worker_numbers: dict[bytes, int] = {}
         self._last_row = engine.last_row()
@@ -135,13 +135,13 @@ class Session:
         if not self._open:
             raise InvalidTransitionError("writing outside a transaction")
 
-    def _place(self, cwd: bytes) -> int:
-        place = self._places.get(cwd)
+    def _place(self, cwd: bytes, host: str) -> int:
+        values = (host or self._host, cwd)
+        place = self._places.get(values)
         if place is None:
-            values = (self._host, cwd)
             self._engine.execute("INSERT INTO place (host, cwd) VALUES (?, ?) ON CONFLICT DO NOTHING", values)
             (place,) = self._engine.execute("SELECT place FROM place WHERE host = ? AND cwd = ?", values).fetchone()
-            self._places[cwd] = place
+            self._places[values] = place
         return place
 
     def _worker_number(self, worker: bytes, host: str) -> int:

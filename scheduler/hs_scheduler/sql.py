@@ -20,10 +20,18 @@ from hs_scheduler.store import Applied, NewTask, Retry, State
 class SqlStore(Changes):
     """Keeps tasks in a database that this process owns until `close`."""
 
-    def add(self, tasks: Sequence[NewTask], bundles: Sequence[int], cwd: bytes, now: float) -> list[Task]:
+    def add(
+        self,
+        tasks: Sequence[NewTask],
+        bundles: Sequence[int],
+        cwd: bytes,
+        now: float,
+        *,
+        submitter: str = "",
+    ) -> list[Task]:
         """Insert tasks; those with a bundle are ASSIGNED to it at once, with dispatch 1."""
         self._writing()
-        run, place = self._run, self._place(cwd)
+        run, place = None if submitter else self._run, self._place(cwd, submitter)
         plain: list[tuple[Any, ...]] = []
         full: list[tuple[Any, ...]] = []
         added = []
@@ -51,6 +59,8 @@ class SqlStore(Changes):
         if full:
             self._engine.execute_many(statements.INSERT_FULL, full)
         self._last_row = row
+        if submitter and not self._whole:
+            return added  # of no run, so none of ours
         self.counts.assigned += assigned
         self.counts.failed += rejected
         self.counts.new += len(tasks) - assigned - rejected

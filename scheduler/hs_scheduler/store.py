@@ -144,6 +144,24 @@ class Settled(NamedTuple):
     """Whether that is the last one, and has ended."""
 
 
+class Standing(NamedTuple):
+    """How far a task is."""
+
+    row: int
+    """Of its last attempt."""
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What an update did. The counts of the store are right again when it returns."""
+
+    count: int
+    """Tasks that it changed."""
+    out: Sequence[tuple[int, int]]
+    """(row, dispatch) of those that were ASSIGNED or RUNNING and are not to run any more: whoever has them is told."""
+
+
 class Applied(NamedTuple):
     """One outcome that changed a row (duplicates and stale ones are not among them)."""
 
@@ -217,10 +235,19 @@ class Store(Protocol):
     def save_input(self, state: InputState) -> None:
         """Write it (inside the transaction that writes the lines)."""
 
-    def add(self, tasks: Sequence[NewTask], bundles: Sequence[int], cwd: bytes, now: float) -> list[Task]:
+    def add(
+        self,
+        tasks: Sequence[NewTask],
+        bundles: Sequence[int],
+        cwd: bytes,
+        now: float,
+        *,
+        submitter: str = "",
+    ) -> list[Task]:
         """Insert tasks and return them as they are dispatched.
 
-        `bundles[i] == 0`: NEW (or REJECTED). Otherwise ASSIGNED to that bundle at once, with dispatch 1.
+        `bundles[i] == 0`: NEW (or REJECTED). Otherwise ASSIGNED to that bundle at once, with dispatch 1. `submitter`: the host
+        where they were submitted; such tasks are of no run. "": they are the input's.
         """
 
     def ready(self, count: int) -> list[Ready]:
@@ -267,6 +294,33 @@ class Store(Protocol):
 
     def settled(self, after: int, count: int) -> list[Settled]:
         """Return up to `count` tasks of the input behind this row, in its order (for -k)."""
+
+
+class QueueStore(Store, Protocol):
+    """A store that others may put tasks into, and ask about them: one with a database."""
+
+    @property
+    def name(self) -> str:
+        """The database, as messages call it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the tasks of all runs, and of none, are in its care."""
+
+    def announce(self, control: str) -> None:
+        """Say to those who find the database owned where the connection file is by which its owner can be asked."""
+
+    def answer_to(self, key: bytes) -> bytes | None:
+        """Return the answer that was given to this key, or None."""
+
+    def remember(self, key: bytes, answer: bytes, now: float) -> None:
+        """Keep an answer, inside the transaction that it is about."""
+
+    def forget_answers(self, now: float) -> None:
+        """Drop those that nobody asks for any more; a transaction of its own."""
+
+    def standing(self, uid: bytes) -> Standing | None:
+        """Return how far the task with this id is, its retries included; None: there is none."""
 
 
 class StoreBusyError(Exception):

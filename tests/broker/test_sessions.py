@@ -42,6 +42,7 @@ MESSAGES: dict[type[Message], Message] = {
     messages.Running: messages.Running(session=ZERO, worker=ZERO, body=b""),
     messages.Recall: messages.Recall(session=ZERO, tasks=1),
     messages.Cancel: messages.Cancel(session=ZERO, worker=ZERO, tasks=()),
+    messages.Withdraw: messages.Withdraw(session=ZERO, bundles=(), tasks=()),
     messages.NewEpoch: messages.NewEpoch(session=ZERO, epoch=0),
     messages.Attached: messages.Attached(
         session=ZERO, worker=ZERO, replaces=b"", host="", slots=0, cores=0, memory=0, seconds=0.0, bundles=()

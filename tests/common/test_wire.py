@@ -58,7 +58,7 @@ def _a(message: type[Message]) -> st.SearchStrategy[Message]:
             )
         )
     values = {field.name: VALUES[field.name] for field in fields(message)}
-    if message is messages.Cancel:
+    if message in (messages.Cancel, messages.Withdraw):
         values["tasks"] = st.lists(st.tuples(IDS, IDS), max_size=20).map(tuple)
     return st.builds(message, **values)
 

@@ -534,6 +534,6 @@ def test_without_locks_on_a_network_file_system_the_row_decides(path: Path, monk
 def test_the_lock_file_names_its_owner(path: Path, store: SqliteStore) -> None:
     content = json.loads(Path(f"{path}.lock").read_text())
 
-    assert content.keys() == {"program", "brief", "host", "boot", "pid", "uuid"}
+    assert content.keys() == {"program", "brief", "host", "boot", "pid", "uuid", "control"}
     assert (content["pid"], content["host"]) == (os.getpid(), os.uname().nodename)
     assert len(content["boot"]) == 36

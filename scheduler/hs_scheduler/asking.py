@@ -1,0 +1,149 @@
+"""The bodies of requests, as a command packs them and the scheduler opens them. Answers are JSON, UTF-8.
+
+    submit   [key, host, folder, [[args, detail or nil, group, priority, reason], ...]]  ▶ {"count": N, "id": of the first}
+    wait     [ids, 16 bytes each]     ▶ parts {"waiting": N}; at the end the public fields of the last attempt of each
+    update   [key, change (`hs_scheduler.changes`)]                                      ▶ {"count": N}
+    status   nothing                                                                     ▶ see `hs_scheduler.status`
+
+A key is 16 random bytes, chosen once for what is to be done once, however often it has to be said.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgpack
+
+from hs_common import limits
+from hs_common.errors import WireError
+from hs_common.tasks import Detail
+from hs_scheduler.store import NewTask
+
+SUBMIT_TASKS_MAX = 2_000
+"""Of one request: a step of the scheduler stays short, and with it the answers to workers."""
+
+SUBMIT_BYTES_MAX = 1 * limits.MIB
+"""Likewise; a single task always fits."""
+
+WAIT_IDS_MAX = 10_000
+"""Tasks that one command waits for."""
+
+_ID_BYTES = 16
+
+
+class Submission(NamedTuple):
+    """Tasks to add, all or none."""
+
+    key: bytes
+    host: str
+    """Of the submitter."""
+    cwd: bytes
+    """Working folder of the tasks."""
+    tasks: Sequence[NewTask]
+
+
+class Update(NamedTuple):
+    """A change of tasks that are there already."""
+
+    key: bytes
+    change: Any
+    """As `hs_scheduler.changes` packs it."""
+
+
+def new_key() -> bytes:
+    """Return a fresh key."""
+    return os.urandom(_ID_BYTES)
+
+
+def pack_submission(submission: Submission) -> bytes:
+    """Return the body of a submit."""
+    body: bytes = msgpack.packb(submission)
+    return body
+
+
+def unpack_submission(body: bytes) -> Submission:
+    """Return the tasks in the body of a submit.
+
+    Raises:
+        WireError: It is none.
+
+    """
+    try:
+        key, host, cwd, items = _unpack(body)
+        tasks = [_task(*item) for item in items]
+    except (TypeError, ValueError) as exc:
+        raise WireError(f"not a submission: {exc}") from exc
+    if type(host) is not str or type(cwd) is not bytes or not 0 <= len(tasks) <= SUBMIT_TASKS_MAX:
+        raise WireError("a submission with a field out of bounds")
+    return Submission(_id(key), host, cwd, tasks)
+
+
+def pack_ids(ids: Sequence[bytes]) -> bytes:
+    """Return the body of a wait."""
+    body: bytes = msgpack.packb(ids)
+    return body
+
+
+def unpack_ids(body: bytes) -> list[bytes]:
+    """Return the ids in the body of a wait.
+
+    Raises:
+        WireError: There are none, or too many.
+
+    """
+    ids = _unpack(body)
+    if type(ids) is not list or not 0 < len(ids) <= WAIT_IDS_MAX:
+        raise WireError(f"not a list of 1..{WAIT_IDS_MAX} ids")
+    return [_id(item) for item in ids]
+
+
+def pack_update(update: Update) -> bytes:
+    """Return the body of an update."""
+    body: bytes = msgpack.packb(update)
+    return body
+
+
+def unpack_update(body: bytes) -> Update:
+    """Return the change in the body of an update.
+
+    Raises:
+        WireError: It is none.
+
+    """
+    try:
+        key, change = _unpack(body)
+    except (TypeError, ValueError) as exc:
+        raise WireError(f"not an update: {exc}") from exc
+    return Update(_id(key), change)
+
+
+def _task(args: bytes, detail: list[Any] | None, group: int, priority: int, rejected: str) -> NewTask:
+    if (
+        type(args) is not bytes
+        or len(args) > limits.LINE_BYTES_MAX
+        or type(group) is not int
+        or type(priority) is not int
+    ):
+        raise WireError("a task with a field out of bounds")
+    if type(rejected) is not str:
+        raise WireError("a reason that is no text")
+    return NewTask(args, None if detail is None else _detail(*detail), group, priority, rejected)
+
+
+def _detail(timeout: float, cores: int, memory: int, tags: list[list[Any]], template: bytes) -> Detail:
+    return Detail(
+        float(timeout), int(cores), int(memory), tuple((str(key), value) for key, value in tags), bytes(template)
+    )
+
+
+def _id(value: Any) -> bytes:  # noqa: ANN401 - what a client sent
+    if type(value) is not bytes or len(value) != _ID_BYTES:
+        raise WireError(f"an id or key is not {_ID_BYTES} bytes")
+    return value
+
+
+def _unpack(body: bytes) -> Any:  # noqa: ANN401 - what a client sent; the callers give it a type
+    try:
+        return msgpack.unpackb(body, raw=False, max_ext_len=0, max_array_len=limits.IDS_MAX)
+    except (ValueError, RecursionError, msgpack.UnpackException) as exc:
+        raise WireError(f"body is not msgpack: {exc!r}") from exc

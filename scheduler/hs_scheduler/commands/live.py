@@ -1,0 +1,63 @@
+"""The scheduler that owns a database, if there is one, and how a command reaches it.
+
+lock file beside the database ──who──▶ owner ──control──▶ connection file ──▶ Client
+"""
+
+import os
+import select
+
+from hs_common.client import Client
+from hs_common.errors import RefusedError, StoppedError
+from hs_common.security import read_connection
+from hs_common.site import connection_path
+from hs_scheduler.engines import owner_of, shown
+from hs_scheduler.ownership import Owner
+
+START_S = 5.0
+"""How long a scheduler that is starting may take to say how it is reached."""
+
+_TRY_S = 0.02
+
+
+def client_of(location: str) -> Client | None:
+    """Return a client of the scheduler that owns this database; None: nobody does, or for a moment only.
+
+    Raises:
+        StoppedError: Its owner takes no requests, or not from here.
+
+    """
+    tries_left = int(START_S / _TRY_S)
+    while True:
+        owner = owner_of(location)
+        if owner is None or owner.brief:
+            return None
+        if owner.control:
+            return _client(shown(location), owner)
+        if not tries_left:
+            raise StoppedError(
+                f"database {shown(location)} is owned by {owner}, which takes no requests: wait for its end, or stop it"
+            )
+        tries_left -= 1
+        select.poll().poll(_TRY_S * 1000)
+
+
+def client_by(connection: str) -> Client:
+    """Return a client by a connection file, or by the name of a cluster of this site.
+
+    Raises:
+        RefusedError: There is none, or its key may not ask.
+
+    """
+    path = connection if "/" in connection or os.path.exists(connection) else connection_path(connection, "control")
+    found = read_connection(path)
+    if found.role not in ("control", "submit"):
+        raise RefusedError(f"{path} is of the role {found.role}: commands need that of control or submit")
+    return Client(found)
+
+
+def _client(name: str, owner: Owner) -> Client:
+    try:
+        return Client(read_connection(owner.control))
+    except RefusedError as exc:
+        here = "" if owner.host == os.uname().nodename else f", which is reached from host {owner.host} only"
+        raise StoppedError(f"database {name} is owned by {owner}{here}: {exc}") from exc

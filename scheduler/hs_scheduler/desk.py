@@ -1,0 +1,211 @@
+"""Where commands are served: what they ask comes in as Requests, is done in the scheduler's own transactions, and is answered.
+
+    Request ──opened──▶ [asked] ──write (inside the transaction)──▶ ──commit──▶ Reply
+                           └── wait: part ▶ [Waits] ──its last task ended──▶ Reply
+
+`VERBS` says who serves what. What changes something has a key: see `answers`.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hs_common.errors import HSError, RefusedError, StoppedError, WireError
+from hs_common.message_requests import DONE, MISUSED, STOPPED
+from hs_common.messages import Reply, Request
+from hs_scheduler.asking import Submission, Update, unpack_ids, unpack_submission, unpack_update
+from hs_scheduler.events import ClaimedBundle, Send
+from hs_scheduler.feed import Feed
+from hs_scheduler.fields import uuid_text
+from hs_scheduler.store import Applied, Changed, QueueStore, Standing
+from hs_scheduler.waits import Asker, Wait, Waits
+
+WAITS_MAX = 10_000
+"""Requests that may wait at once; one more is refused."""
+
+_NO_DATABASE = "this cluster keeps no database (--no-db): nothing can be submitted, changed or waited for"
+
+Change = Callable[[QueueStore, Any, float], Changed]
+"""Carries an update out, inside the transaction (`hs_scheduler.changes`): (store, change, wall clock) -> what it did."""
+
+
+class Desk:
+    """Serves one scheduler's commands.
+
+    Args:
+        store: The database; None: there is none.
+        feed: Takes submitted tasks.
+        status: Returns what `status` answers.
+        change: Carries out an update; None: not known here.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        store: QueueStore | None,
+        feed: Feed,
+        status: Callable[[], dict[str, Any]],
+        change: Change | None = None,
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._status = status
+        self._change = change
+        self._session = b""
+        self._waits = Waits()
+        self._asked: list[tuple[Request, Submission | Update]] = []
+        self._done: list[tuple[Request, bytes | HSError]] = []
+        """What the present transaction answers."""
+        self._changed: list[Changed] = []
+        self._replies: list[Send] = []
+
+    @property
+    def has_writes(self) -> bool:
+        """Whether something waits for a transaction."""
+        return bool(self._asked)
+
+    def open(self, session: bytes) -> None:
+        """Begin a new session: the broker has told the clients of the one before to ask again."""
+        self._session = session
+        self._waits.forget_all()
+        self._asked.clear()
+        self._replies.clear()
+
+    def forget(self, client: bytes) -> None:
+        """Forget a client that waits for nothing any more; what it asked to be done is done."""
+        self._waits.forget(client)
+
+    def hear(self, request: Request) -> None:
+        """Take a request; what only asks is answered with the next `replies`."""
+        try:
+            match request.verb:
+                case "status":
+                    self._reply(request, DONE, _json(self._status()))
+                case "wait":
+                    self._begin_wait(request, unpack_ids(request.body))
+                case "submit":
+                    self._asked.append((self._with_store(request), unpack_submission(request.body)))
+                case "update":
+                    self._asked.append((self._with_store(request), unpack_update(request.body)))
+                case _:
+                    raise RefusedError(f"this scheduler knows no {request.verb!r:.40}: is it of another version?")
+        except HSError as exc:
+            self._refuse(request, exc)
+
+    def write(self, room: int, now: float) -> list[ClaimedBundle]:
+        """Do what was asked, inside the transaction; return what of it goes out at once, at most `room` tasks.
+
+        It may be called again if the transaction fails. `now`: wall clock, seconds since the epoch.
+        """
+        claimed: list[ClaimedBundle] = []
+        self._done, self._changed = [], []
+        assert self._store is not None or not self._asked
+        for request, body in self._asked:
+            assert self._store is not None, "only with a store is anything asked"
+            answer = self._store.answer_to(body.key)
+            if answer is None:
+                try:
+                    if isinstance(body, Submission):
+                        answer, bundles = self._submit(body, room, now)
+                        claimed += bundles
+                        room -= sum(len(bundle.rows) for bundle in bundles)
+                    else:
+                        answer = self._update(self._store, body, now)
+                except (RefusedError, StoppedError) as exc:
+                    self._done.append((request, exc))
+                    continue
+                self._store.remember(body.key, answer, now)
+            self._done.append((request, answer))
+        return claimed
+
+    def committed(self, applied: Sequence[Applied]) -> list[tuple[int, int]]:
+        """Take note that the transaction stands: answer, and end waits; return (row, dispatch) of what is not to run any more."""
+        for request, answer in self._done:
+            if isinstance(answer, HSError):
+                self._refuse(request, answer)
+            else:
+                self._reply(request, DONE, answer)
+        changed, self._changed = self._changed, []
+        self._done.clear()
+        self._asked.clear()
+        if len(self._waits):
+            rows = self._waits.all_watched() if changed else [item.row for item in applied if item.state]
+            self._end_waits(self._waits.watched(rows))
+        return [task for change in changed for task in change.out]
+
+    def replies(self) -> list[Send]:
+        """Return what is to be said, and forget it."""
+        replies, self._replies = self._replies, []
+        return replies
+
+    # --- One function for each verb ---
+
+    def _submit(self, body: Submission, room: int, now: float) -> tuple[bytes, list[ClaimedBundle]]:
+        tasks, bundles = self._feed.accept(body.tasks, body.cwd, body.host, room, now)
+        answer = {"count": len(tasks), "id": uuid_text(tasks[0].uid) if tasks else None}
+        return _json(answer), bundles
+
+    def _update(self, store: QueueStore, body: Update, now: float) -> bytes:
+        if self._change is None:
+            raise StoppedError("this scheduler cannot change tasks")
+        changed = self._change(store, body.change, now)
+        self._changed.append(changed)
+        return _json({"count": changed.count})
+
+    def _begin_wait(self, request: Request, ids: list[bytes]) -> None:
+        self._with_store(request)
+        if len(self._waits) >= WAITS_MAX:
+            raise StoppedError(f"{WAITS_MAX} commands wait here already")
+        standing = {uid: self._standing(uid) for uid in ids}
+        asker = (request.client, request.request)
+        wait = self._waits.add(asker, {uid: known for uid, known in standing.items() if known is not None})
+        if wait.left:
+            self._reply(request, DONE, _json({"waiting": len(wait.left)}), more=True)
+        else:
+            self._answer_wait(asker, wait)
+
+    def _standing(self, uid: bytes) -> Standing:
+        assert self._store is not None
+        standing = self._store.standing(uid)
+        if standing is None:
+            raise StoppedError(f"there is no task {uuid_text(uid)} in {self._store.name}")
+        return standing
+
+    def _end_waits(self, rows: Sequence[int]) -> None:
+        assert self._store is not None
+        for row in rows:
+            standing = {uid: self._store.standing(uid) for uid in self._waits.ids_at(row)}
+            for asker, wait in self._waits.move(row, standing):
+                self._answer_wait(asker, wait)
+
+    def _answer_wait(self, asker: Asker, wait: Wait) -> None:
+        assert self._store is not None
+        self._say(asker, DONE, _json(list(self._store.finished(wait.rows()))))
+
+    # --- Saying ---
+
+    def _with_store(self, request: Request) -> Request:
+        if self._store is None:
+            raise StoppedError(_NO_DATABASE)
+        return request
+
+    def _reply(self, request: Request, status: int, body: bytes, *, more: bool = False) -> None:
+        self._say((request.client, request.request), status, body, more=more)
+
+    def _refuse(self, request: Request, error: HSError) -> None:
+        status = MISUSED if isinstance(error, RefusedError | WireError) else STOPPED
+        self._reply(request, status, str(error).encode(errors="backslashreplace"))
+
+    def _say(self, asker: Asker, status: int, body: bytes, *, more: bool = False) -> None:
+        reply = Reply(session=self._session, client=asker[0], request=asker[1], status=status, more=more, body=body)
+        self._replies.append(Send(reply))
+
+
+def _json(answer: object) -> bytes:
+    return json.dumps(answer, default=_text).encode()
+
+
+def _text(value: bytes) -> str:
+    """Return a command or path as JSON has it: what is not UTF-8 as in the tables of search."""
+    return value.decode(errors="backslashreplace")

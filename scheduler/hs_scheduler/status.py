@@ -1,0 +1,45 @@
+"""What `hs status` shows of a scheduler: its workers, what waits and runs, how fast it goes and when it will be done."""
+
+import os
+from typing import Any
+
+from hs_common import __version__
+from hs_scheduler.core import SchedulerCore
+from hs_scheduler.feed import Feed
+from hs_scheduler.rate import Rate
+from hs_scheduler.store import Counts, Store
+
+PLACES = 3
+"""Decimals of rates and durations."""
+
+
+def status(*, store: Store, core: SchedulerCore, feed: Feed, rate: Rate, database: str, now: float) -> dict[str, Any]:
+    """Return the answer. `now`: monotonic seconds; `database`: as messages call it, or ""."""
+    counts = store.counts
+    per_s = rate.per_s(now, ended(counts))
+    left = counts.new + counts.assigned
+    return {
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+        "version": __version__,
+        "database": database or None,
+        "workers": core.census(),
+        "slots": core.slots,
+        "queued": counts.new,
+        # Handed out: what a worker has fetched and not started is among them.
+        "running": counts.assigned,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+        "cancelled": counts.cancelled,
+        "retried": counts.retried,
+        "rate": round(per_s, PLACES),
+        "eta_s": round(left / per_s, PLACES) if per_s and left else 0.0 if not left else None,
+        "reading": not feed.ended,
+        "draining": core.draining,
+        "held_by_group": feed.held_by,
+    }
+
+
+def ended(counts: Counts) -> int:
+    """Return how many attempts have ended."""
+    return counts.succeeded + counts.failed + counts.cancelled + counts.retried

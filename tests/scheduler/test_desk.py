@@ -1,0 +1,287 @@
+"""What commands ask of a scheduler, against a real database: done once, answered, and waited for without polling."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.scheduler.test_core import W1, a_core, live, outcome
+
+from hs_common.message_requests import DONE, MISUSED, STOPPED
+from hs_common.messages import Reply, Request
+from hs_common.tasks import Detail, Outcome
+from hs_scheduler.asking import (
+    SUBMIT_TASKS_MAX,
+    Submission,
+    Update,
+    new_key,
+    pack_ids,
+    pack_submission,
+    pack_update,
+)
+from hs_scheduler.core import SchedulerCore
+from hs_scheduler.desk import Desk
+from hs_scheduler.events import Claimed, ClaimedBundle
+from hs_scheduler.feed import Feed
+from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.store import NO_RUN, Applied, Changed, NewTask, QueueStore, Retry, StoreBusyError
+
+CLIENT, OTHER, SESSION = b"c" * 16, b"d" * 16, b"s" * 16
+ONCE = Retry(0, eager=False)
+
+
+class Bench:
+    """A desk and what it works with; `commit` is a step of the scheduler."""
+
+    def __init__(self, store: SqliteStore, core: SchedulerCore, change: Any = None) -> None:
+        self.store, self.core = store, core
+        self.feed = Feed(
+            store=store, source=None, core=core, cwd=b"/", bundlesize=1, bundlewait_s=0, ahead_max=None,
+            adopts=store.whole,
+        )  # fmt: skip
+        self.desk = Desk(store=store, feed=self.feed, status=lambda: {"slots": 2}, change=change)
+        self.desk.open(SESSION)
+
+    def ask(self, verb: str, body: bytes = b"", request: int = 1, client: bytes = CLIENT) -> None:
+        self.desk.hear(Request(session=SESSION, client=client, request=request, verb=verb, body=body))
+
+    def commit(self, *outcomes: Outcome, retry: Retry = ONCE) -> list[ClaimedBundle]:
+        applied: list[Applied] = []
+        with self.store.transaction():
+            if outcomes:
+                applied = self.store.record(W1, "n1", outcomes, retry, 5.0)
+            claimed = self.desk.write(self.core.room(), 5.0)
+            claimed += self.feed.fill(self.core.room() - sum(len(bundle.rows) for bundle in claimed), 5.0, 5.0)
+        self.core.handle(Claimed(claimed), now=1)
+        self.withdrawn = self.desk.committed(applied)
+        return claimed
+
+    def said(self) -> list[Reply]:
+        return [send.message for send in self.desk.replies() if isinstance(send.message, Reply)]
+
+    def answer(self) -> Any:
+        (reply,) = self.said()
+        assert (reply.session, reply.status, reply.more) == (SESSION, DONE, False)
+        return json.loads(reply.body)
+
+    def refusal(self) -> tuple[int, str]:
+        (reply,) = self.said()
+        return reply.status, reply.body.decode()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(str(tmp_path / "tasks.db"))
+    store.open_run(NO_RUN, {}, 1.0)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def bench(store: SqliteStore) -> Bench:
+    return Bench(store, live(a_core()))
+
+
+def tasks(*lines: bytes, group: int = 0, detail: Detail | None = None) -> list[NewTask]:
+    return [NewTask(line, detail, group, 0, "") for line in lines]
+
+
+def submission(*lines: bytes, key: bytes | None = None, **how: Any) -> bytes:
+    return pack_submission(Submission(key or new_key(), "laptop", b"/home", tasks(*lines, **how)))
+
+
+def uid_of(answer: dict[str, Any]) -> bytes:
+    return UUID(answer["id"]).bytes
+
+
+def test_a_submitted_task_goes_out_in_the_transaction_that_adds_it(bench: Bench) -> None:
+    """One commit from submit to start."""
+    bench.ask("submit", submission(b"true"))
+    (bundle,) = bench.commit()
+    answer = bench.answer()
+    assert (answer["count"], bundle.rows) == (1, [(1, 1)])
+    assert (bench.store.counts.assigned, bench.store.counts.new) == (1, 0)
+    row = next(bench.store._engine.stream("SELECT run, host, cwd FROM task JOIN place USING (place)"))
+    assert row == (None, "laptop", b"/home")
+
+
+def test_what_finds_no_room_waits_in_the_store(bench: Bench) -> None:
+    bench.ask("submit", submission(*[b"true"] * 20))
+    assert sum(len(bundle.rows) for bundle in bench.commit()) == bench.store.counts.assigned == 8
+    assert bench.store.counts.new == 12
+
+
+def test_the_same_key_is_done_once_and_answered_the_same(bench: Bench) -> None:
+    """Its answer was lost with a broker or a scheduler: the client cannot know whether it was done."""
+    body = submission(b"true", b"false")
+    bench.ask("submit", body)
+    bench.commit()
+    first = bench.answer()
+
+    bench.ask("submit", body, request=2)
+    bench.commit()
+
+    assert bench.answer() == first
+    assert bench.store.counts.assigned == 2
+
+
+def test_a_key_is_remembered_by_the_next_scheduler_and_for_a_day(bench: Bench, tmp_path: Path) -> None:
+    key = new_key()
+    bench.ask("submit", submission(b"true", key=key))
+    bench.commit()
+    bench.store.close()
+    store = SqliteStore(str(tmp_path / "tasks.db"))
+    store.forget_answers(5.0 + 86_000)
+    assert store.answer_to(key) is not None
+    store.forget_answers(5.0 + 87_000)
+    assert store.answer_to(key) is None
+    store.close()
+
+
+def test_a_transaction_that_fails_is_done_again_whole(bench: Bench) -> None:
+    """Nothing is answered before the commit."""
+    bench.ask("submit", submission(b"true"))
+
+    with contextlib.suppress(StoreBusyError), bench.store.transaction():
+        bench.desk.write(8, 5.0)
+        raise StoreBusyError
+
+    assert bench.said() == []
+    bench.commit()
+    assert bench.answer()["count"] == 1
+    assert bench.store.counts.assigned == 1
+
+
+def test_groups_hold_for_what_is_submitted_too(bench: Bench) -> None:
+    bench.ask("submit", submission(b"first"))
+    bench.commit()
+    bench.ask("submit", submission(b"second", group=1), request=2)
+    assert bench.commit() == []
+    assert [bundle.group for bundle in bench.commit(outcome(1))] == []
+    bench.core.handle(Claimed([]), now=1)
+
+
+def test_a_run_that_cares_for_its_own_tasks_only_keeps_others_for_later(tmp_path: Path) -> None:
+    """A one-shot with a database that others use: accepted, not run by it, not counted as its."""
+    store = SqliteStore(str(tmp_path / "own.db"))
+    store.open_run(b"r" * 16, {}, 1.0)
+    bench = Bench(store, live(a_core()))
+    bench.ask("submit", submission(b"true"))
+    assert bench.commit() == []
+    assert bench.answer()["count"] == 1
+    assert (store.counts.new, store.counts.assigned, store.others()) == (0, 0, 1)
+    store.close()
+
+
+def test_a_wait_is_answered_when_the_task_has_ended(bench: Bench) -> None:
+    bench.ask("submit", submission(b"exit 3"))
+    bench.commit()
+    uid = uid_of(bench.answer())
+
+    bench.ask("wait", pack_ids([uid]), request=2)
+    (part,) = bench.said()
+    assert (part.more, json.loads(part.body)) == (True, {"waiting": 1})
+    bench.commit(outcome(1)._replace(status=3 << 8))
+
+    (task,) = bench.answer()
+    assert (task["id"], task["exit_status"], task["state"]) == (str(UUID(bytes=uid)), 3, "DONE")
+
+
+def test_a_wait_for_what_has_ended_is_answered_at_once(bench: Bench) -> None:
+    bench.ask("submit", submission(b"true"))
+    bench.commit()
+    uid = uid_of(bench.answer())
+    bench.commit(outcome(1))
+    bench.ask("wait", pack_ids([uid]))
+    assert bench.answer()[0]["exit_status"] == 0
+
+
+def test_a_wait_follows_the_retries(bench: Bench) -> None:
+    bench.ask("submit", submission(b"exit 1"))
+    bench.commit()
+    uid = uid_of(bench.answer())
+    bench.ask("wait", pack_ids([uid]))
+    bench.said()
+
+    (again,) = bench.commit(outcome(1)._replace(status=1 << 8), retry=Retry(1, eager=False))
+    assert bench.said() == []
+    bench.commit(outcome(again.rows[0][0]), retry=Retry(1, eager=False))
+
+    assert [(task["attempt"], task["exit_status"]) for task in bench.answer()] == [(2, 0)]
+
+
+@pytest.mark.parametrize("leave", [lambda desk: desk.forget(CLIENT), lambda desk: desk.open(SESSION)])
+def test_who_left_is_not_answered(bench: Bench, leave: Callable[[Desk], None]) -> None:
+    """His subscription ends with him, and all with the session: whoever still waits asks again."""
+    bench.ask("submit", submission(b"true"), client=OTHER)
+    bench.commit()
+    bench.ask("wait", pack_ids([uid_of(bench.answer())]))
+    bench.said()
+    leave(bench.desk)
+    bench.commit(outcome(1))
+    assert bench.said() == []
+
+
+def cancel_rows(store: QueueStore, change: Any, now: float) -> Changed:
+    """Cancel by hand, as an update does."""
+    assert isinstance(store, SqliteStore)
+    (row, dispatch) = change
+    store._engine.execute("UPDATE task SET state = 4, completion_time = ? WHERE row = ?", (now, row))
+    store.counts.assigned -= 1
+    store.counts.cancelled += 1
+    return Changed(1, [(row, dispatch)])
+
+
+def test_an_update_tells_what_is_not_to_run_any_more_and_ends_waits(store: SqliteStore) -> None:
+    """Once for each key."""
+    bench = Bench(store, live(a_core()), cancel_rows)
+    bench.ask("submit", submission(b"sleep 100"))
+    bench.commit()
+    bench.ask("wait", pack_ids([uid_of(bench.answer())]), client=OTHER)
+    bench.said()
+    body = pack_update(Update(new_key(), (1, 1)))
+
+    bench.ask("update", body)
+    bench.commit()
+
+    changed, waited = bench.said()
+    assert json.loads(changed.body) == {"count": 1}
+    assert [task["state"] for task in json.loads(waited.body)] == ["CANCELLED"]
+    assert bench.withdrawn == [(1, 1)]
+    bench.ask("update", body)
+    bench.commit()
+    assert (bench.answer(), bench.withdrawn) == ({"count": 1}, [])
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "status", "reason"),
+    [
+        ("dance", b"", MISUSED, "this scheduler knows no 'dance': is it of another version?"),
+        ("submit", b"\xc1", MISUSED, "body is not msgpack"),
+        ("submit", pack_ids([bytes(16)]), MISUSED, "not a submission"),
+        ("submit", submission(*[b"x"] * (SUBMIT_TASKS_MAX + 1)), MISUSED, "a submission with a field out of bounds"),
+        ("wait", pack_ids([]), MISUSED, "not a list of 1..10000 ids"),
+        ("wait", pack_ids([b"short"]), MISUSED, "an id or key is not 16 bytes"),
+        ("wait", pack_ids([bytes(16)]), STOPPED, "there is no task 00000000-0000-0000-0000-000000000000 in "),
+        ("update", b"\x01", MISUSED, "not an update"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(bench: Bench, verb: str, body: bytes, status: int, reason: str) -> None:
+    bench.ask(verb, body)
+    said, why = bench.refusal()
+    assert (said, why[: len(reason)]) == (status, reason)
+
+
+def test_without_a_database_only_the_status_is_told() -> None:
+    core = live(a_core())
+    desk = Desk(store=None, feed=None, status=lambda: {"slots": core.slots})  # type: ignore[arg-type] # never asked
+    for verb, body in (("submit", submission(b"true")), ("wait", pack_ids([bytes(16)])), ("status", b"")):
+        desk.hear(Request(session=SESSION, client=CLIENT, request=1, verb=verb, body=body))
+    assert [(send.message.status, b"keeps no database" in send.message.body) for send in desk.replies()] == [  # type: ignore[union-attr]
+        (STOPPED, True),
+        (STOPPED, True),
+        (DONE, False),
+    ]
