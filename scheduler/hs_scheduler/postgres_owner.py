@@ -60,7 +60,8 @@ def enter(connection: Connection, owner: Owner, now: float) -> bool:
         return True
     connection.execute(
         "INSERT INTO owner (one, uuid, host, boot, pid, renewed_at) VALUES (1, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (one) DO UPDATE SET uuid = excluded.uuid, control = '', host = excluded.host, boot = excluded.boot, pid = excluded.pid, renewed_at = excluded.renewed_at",
+        " ON CONFLICT (one) DO UPDATE SET uuid = excluded.uuid, host = excluded.host, boot = excluded.boot,"
+        " pid = excluded.pid, renewed_at = excluded.renewed_at, control = ''",
         (owner.uuid, owner.host, owner.boot, owner.pid, now),
     )
     return False
