@@ -6,7 +6,7 @@ from typing import Any
 
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, CHILD_INPUT_FD, CHILD_REPORT_FD
 from hs_deploy.options import Options
-from hs_deploy.runs import ORDER_NAME, Run
+from hs_deploy.runs import ORDER_NAME, Run, is_server
 from hs_deploy.spool import KeptSpool, Spool
 
 
@@ -31,7 +31,8 @@ def scheduler_arguments(
     arguments = ["--connection", "-", "--report-fd", str(CHILD_REPORT_FD)]
     arguments += ["-b", str(options.bundlesize), "-w", str(options.bundlewait_s), "-r", str(options.retries_max)]
     arguments += ["--eager"] if options.eager else []
-    arguments += ["--no-db"] if run.database is None else ["--database", run.database]
+    arguments += ["--no-db"] if run.database is None else ["--database", _named(run.database)]
+    arguments += ["--initdb"] if options.initdb else []
     arguments += ["-f", options.failures] if options.failures is not None else []
     arguments += ["--joblog", options.joblog] if options.joblog is not None else []
     if options.keep_order:
@@ -101,8 +102,22 @@ def settings_of(options: Options, run: Run, *, spooled: bool) -> dict[str, Any]:
         "spool": run.spool if spooled else None,
         # Whether it takes care of every task of its database, not only of its own.
         "whole": options.once or options.forever,
-        "database": run.database,
+        "database": None if run.database is None else without_password(run.database),
     }
+
+
+def without_password(location: str) -> str:
+    """Return the location of a database as it may be written down and shown."""
+    if not is_server(location):
+        return location
+    from hs_scheduler.engines import shown  # noqa: PLC0415 - most have none
+
+    return shown(location)
+
+
+def _named(location: str) -> str:
+    """Return how a daemon is told of a database: of one on a server by its start document, for there may be a password in it."""
+    return "-" if is_server(location) else location
 
 
 def _absolute(path: str | None) -> str | None:

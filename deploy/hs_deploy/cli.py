@@ -204,7 +204,11 @@ def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--forever", is_flag=True, help="Wait for new tasks until told to stop; FILE is read first.")
 @click.option("--initdb", is_flag=True, help="Create missing tables first (SQLite: always done).")
-@click.option("--database", metavar="PATH", help="Keep the tasks in this SQLite file instead of the run's own.")
+@click.option(
+    "--database",
+    metavar="PATH",
+    help="Keep the tasks in this SQLite file, or on the server of this postgresql:// URL, not in a file of the run's own.",
+)
 @click.option("--no-db", is_flag=True, help="Keep nothing about tasks on disk.")
 @click.option("-H", "--bind", metavar="ADDR", help="Let others join: listen on this address.")
 @click.option("-p", "--port", metavar="NUM", help="Let others join: listen on this port.  [the first free from 50001]")

@@ -9,7 +9,7 @@ from typing import Any
 from hs_common.security import Connection, make_cluster
 from hs_deploy.daemons import Daemon
 from hs_deploy.options import Options
-from hs_deploy.runs import Run
+from hs_deploy.runs import Run, is_server
 
 
 def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, Any], host: str) -> dict[Daemon, object]:
@@ -34,6 +34,8 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
         # By this file commands reach who owns the database; the broker writes it beside its socket.
         to_broker["control"] = {"path": run.control, "connection": connections["control"].to_json()}
         to_scheduler["control"] = run.control
+        if is_server(run.database):
+            to_scheduler["database"] = run.database
     return {
         Daemon.BROKER: to_broker,
         Daemon.SCHEDULER: to_scheduler,

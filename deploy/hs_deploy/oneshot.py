@@ -305,7 +305,8 @@ def _say_how_it_ended(
 
     if finish.reason and not cluster.said(finish.reason):
         terminal.say(finish.reason)
-    left = summary.left_text(cluster.reports.totals, run.database)
+    database = None if run.database is None else arguments.without_password(run.database)
+    left = summary.left_text(cluster.reports.totals, database)
     if left and (finish.status > 1 or not asked.quiet):
         terminal.say(left)
     if not asked.quiet:

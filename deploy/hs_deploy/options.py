@@ -57,7 +57,8 @@ class Options:
     eager: bool
     no_db: bool
     database: str | None
-    """Path of a SQLite file; None: the run's own."""
+    """Path of a SQLite file, or URL of a server; None: the run's own."""
+    initdb: bool
     confirm: bool
     bind: str
     """"": all interfaces."""
@@ -179,6 +180,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         eager=typed["eager"] or settings.get("scheduler.eager"),
         no_db=typed["no_db"],
         database=None if typed["no_db"] else _database(typed["database"], settings),
+        initdb=typed["initdb"],
         confirm=not typed["no_confirm"],
         bind=value("bind", "broker.bind", "-H"),
         port=value("port", "broker.port", "-p"),
@@ -315,8 +317,13 @@ def _database(typed: str | None, settings: Settings) -> str | None:
     if not path:
         return None
     if "://" in path:
-        # Not its whole text: there may be a password in it.
-        raise RefusedError(f"{place}: a server is not supported yet, expected the path of a SQLite file")
+        from hs_scheduler.engines import is_url  # noqa: PLC0415 - most have none
+
+        try:
+            is_url(path)
+        except RefusedError as exc:
+            raise RefusedError(f"{place}: {exc}") from exc
+        return path
     if os.path.isdir(path):
         raise RefusedError(f"{place} {path}: is a folder, expected the path of a SQLite file")
     folder = os.path.dirname(os.path.abspath(path))

@@ -14,6 +14,7 @@ from typing import Any
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_deploy import runs
+from hs_scheduler.engines import of_folder, owner_of, real
 
 HOLDER_S = 4.0
 """How long to wait for the daemons of an hs-cluster that was killed: they end within two seconds by themselves."""
@@ -35,6 +36,7 @@ class Past:
     """A run that has something left."""
 
     database: str
+    """Path, or URL of a server."""
     uid: bytes
     """16 bytes; b"": tasks that were submitted, and are of no run yet."""
     settings: Mapping[str, Any]
@@ -60,7 +62,7 @@ def find(database: str | None, *, failed_too: bool) -> Past | None:
     """Return what is to be continued, or None: nothing is.
 
     Args:
-        database: Path of the one that was named, or None.
+        database: Path or URL of the one that was named, or None.
         failed_too: Whether tasks that failed count as left.
 
     Raises:
@@ -71,8 +73,9 @@ def find(database: str | None, *, failed_too: bool) -> Past | None:
     if database is not None:
         return look(database, failed_too=failed_too)
     for folder in dict.fromkeys(map(os.path.realpath, (site.latest(), site.main()))):
-        path = os.path.join(folder, runs.DATABASE_NAME)
-        past = look(path, failed_too=failed_too) if os.path.exists(path) else _unrecorded(folder, path)
+        path = of_folder(folder)
+        known = runs.is_server(path) or os.path.exists(path)
+        past = look(path, failed_too=failed_too) if known else _unrecorded(folder, path)
         if past is not None:
             return past
     return None
@@ -83,7 +86,8 @@ def look(database: str, *, failed_too: bool) -> Past | None:
 
     A run whose end was not recorded counts as well: its file of failures may not be written.
     """
-    database = os.path.realpath(database)
+    if not runs.is_server(database):
+        database = os.path.realpath(database)
     _await_holder(database)
     unrecorded = _unrecorded(os.path.realpath(site.latest()), database)
     try:
@@ -100,19 +104,20 @@ def look(database: str, *, failed_too: bool) -> Past | None:
 
 def _read(database: str) -> list[Past]:
     """Return all runs in a database, the last one first; behind them what was submitted and is of no run."""
-    from hs_scheduler.reader import reading  # noqa: PLC0415 - SQLite: only who continues needs it here
+    from hs_scheduler.engines import open_reader  # noqa: PLC0415 - only who continues needs a database here
     from hs_scheduler.statements import FAILED  # noqa: PLC0415
 
-    with reading(database) as connection:
-        recorded = connection.execute("SELECT run, uid, settings, end_time FROM run ORDER BY run DESC").fetchall()
+    with open_reader(database) as reader:
+        recorded = reader.execute("SELECT run, uid, settings, end_time FROM run ORDER BY run DESC").fetchall()
         inputs = {
             run: (offset, ended)
-            for run, offset, ended in connection.execute("SELECT run, offset, ended OR offset >= size FROM input")
+            for run, offset, ended in reader.execute('SELECT run, "offset", ended <> 0 OR "offset" >= size FROM input')
         }
         counts = {
             run: (left, failed)
-            for run, left, failed in connection.execute(
-                f"SELECT run, sum(state < 3), sum({FAILED} AND next IS NULL) FROM task GROUP BY run"  # noqa: S608
+            for run, left, failed in reader.execute(
+                f"""SELECT run, count(CASE WHEN state < 3 THEN 1 END), count(CASE WHEN {FAILED} AND next IS NULL THEN 1 END)
+                FROM task GROUP BY run"""  # noqa: S608
             )
         }
     strangers = counts.get(None, (0, 0))
@@ -145,8 +150,10 @@ def older(but: str | None) -> list[str]:
     """Return the databases of runs that have something left, the newest first; `but`: not this one."""
     found: list[str] = []
     for name in sorted(os.listdir(site.runs()), reverse=True)[:OLDER_LOOKED_MAX]:
-        path = os.path.realpath(os.path.join(site.runs(), name, runs.DATABASE_NAME))
-        if path == but or path in found or not os.path.exists(path):
+        path = of_folder(os.path.join(site.runs(), name))
+        if not runs.is_server(path):
+            path = os.path.realpath(path)
+        if path == but or path in found or not (runs.is_server(path) or os.path.exists(path)):
             continue
         try:
             past = look(path, failed_too=False)
@@ -196,11 +203,11 @@ def _rest(settings: Mapping[str, Any], offset: int, *, ended: bool) -> tuple[str
 def _unrecorded(folder: str, database: str) -> Past | None:
     """Return the run of a folder if it is to be kept in this database; its scheduler may have died before it recorded it."""
     settings = runs.read_settings(folder)
-    if settings is None or os.path.realpath(settings["database"]) != os.path.realpath(database):
+    if settings is None or real(settings["database"]) != real(database):
         return None
     file, spool = _rest(settings, 0, ended=False)
     return Past(
-        database=settings["database"],
+        database=database if runs.is_server(database) else settings["database"],
         uid=bytes.fromhex(os.path.basename(folder).replace("-", "")),
         settings=settings,
         closed=False,
@@ -218,16 +225,14 @@ def _await_holder(database: str) -> None:
         StoppedError: It does not end: it has its own hs-cluster.
 
     """
-    from hs_scheduler.ownership import holder_of  # noqa: PLC0415
-
     waited = False
     for _ in range(int(HOLDER_S * 1000 / _LOOK_MS)):
-        if holder_of(f"{database}.lock") is None:
+        if owner_of(database) is None:
             if waited:
                 # It was the scheduler of an hs-cluster that was killed; the worker may take a moment longer to end its tasks.
                 select.poll().poll(WORKER_MS)
             return
         waited = True
         select.poll().poll(_LOOK_MS)
-    if (holder := holder_of(f"{database}.lock")) is not None:
-        raise StoppedError(f"database {database} is owned by {holder}: it is being worked on")
+    if (holder := owner_of(database)) is not None:
+        raise StoppedError(f"database {real(database)} is owned by {holder}: it is being worked on")

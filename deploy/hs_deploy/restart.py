@@ -34,10 +34,10 @@ def run(asked: Options, typed: Mapping[str, Any], settings: Settings) -> int:
 
 def _try_anew(found: Past) -> str:
     """Give each task that failed for good another attempt; return what to say."""
-    from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415 - few ask for it
+    from hs_scheduler.engines import open_store  # noqa: PLC0415 - few ask for it
     from hs_scheduler.store import NO_RUN  # noqa: PLC0415
 
-    store = SqliteStore(found.database, program="hs-cluster", brief=True)
+    store = open_store(found.database, program="hs-cluster", brief=True)
     try:
         store.open_run(found.uid or NO_RUN, dict(found.settings), wall(), whole=found.whole)
         count = store.retry_failed(wall())

@@ -1,6 +1,7 @@
 """The folders of one run.
 
-<site>/runs/<run-id>/   tasks.db (or a link to the database that was named), input (copy of a piped stdin), settings.json,
+<site>/runs/<run-id>/   tasks.db (or a link to the database that was named; of one on a server tasks.url, its URL),
+                        input (copy of a piped stdin), settings.json,
                         connect/<role>.json (only while others may join),
                         outputs/ (with -k and --group-output, until they are printed)
 <runtime>               the socket of a local cluster, and the connection file for commands; gone with the run
@@ -17,6 +18,8 @@ from hs_common import site
 from hs_common.errors import RefusedError
 
 DATABASE_NAME = "tasks.db"
+URL_NAME = "tasks.url"
+"""Instead of it, where the tasks are on a server. Private: there may be a password in it."""
 SPOOL_NAME = "input"
 SOCKET_NAME = "broker"
 CONTROL_NAME = "control.json"
@@ -41,6 +44,7 @@ class Run:
     folder: str | None
     """None: nothing of this run is kept (--no-db)."""
     database: str | None
+    """A path, or the URL of a server; None: nothing is recorded."""
     runtime: str
 
     @property
@@ -72,7 +76,7 @@ def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool
     Args:
         uid: Of the run.
         no_db: Nothing about tasks on disk.
-        database: Path of a database that was named, or None: the run's own.
+        database: Path or URL of a database that was named, or None: the run's own.
         keep_folder: Make the run's folder even without a database.
         known: The folder may be there already: it is used again.
 
@@ -87,7 +91,9 @@ def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool
             if not (known and os.path.isdir(folder)):
                 os.mkdir(folder, 0o700)
             own = os.path.join(folder, DATABASE_NAME)
-            if database is not None and database != own and not os.path.lexists(own):
+            if database is not None and is_server(database):
+                _write_privately(os.path.join(folder, URL_NAME), database + "\n")
+            elif database is not None and database != own and not os.path.lexists(own):
                 # So that whoever follows `latest` finds the tasks under the one name, wherever they are.
                 os.symlink(database, own)
         except OSError as exc:
@@ -95,6 +101,11 @@ def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool
     if folder is not None and not no_db:
         database = database or os.path.join(folder, DATABASE_NAME)
     return Run(uid=uid, folder=folder, database=database, runtime=site.runtime_path())
+
+
+def is_server(database: str) -> bool:
+    """Whether a database is on a server, and not a file."""
+    return "://" in database
 
 
 def make_outputs(run: Run, *, in_order: bool) -> None:
@@ -124,9 +135,7 @@ def record(run: Run, settings: Mapping[str, Any]) -> None:
     assert run.folder is not None, "a run without a database records nothing"
     path = os.path.join(run.folder, SETTINGS_NAME)
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(fd, "w", encoding="utf-8") as file:
-            json.dump({**settings, "runtime": run.runtime}, file)
+        _write_privately(path, json.dumps({**settings, "runtime": run.runtime}))
     except OSError as exc:
         raise RefusedError(f"{path}: {exc.strerror}") from exc
     site.set_latest(run.folder)
@@ -169,6 +178,12 @@ def is_complete(spool: str) -> bool:
 def remove_runtime(run: Run) -> None:
     """Remove the folder of sockets; the broker may have done so already."""
     _remove(run.runtime)
+
+
+def _write_privately(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _remove(runtime: str) -> None:

@@ -37,6 +37,9 @@ log = get_logger("scheduler")
 if TYPE_CHECKING:
     from hs_scheduler.ordering import Ordering
 
+IN_DOCUMENT = "-"
+"""The start document says where the tasks are: a URL may have a password in it, which has no place on a command line."""
+
 AHEAD_IN_MEMORY = 100_000
 """NEW tasks that a store in memory reads ahead; the producer waits beyond it."""
 
@@ -49,6 +52,7 @@ class Options:
     connection: str
     report_fd: int | None
     database: str | None
+    """A path, a URL, or `IN_DOCUMENT`."""
     no_db: bool
     bundlesize: int
     bundlewait: float
@@ -61,7 +65,7 @@ class Options:
     forever: bool
     restart: bool
     initdb: bool
-    """Changes nothing: a SQLite file gets its tables whenever it is opened for writing."""
+    """Make missing tables on a server; a SQLite file gets them whenever it is opened for writing."""
     input_fd: int | None
     spool: str | None
     order_file: str | None
@@ -105,8 +109,12 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
 
     """
     halt = _halt(options)
-    store, queue = _open_store(options)
-    document, lifeline = _read_document(options)
+    if options.database != IN_DOCUMENT:
+        store, queue = _open_store(options, options.database)
+        document, lifeline = _read_document(options)
+    else:
+        document, lifeline = _read_document(options)
+        store, queue = _open_store(options, document.get("database"))
     connection = _connection(options, document)
     run = document.get("run", {})
     run_id = bytes.fromhex(run.get("id", "")) or bytes(16)
@@ -194,13 +202,13 @@ def _missing(source: Source, store: Store) -> "Missing":
     return Missing(source, store.submitted())
 
 
-def _open_store(options: Options) -> tuple[Store, QueueStore | None]:
+def _open_store(options: Options, location: str | None) -> tuple[Store, QueueStore | None]:
     """Return the store, and it again where it has a database that commands can work with."""
-    if options.database is None:
+    if location is None:
         return MemoryStore(keeps_order=options.order_file is not None), None
-    from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415 - a run without a database need not load one
+    from hs_scheduler.engines import open_store  # noqa: PLC0415 - a run without a database need not load one
 
-    store = SqliteStore(options.database)
+    store = open_store(location, create=options.initdb)
     return store, store
 
 

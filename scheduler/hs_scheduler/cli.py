@@ -23,7 +23,7 @@ LAST_WORDS_MS = 500
 @click.option(
     "--connection", metavar="FILE", required=True, help="Connection file of the role scheduler; - reads it from stdin."
 )
-@click.option("--database", metavar="PATH", help="SQLite file with the tasks.")
+@click.option("--database", metavar="PATH", help="SQLite file with the tasks, or a postgresql:// URL.")
 @click.option("--no-db", is_flag=True, help="Keep tasks in memory only.")
 @click.option("-b", "--bundlesize", type=click.IntRange(1, limits.BUNDLE_TASKS_MAX), default=1, show_default=True, metavar="SIZE",
               help="At most so many tasks are leased to one worker as a unit.")  # fmt: skip

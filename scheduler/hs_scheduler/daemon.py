@@ -73,6 +73,7 @@ class SchedulerDaemon:
         self._end_by: float | None = None
         self._halted = False
         self._told_held = False
+        self._store.wait_with(self._wait_for_store)
 
     def run(self) -> End:
         """Work until nothing is left, or nothing can go on; return how it ended.

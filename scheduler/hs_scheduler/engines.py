@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from hs_scheduler.reader import Reader
     from hs_scheduler.sql import SqlStore
 
+NAME = "tasks.db"
+"""Of the database in a folder of the site."""
+
+URL_NAME = "tasks.url"
+"""Of the text that stands there instead, where the tasks are on a server: private, for there may be a password in it."""
+
 SCHEMES = ("postgresql://", "postgres://")
 
 
@@ -43,9 +49,18 @@ def shown(location: str) -> str:
     return re.sub(r"(?<=[?&])(?:ssl)?password=[^&]*&?", "", location).rstrip("?&")
 
 
-def full(location: str) -> str:
-    """Return a location that means the same from any folder."""
-    return location if is_url(location) else os.path.abspath(location)
+def of_folder(folder: str) -> str:
+    """Return the location of a folder's database: its own file, or what was named instead."""
+    try:
+        with open(os.path.join(folder, URL_NAME), encoding="utf-8") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return os.path.join(folder, NAME)
+
+
+def real(location: str) -> str:
+    """Return what two locations of the same database have in common, whoever asks from whichever folder."""
+    return shown(location) if is_url(location) else os.path.realpath(location)
 
 
 def open_store(

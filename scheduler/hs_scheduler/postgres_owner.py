@@ -43,14 +43,14 @@ def take(connection: Connection, name: str, owner: Owner) -> None:
     for _ in range(int(WAIT_S / _TRY_S)):
         if _one(connection, _LOCK)[0]:
             return
-        pid, holder = _one(connection, _HOLDER) or (0, "")
-        if holder == session_name(owner):
+        pid, its_name = _one(connection, _HOLDER) or (0, "")
+        if its_name == session_name(owner):
             # Our own session of before, of which the server does not know yet that it is lost.
             connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
-        elif _stays(holder, owner.host):
-            raise StoppedError(f"database {name} is owned by {_text(holder)}")
+        elif _stays(its_name, owner.host):
+            raise StoppedError(f"database {name} is owned by {_text(its_name)}")
         select.poll().poll(_TRY_S * 1000)
-    raise StoppedError(f"database {name} is owned by {_text(holder)}")
+    raise StoppedError(f"database {name} is owned by {_text(its_name)}")
 
 
 def enter(connection: Connection, owner: Owner, now: float) -> bool:

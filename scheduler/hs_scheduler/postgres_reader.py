@@ -1,8 +1,10 @@
 """A database on a PostgreSQL server, opened only to look at it: everything that is asked sees the same moment."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
+
+from psycopg import ServerCursor
 
 from hs_common.errors import StoppedError
 from hs_scheduler import postgres_owner, postgres_schema
@@ -23,15 +25,21 @@ class PostgresReader:
 
     def __init__(self, session: Connection) -> None:
         self._session = session
-        self._asked = 0
+        self._cursors: list[ServerCursor[Any]] = []
         self._functions = Functions(self.execute)
 
     def execute(self, statement: str, values: Values = ()) -> Cursor:
         """Ask; the rows stay on the server until they are fetched."""
-        self._asked += 1
-        cursor = self._session.cursor(name=f"answer_{self._asked}", scrollable=False)
+        cursor = self._session.cursor(name=f"answer_{len(self._cursors)}", scrollable=False)
         cursor.itersize = ROWS_AT_ONCE
+        self._cursors.append(cursor)
         return cursor.execute(written(self._functions.worked_out(statement)), values)
+
+    def close(self) -> None:
+        """Ask no more; may come when the session is lost."""
+        for cursor in self._cursors:
+            with suppress(Error):
+                cursor.close()
 
     def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
         """Let questions call these functions, for a while."""
@@ -52,7 +60,11 @@ def reading(url: str) -> Iterator[PostgresReader]:
         with connect(url, name="hs task", writes=False, lock_ms=READER_LOCK_MS) as session:
             session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             postgres_schema.check(session, name)
-            yield PostgresReader(session)
+            reader = PostgresReader(session)
+            try:
+                yield reader
+            finally:
+                reader.close()
     except Error as exc:
         raise _unread(url, exc) from exc
 

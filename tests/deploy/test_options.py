@@ -189,7 +189,7 @@ def test_all_that_is_recorded_comes_back() -> None:
     [
         ("/no/such/folder/tasks.db", "no folder"),
         ("/tmp", "is a folder"),
-        ("postgresql://host/db", "not supported yet"),
+        ("mysql://host/db", "neither a path nor a postgresql:// URL"),
     ],
 )
 def test_a_database_that_cannot_be_is_refused(database: str, why: str) -> None:

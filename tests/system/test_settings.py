@@ -88,9 +88,9 @@ def test_an_unknown_name_is_told_once_for_a_command(home: Home) -> None:
             "config.toml: database.file /no/such/folder/x.db: there is no",
         ),
         (
-            "[database]\nurl = 'postgresql://me:secret@host/x'",
+            "[database]\nurl = 'mysql://me:secret@host/x'",
             {},
-            "config.toml: database.url: a server is not supported",
+            "config.toml: database.url: database mysql://...: is neither a path nor a postgresql:// URL",
         ),
         ("[worker]\nshell_eval = 'exit 1'", {}, "config.toml: worker.shell_eval: the command failed: exit status 1"),
         ("[worker", {}, "config.toml: Expected ']'"),

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_scheduler import archives
-from hs_scheduler.commands.location import configured, of_folder
-from hs_scheduler.engines import is_url, open_reader
+from hs_scheduler.commands.location import configured
+from hs_scheduler.engines import is_url, of_folder, open_reader
 from hs_scheduler.engines import shown as shown_location
 from hs_scheduler.fields import FIELDS, FROM, shown, uuid_text
 

@@ -6,12 +6,7 @@ from hs_common import site
 from hs_common.config import load_settings
 from hs_common.errors import StoppedError
 from hs_common.logs import configure_by
-from hs_scheduler.engines import is_url
-
-NAME = "tasks.db"
-
-URL_NAME = "tasks.url"
-"""Private, as its folder is: there may be a password in it."""
+from hs_scheduler.engines import NAME, is_url, of_folder
 
 
 def to_read(asked: str | None) -> str:
@@ -32,15 +27,6 @@ def to_write(asked: str | None) -> tuple[str, bool]:
     """Return the database to add tasks to, and whether it is the site's standing queue."""
     location = asked or configured()
     return (location, False) if location else (os.path.join(site.main(), NAME), True)
-
-
-def of_folder(folder: str) -> str:
-    """Return the database of a run's folder: a file there, or on the server that a text beside it names."""
-    try:
-        with open(os.path.join(folder, URL_NAME), encoding="utf-8") as file:
-            return file.read().strip()
-    except FileNotFoundError:
-        return os.path.join(folder, NAME)
 
 
 def configured() -> str:

@@ -14,7 +14,7 @@ from hs_common.errors import ExpansionError, RefusedError
 if TYPE_CHECKING:
     from hs_common.template import Template
     from hs_scheduler.source import Source
-    from hs_scheduler.sqlite import SqliteStore
+    from hs_scheduler.sql import SqlStore
     from hs_scheduler.store import NewTask
     from hs_scheduler.tags import Tags
 
@@ -51,9 +51,10 @@ Examples:
 @click.option("--cores", metavar="NUM", help="Cores that each task needs.")
 @click.option("--memory", metavar="SIZE", help="Memory that each task needs, as 512M or 4G.")
 @click.option("-W", "--task-timeout", "timeout", metavar="SEC", help="Time limit of each task, seconds.")
-@click.option("--database", metavar="PATH", help="Into this SQLite file.  [the standing queue]")
+@click.option("--database", metavar="PATH", help="Into this SQLite file or postgresql:// URL.  [the standing queue]")
+@click.option("--initdb", is_flag=True, help="Create missing tables first (SQLite: always done).")
 def submit(args: tuple[str, ...], file: str | None, tags: tuple[str, ...], template: str | None,
-           database: str | None, **fields: str | None) -> None:  # fmt: skip
+           database: str | None, initdb: bool, **fields: str | None) -> None:  # noqa: FBT001 # fmt: skip
     """Add tasks: the lines of a file or of stdin, or one command (one ARG as it stands, several quoted and joined)."""
     if bool(args) == bool(file):
         raise RefusedError("what is to be submitted? Give either -f FILE or -- ARGS...")
@@ -63,8 +64,8 @@ def submit(args: tuple[str, ...], file: str | None, tags: tuple[str, ...], templ
     given = _given(tags, fields)
     line = _line(args) if args else b""
     source = _source(file, given) if file else None
-    path, standing = to_write(database)
-    submission = Submission(path, _template(template))
+    location, standing = to_write(database)
+    submission = Submission(location, _template(template), create=initdb)
     if source is None:
         answer = submission.one(line, given)
     else:
@@ -72,7 +73,7 @@ def submit(args: tuple[str, ...], file: str | None, tags: tuple[str, ...], templ
     if standing:
         from hs_common import site  # noqa: PLC0415
 
-        site.set_latest(os.path.dirname(path))
+        site.set_latest(os.path.dirname(location))
     click.echo(answer)
 
 
@@ -80,13 +81,15 @@ class Submission:
     """What goes into one database, with one template.
 
     Args:
-        path: The database.
+        location: The database: a path, or the URL of a server.
+        create: Whether to make the tables on a server where they are missing.
         template: Expanded now; None: the workers expand their own.
 
     """
 
-    def __init__(self, path: str, template: "Template | None") -> None:
-        self._path = path
+    def __init__(self, location: str, template: "Template | None", *, create: bool) -> None:
+        self._location = location
+        self._create = create
         self._template = template
         self._cwd = os.getcwdb()
         self._rejected = 0
@@ -175,12 +178,12 @@ class Submission:
         detail = (task.detail or Detail(0.0, 0, 0, (), b""))._replace(template=b"{}")
         return task._replace(args=args, detail=detail)
 
-    def _open(self) -> "SqliteStore":
-        from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415
+    def _open(self) -> "SqlStore":
+        from hs_scheduler.engines import open_store  # noqa: PLC0415
 
-        return SqliteStore(self._path, program="hs submit", brief=True)
+        return open_store(self._location, program="hs submit", brief=True, create=self._create)
 
-    def _add(self, store: "SqliteStore", lines: list[Any]) -> list[bytes]:
+    def _add(self, store: "SqlStore", lines: list[Any]) -> list[bytes]:
         from hs_common.clock import wall  # noqa: PLC0415
 
         self._rejected += sum(bool(line.rejected) for line in lines)

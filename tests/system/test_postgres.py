@@ -1,0 +1,103 @@
+"""Whole runs whose tasks are kept on a PostgreSQL server."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.postgres_server import PostgresServer
+
+from hs_scheduler.engines import open_reader
+
+pytestmark = pytest.mark.system
+
+SECRET = "pw-that-nobody-shows"
+
+
+@pytest.fixture(autouse=True)
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "site"
+    monkeypatch.setenv("HYPERSHELL_SITE", str(path))
+    return path
+
+
+@pytest.fixture
+def url(postgres: PostgresServer, postgres_url: str) -> str:
+    """With a password, for which this server does not ask: wherever it shows, it was us."""
+    return postgres_url.replace("hs@", f"hs:{SECRET}@")
+
+
+def run(*command: str, given: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, input=given, capture_output=True, text=True, timeout=60, check=False, env=os.environ | settings
+    )
+
+
+def test_a_run_is_recorded_looked_at_and_continued(url: str) -> None:
+    first = run("hs-cluster", "-N2", "--initdb", "--database", url, given="echo a\nexit 3\n")
+    assert (first.returncode, first.stdout) == (1, "a\n"), first.stderr
+
+    # The server's database is `latest` now.
+    failed = run("hs", "task", "search", "-F", "--json")
+    assert [(task["args"], task["exit_status"]) for task in json.loads(failed.stdout)] == [("exit 3", 3)]
+
+    submitted = run("hs", "submit", "--database", url, "--", "echo submitted")
+    shown = run("hs", "task", "info", submitted.stdout.strip(), "--database", url, "-x", "args")
+    assert shown.stdout == "echo submitted\n"
+
+    again = run("hs-cluster", "--restart", HYPERSHELL_DATABASE_URL=url)
+    assert again.stdout == "submitted\n", again.stderr
+
+
+def test_tables_are_made_only_when_asked_for(url: str) -> None:
+    refused = run("hs-cluster", "--database", url, given="true\n")
+
+    assert refused.returncode == 3
+    assert "has no task tables yet: --initdb makes them" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("location", "status", "said"),
+    [
+        ("postgresql://hs:{}@127.0.0.1:1/x", 3, "Connection refused"),
+        ("postgresql://hs:{}@[", 2, "is no URL of a PostgreSQL database"),
+        ("postgresql://hs:{}@/x?no_such=1", 2, "is no URL of a PostgreSQL database"),
+        ("mysql://hs:{}@x/y", 2, "neither a path nor a postgresql:// URL"),
+    ],
+)
+@pytest.mark.parametrize("command", ["hs-cluster", "hs submit -f -", "hs task search"])
+def test_a_server_out_of_reach_is_one_clear_line(location: str, status: int, said: str, command: str) -> None:
+    done = run(*command.split(), "--database", location.format(SECRET), given="true\n")
+
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
+    assert said in done.stderr
+    assert SECRET not in done.stderr
+
+
+def test_a_password_is_nowhere_but_in_a_private_file(url: str, site: Path, tmp_path: Path) -> None:
+    """Tasks look into the command lines and environments of all daemons while these run."""
+    look = tmp_path / "look.py"
+    look.write_text(
+        "import glob\n"
+        "for path in glob.glob('/proc/[0-9]*/cmdline') + glob.glob('/proc/[0-9]*/environ'):\n"
+        "    try:\n"
+        "        content = open(path, 'rb').read()\n"
+        "    except OSError:\n"
+        "        continue\n"
+        f"    if content.startswith(b'hs-') or b'hs_' in content or b'bin/hs' in content:\n"
+        f"        print(path, {SECRET!r}.encode() in content and b'hs-cluster' not in content)\n"
+    )
+    done = run("hs-cluster", "--initdb", "--database", url, "-t", f"python3 {look}", given="x\n")
+    assert done.returncode == 0, done.stderr
+    seen = [line.split() for line in done.stdout.splitlines()]
+    assert len(seen) > 3
+    assert [path for path, shows in seen if shows == "True"] == []
+    assert SECRET not in done.stderr
+
+    with open_reader(url) as reader:
+        (settings,) = reader.execute("SELECT settings FROM run").fetchone()
+    assert SECRET not in settings
+    holding = [path for path in site.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert [(path.name, path.stat().st_mode & 0o777) for path in holding] == [("tasks.url", 0o600)]
