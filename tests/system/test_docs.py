@@ -2,8 +2,8 @@
 
 A ```console block is a session: `$ ` begins a command (`> ` goes on with it), below it stands what it prints, stderr included.
 A ```sh block is a list of commands without their output: none of them may be refused. The blocks of a page are run in order, in
-one home, each command by a shell of its own that knows only the exit status of the one before. `<!-- before: COMMANDS -->` does
-what a reader does not need to see. Any other block is not run.
+one home (/home/me), each command by a shell of its own that knows only the exit status of the one before. What a reader does not
+need to see is done by `<!-- before: COMMANDS -->`. Any other block is not run.
 
 What differs from run to run (seconds, rates, ids, instants) is compared by its form alone; `...` is any text of a line, and any
 lines where it stands by itself.
@@ -26,6 +26,8 @@ BLOCK = re.compile(r"^```(console|sh)\n(.*?)^```$|^<!-- before: (.*?) -->$", re.
 STEP = re.compile(r"^\$ (.*\n(?:> .*\n)*)((?:(?!\$ ).*\n)*)", re.MULTILINE)
 TEMPLATES = PAGES["docs/templates.md"]
 ROWS = re.findall(r"^\| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", TEMPLATES, re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 VARYING = [
     (re.compile(pattern), form)
     for pattern, form in (
@@ -109,6 +111,21 @@ def test_the_examples_are_found() -> None:
         )
 
 
+def anchors(text: str) -> set[str]:
+    """Return what can be linked to in a page: its headings, as web sites name them."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_every_link_leads_somewhere(page: str) -> None:
+    """To a file that is there, and to a heading in it."""
+    for path, anchor in LINK.findall(re.sub(r"`[^`]*`", "", (TOP / page).read_text())):
+        if not path.startswith("http"):
+            target = (TOP / page).parent / path if path else TOP / page
+            assert target.exists(), path
+            assert not anchor or anchor in anchors(target.read_text()), f"{path}#{anchor}"
+
+
 @pytest.mark.parametrize(("template", "args", "command"), ROWS)
 def test_a_row_is_what_the_template_becomes(template: str, args: str, command: str) -> None:
     """In the tables."""
@@ -121,8 +138,9 @@ def test_each_command_does_what_its_page_says(home: Home, page: str) -> None:
     """Whole programs, in a home of their own."""
     status = 0
     for step in steps(PAGES[page]):
-        done = home.run("bash", "-c", f"exec 2>&1; (exit {status}); {step.command}")
-        status, printed = done.returncode, done.stdout.decode()
+        # A reader has no HYPERSHELL_SITE.
+        done = home.run("bash", "-c", f"exec 2>&1; (exit {status}); {step.command}", env={"HYPERSHELL_SITE": ""})
+        status, printed = done.returncode, done.stdout.decode().replace(home.folder, "/home/me")
         if step.printed is None:
             assert status in (0, 1), f"{step.command}\n{printed}"
         else:

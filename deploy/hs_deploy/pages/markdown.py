@@ -10,7 +10,8 @@ from hs_deploy.pages.described import Option, Page, Paragraph, flat
 HEAD = """# Reference
 
 Every command with all its options, generated from the commands themselves (`make docs`). The same is in the man pages.
-A setting that is named with an option holds where that is not typed; [settings](settings.md) says where settings are.
+How they work together is in the [guide](guide.md). A setting that is named with an option holds where that is not typed;
+[settings](settings.md) says where settings are.
 """
 
 _SPECIAL = re.compile(r"([\\`*<|])")
