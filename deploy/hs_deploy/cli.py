@@ -17,6 +17,7 @@ LAZY = {
     "worker": "hs_worker.command:worker",
     "submit": "hs_scheduler.commands.submit:submit",
     "task": "hs_deploy.cli:task",
+    "initdb": "hs_scheduler.commands.initdb:initdb",
     "config": "hs_deploy.commands.config:config",
     "completion": "hs_deploy.commands.completion:completion",
 }
@@ -36,6 +37,7 @@ HELP = {
     "worker": "The daemon that runs tasks.",
     "submit": "Add tasks to a database.",
     "task": "Look at tasks, and change them.",
+    "initdb": "Make a database of tasks, and look after it.",
     "config": "Read and write settings.",
     "completion": "Make bash, zsh or fish complete the commands.",
     "info": "Show one task, and what it printed.",

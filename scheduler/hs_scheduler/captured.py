@@ -20,6 +20,9 @@ PIECE_BYTES = 32 * 1024
 WINDOW_BYTES = 64 * PIECE_BYTES
 """Asked for ahead."""
 
+END_BYTES = 4096
+"""Enough for a last line."""
+
 CONNECT_S = 15.0
 """For the connection, for the greeting of the server and for the login, each."""
 
@@ -53,6 +56,19 @@ def output_of(path: bytes | None, host: str | None) -> Iterator[bytes]:
         yield from _fetched(path, host)
     except OSError as exc:
         raise StoppedError(f"{os.fsdecode(path)}: {exc.strerror}") from exc
+
+
+def end_of(path: bytes | None) -> bytes | None:
+    """Return the last bytes of a captured file, or None: it is not here, and nobody else is asked."""
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - END_BYTES))
+            return file.read(END_BYTES)
+    except OSError:
+        return None
 
 
 def _fetched(path: bytes, host: str) -> Iterator[bytes]:

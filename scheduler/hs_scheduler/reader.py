@@ -55,6 +55,30 @@ class SqliteReader:
         """Let SQLite call them for each row that it looks at."""
         return defined(self._connection, functions)
 
+    def back_up(self, path: str) -> None:
+        """Copy all of it, as of now, into a file that is not there yet (0600).
+
+        Raises:
+            StoppedError: The file is there, or cannot be written.
+
+        """
+        temporary = f"{path}.{os.getpid()}.tmp"
+        try:
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            try:
+                copy = sqlite3.connect(temporary)
+                try:
+                    self._connection.backup(copy)
+                finally:
+                    copy.close()
+                os.link(temporary, path)
+            finally:
+                os.unlink(temporary)
+        except OSError as exc:
+            raise StoppedError(f"{path}: {exc.strerror}") from exc
+        except sqlite3.Error as exc:
+            raise StoppedError(f"{path}: {exc}") from exc
+
 
 @contextmanager
 def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator[SqliteReader]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from hs_scheduler import statements
 from hs_scheduler.changes import FOLLOWING, Change, Changed, Effect, Plan, Standing, effect, pieces, standing
 from hs_scheduler.listings import Listings
-from hs_scheduler.store import Retry, State
+from hs_scheduler.store import Counts, Retry, State
 from hs_scheduler.tags import TAGS_MAX
 
 _ANEW = Retry(statements.ATTEMPTS_MAX, eager=False)
@@ -94,6 +94,17 @@ class Changes(Listings):
             elif why is Effect.DELETED:
                 deleted.append(row.row)
         return Changed(count=count, left=left, cancelled=tuple(cancelled), deleted=tuple(deleted))
+
+    def clear(self) -> None:
+        """Remove every task and run; numbers and epochs go on from where they are. A transaction of its own."""
+        with self.transaction():
+            for table in ("task", "input", "run", "place", "worker"):
+                self._engine.execute(f"DELETE FROM {table}")  # noqa: S608 - one of five
+            self._engine.execute("DELETE FROM meta WHERE name = 'archives'")
+        self.counts.take(Counts())
+        self._places.clear()
+        self._folders.clear()
+        self._worker_numbers.clear()
 
     def _meant(self, row: _Row, plan: Plan) -> _Row:
         """Return the row itself, or the last attempt where that is what one wants to change."""

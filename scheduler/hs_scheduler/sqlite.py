@@ -1,9 +1,15 @@
 """The store in a SQLite file."""
 
+from collections.abc import Iterator
+
 from hs_common.clock import wall
+from hs_common.tasks import Detail
+from hs_scheduler import archives
 from hs_scheduler.database import Database
 from hs_scheduler.ownership import this_process
+from hs_scheduler.reader import SqliteReader, reading
 from hs_scheduler.sql import SqlStore
+from hs_scheduler.statements import SUBMITTED, detail_of
 
 
 class SqliteStore(SqlStore):
@@ -20,4 +26,28 @@ class SqliteStore(SqlStore):
     """
 
     def __init__(self, path: str, *, program: str = "hs-scheduler", brief: bool = False) -> None:
-        super().__init__(Database(path, this_process(program, brief=brief), wall()))
+        self._database = Database(path, this_process(program, brief=brief), wall())
+        super().__init__(self._database)
+
+    def submitted(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield what was submitted, also what is in archives: `--once` must not add it again."""
+        for archive in self.archives():
+            with reading(archive) as reader:
+                for args, *detail, group, priority in reader.execute(SUBMITTED):
+                    yield args, detail_of(*detail), group, priority
+        yield from super().submitted()
+
+    def vacuum(self) -> None:
+        """Give the space of removed rows back to the file system."""
+        with self._database.translated():
+            self._database.connection.execute("VACUUM")
+        self._database.checkpoint()
+
+    def rotate(self) -> tuple[int, str]:
+        """Move what is over into a new archive; return how many rows, and its path."""
+        with self._database.translated():
+            return archives.rotate(self._database.connection, self._database.path, wall())
+
+    def archives(self) -> list[str]:
+        """Return the paths of its archives, the oldest first."""
+        return archives.paths(SqliteReader(self._database.connection), self._database.path)

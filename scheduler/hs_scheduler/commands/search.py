@@ -1,18 +1,13 @@
 """`hs task search`: which tasks, which of their fields, in which order and form."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice
+from typing import Any
 
 import click
 
+from hs_common.errors import RefusedError
 from hs_scheduler.commands.filtering import filter_of, filter_options
 from hs_scheduler.commands.printing import print_texts
-
-if TYPE_CHECKING:
-    from hs_scheduler.dialect import Dialect
-    from hs_scheduler.filters import Where
-
-ROWS_AT_ONCE = 1000
 
 FORMATS = ("normal", "plain", "table", "csv", "json")
 
@@ -21,6 +16,7 @@ Examples:
   hs task search -F                             what failed in the run before
   hs task search id args -w 'exit_status == 2' -f table
   hs task search -w 'duration > 60' -s duration --desc -l 10
+  hs task search --triage                       why it failed: each kind once, with how many
   hs task search -t kind:train --json | jq '.[].worker_host'
 """
 
@@ -35,54 +31,58 @@ Examples:
 @click.option("-f", "--format", "style", type=click.Choice(FORMATS), help="[normal]")
 @click.option("--json", "style", flag_value="json", help="Same as -f json: one array of objects.")
 @click.option("--csv", "style", flag_value="csv", help="Same as -f csv.")
+@click.option(
+    "--triage", is_flag=True, help="What failed, by exit status, host and last line of captured stderr, with a sample."
+)
 @click.option("--database", metavar="PATH", help="Look into this one.  [the one used last]")
 def search(**asked: Any) -> None:  # noqa: ANN401 - click gives what is declared above
     """List, count and filter tasks. FIELDs are those that --json shows."""
+    if asked["triage"]:
+        _triage(asked)
+        return
     # Only now: --help needs none of this.
-    from hs_scheduler import engines, formats  # noqa: PLC0415
+    from hs_scheduler import formats  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
     from hs_scheduler.conditions import field_named  # noqa: PLC0415
     from hs_scheduler.fields import BY_NAME  # noqa: PLC0415
+    from hs_scheduler.questions import Question, asking, number_of  # noqa: PLC0415
 
     style = asked["style"] or "normal"
     names = asked["fields"] or (formats.TABLE_FIELDS if style in ("table", "plain") else tuple(BY_NAME))
-    fields = [field_named(name) for name in names]
-    location = to_read(asked["database"])
-    query = _query(asked, [field.sql for field in fields], engines.dialect_of(location))
-    with engines.open_reader(location) as reader, reader.defined(query.where.functions):
-        if asked["count"]:
-            print_texts(f"{count}\n" for (count,) in reader.execute(query.counting, query.where.values))
-        else:
-            rows = _rows(reader.execute(query.selecting, query.where.values))
-            print_texts(formats.FORMATS[style](fields, rows))
-
-
-class Query(NamedTuple):
-    """What was asked for, as SQL."""
-
-    where: "Where"
-    selecting: str
-    counting: str
-
-
-def _query(asked: dict[str, Any], columns: Sequence[str], dialect: "Dialect") -> Query:
-    from hs_scheduler.conditions import field_named  # noqa: PLC0415
-    from hs_scheduler.fields import FROM  # noqa: PLC0415
-
-    where = filter_of(asked).where(dialect)
-    down = " DESC" if asked["desc"] else ""
-    # Said, because the engines do not agree on it: what has no value comes before all values.
-    nulls = "NULLS LAST" if asked["desc"] else "NULLS FIRST"
-    by = f"{field_named(asked['order_by']).sql}{down} {nulls}, " if asked["order_by"] else ""
-    limit = f"LIMIT {asked['limit']}" if asked["limit"] else ""
-    found = f"FROM {FROM} WHERE {where.sql}"
-    return Query(
-        where,
-        f"SELECT {', '.join(columns)} {found} ORDER BY {by}task.row{down} {limit}",
-        f"SELECT count(*) FROM (SELECT 1 {found} {limit}) AS found",  # noqa: S608
+    question = Question(
+        filter=filter_of(asked),
+        fields=tuple(field_named(name) for name in names),
+        order_by=field_named(asked["order_by"]) if asked["order_by"] else None,
+        descending=asked["desc"],
+        limit=asked["limit"],
     )
+    location = to_read(asked["database"])
+    if asked["count"]:
+        print_texts([f"{number_of(location, question)}\n"])
+        return
+    with asking(location, question) as rows:
+        print_texts(formats.FORMATS[style](question.fields, rows))
 
 
-def _rows(cursor: Any) -> Iterator[Sequence[Any]]:  # noqa: ANN401 - a cursor
-    while rows := cursor.fetchmany(ROWS_AT_ONCE):
-        yield from rows
+def _triage(asked: dict[str, Any]) -> None:
+    """Print the kinds of failures."""
+    for name, option in (("fields", "FIELD"), ("order_by", "-s"), ("desc", "--desc"), ("count", "-c")):
+        if asked[name]:
+            raise RefusedError(f"--triage shows kinds of failures, the most frequent first: it excludes {option}")
+    if asked["ended"] not in (None, "failed"):
+        raise RefusedError("--triage is about what failed: it excludes -S, -C and -R")
+    from hs_scheduler import formats, triage  # noqa: PLC0415
+    from hs_scheduler.captured import end_of  # noqa: PLC0415
+    from hs_scheduler.commands.location import to_read  # noqa: PLC0415
+    from hs_scheduler.fields import BY_NAME  # noqa: PLC0415
+    from hs_scheduler.questions import Question, asking  # noqa: PLC0415
+
+    fields = tuple(BY_NAME[name] for name in ("id", "args", "exit_status", "reason", "worker_host", "errpath"))
+    failed = filter_of(asked | {"ended": "failed"})
+    found = triage.Triage()
+    with asking(to_read(asked["database"]), Question(filter=failed, fields=fields)) as rows:
+        for *known, errpath in rows:
+            end = end_of(errpath)
+            found.add(triage.Failure._make((*known, None if end is None else triage.last_line(end))))
+    kinds = islice(found.rows(), asked["limit"])
+    print_texts(formats.FORMATS[asked["style"] or "table"](triage.FIELDS, kinds))

@@ -1,11 +1,11 @@
 """`hs task update`: change, cancel, retry, hold or remove the tasks that a filter finds."""
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hs_common.errors import RefusedError
+from hs_common.errors import RefusedError, StoppedError
+from hs_scheduler.commands.asking import agreed, tasks_text
 from hs_scheduler.commands.filtering import filter_of, filter_options
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     from hs_scheduler import engines  # noqa: PLC0415
     from hs_scheduler.changes import Action, Change  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
+    from hs_scheduler.questions import Question, number_of  # noqa: PLC0415
 
     change = Change(
         filter=filter_of(asked),
@@ -58,32 +59,12 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
         )
     location = to_read(asked["database"])
     name = engines.shown(location)
-    count = _count(location, change)
-    if count and not _agreed(f"{_what(change)} {_tasks(count)} in {name}?", yes=asked["yes"]):
-        click.echo("nothing was changed", err=True)
+    count = number_of(location, Question(filter=change.filter, fields=(), archived=False))
+    if count and not agreed(f"{_what(change)} {tasks_text(count)} in {name}?", yes=asked["yes"]):
         return 1
     for line in _lines(_apply(location, change), name):
         click.echo(line)
     return 0
-
-
-def _count(location: str, change: "Change") -> int:
-    """Return how many tasks the filter finds now."""
-    from hs_scheduler.engines import dialect_of, open_reader  # noqa: PLC0415
-    from hs_scheduler.fields import FROM  # noqa: PLC0415
-
-    where = change.filter.where(dialect_of(location))
-    with open_reader(location) as reader, reader.defined(where.functions):
-        (count,) = reader.execute(f"SELECT count(*) FROM {FROM} WHERE {where.sql}", where.values).fetchone()  # noqa: S608
-    return int(count)
-
-
-def _agreed(question: str, *, yes: bool) -> bool:
-    if yes:
-        return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise RefusedError(f"{question} There is no terminal to answer on: -y says yes")
-    return click.confirm(question, err=True)
 
 
 def _apply(location: str, change: "Change") -> "Changed":
@@ -91,6 +72,7 @@ def _apply(location: str, change: "Change") -> "Changed":
     from hs_common.clock import wall  # noqa: PLC0415
     from hs_scheduler.changes import Changed  # noqa: PLC0415
     from hs_scheduler.engines import open_store  # noqa: PLC0415
+    from hs_scheduler.store import StoreBusyError  # noqa: PLC0415
 
     done = Changed()
     store = open_store(location, program="hs task update", brief=True)
@@ -99,6 +81,8 @@ def _apply(location: str, change: "Change") -> "Changed":
         for first, last in store.pieces():
             with store.transaction():
                 done = done.plus(store.change(plan, first, last, wall()))
+    except StoreBusyError as exc:
+        raise StoppedError(f"{exc} ({tasks_text(done.count)} changed before)") from exc
     finally:
         store.close()
     return done
@@ -110,10 +94,6 @@ def _what(change: "Change") -> str:
 
 def _lines(done: "Changed", name: str) -> list[str]:
     """Return what is said at the end: how many were changed, and how many were not and why."""
-    lines = [f"{_tasks(done.count)} changed in {name}"]
-    lines += [f"{_tasks(count)} left as they are: {why}" for why, count in sorted(done.left.items())]
+    lines = [f"{tasks_text(done.count)} changed in {name}"]
+    lines += [f"{tasks_text(count)} left as they are: {why}" for why, count in sorted(done.left.items())]
     return lines
-
-
-def _tasks(count: int) -> str:
-    return f"{count} task{'' if count == 1 else 's'}"

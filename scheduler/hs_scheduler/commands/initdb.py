@@ -1,0 +1,145 @@
+"""`hs initdb`: make a database, bring it up to date, and look after it."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hs_common.errors import RefusedError, StoppedError
+from hs_scheduler.commands.asking import agreed, tasks_text
+
+if TYPE_CHECKING:
+    from hs_scheduler.sqlite import SqliteStore
+
+EXAMPLES = """\b
+Examples:
+  hs initdb                                   make the standing queue, or bring it to the schema of this program
+  hs initdb --database postgresql://db/hs     likewise on a server
+  hs initdb --backup queue-monday.db          a copy, also while a scheduler works on it
+  hs initdb --rotate -y && hs initdb --vacuum   what is over into an archive, and the space back
+"""
+
+INSTEAD = {
+    "vacuum": "a server does so by itself",
+    "backup": "use pg_dump",
+    "rotate": "archives are files beside a SQLite database; hs task update --delete -C removes what is over",
+}
+"""Of a database on a server."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.option("--vacuum", is_flag=True, help="Give the space of removed tasks back to the file system.")
+@click.option("--backup", metavar="PATH", help="Copy it, archives included, to a file that is not there yet.")
+@click.option("--rotate", is_flag=True, help="Move tasks that are over into a numbered archive; searches see it.")
+@click.option("--truncate", is_flag=True, help="Remove every task and run, archives too.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--database", metavar="PATH|URL", help="This one.  [the configured one, else the standing queue]")
+def initdb(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared above
+    """Make the database, or bring it to the schema of this program; with an option, look after it."""
+    actions = [name for name in ("vacuum", "backup", "rotate", "truncate") if asked[name]]
+    if len(actions) > 1:
+        raise RefusedError(f"{' and '.join(f'--{name}' for name in actions)} exclude each other: one after the other")
+    # Only now: --help needs none of this.
+    from hs_scheduler import engines  # noqa: PLC0415
+    from hs_scheduler.commands.location import to_write  # noqa: PLC0415
+    from hs_scheduler.store import StoreBusyError  # noqa: PLC0415
+
+    location, _ = to_write(asked["database"])
+    action = actions[0] if actions else ""
+    if action in INSTEAD and engines.is_url(location):
+        raise RefusedError(f"--{action} is not for {engines.shown(location)}: {INSTEAD[action]}")
+    if action and not engines.is_url(location) and not os.path.exists(location):
+        raise StoppedError(f"there is no database {location} yet")
+    try:
+        match action:
+            case "backup":
+                return _back_up(location, asked["backup"])
+            case "vacuum":
+                return _vacuum(location)
+            case "rotate":
+                return _rotate(location, yes=asked["yes"])
+            case "truncate":
+                return _truncate(location, yes=asked["yes"])
+        return _make(location)
+    except StoreBusyError as exc:
+        raise StoppedError(str(exc)) from exc
+
+
+def _make(location: str) -> int:
+    from hs_scheduler.engines import open_store, shown  # noqa: PLC0415
+    from hs_scheduler.schema import STEPS  # noqa: PLC0415
+
+    open_store(location, program="hs initdb", create=True).close()
+    click.echo(f"database {shown(location)} is at schema {len(STEPS)}")
+    return 0
+
+
+def _back_up(location: str, target: str) -> int:
+    from hs_scheduler import archives  # noqa: PLC0415
+    from hs_scheduler.reader import reading  # noqa: PLC0415
+
+    with reading(location) as reader:
+        older = archives.paths(reader, location)
+        targets = [archives.path_of(target, number) for number in range(1, len(older) + 1)]
+        for path in (target, *targets):
+            if os.path.lexists(path):
+                raise RefusedError(f"--backup {path}: there is a file already")
+        for archive, path in zip(older, targets, strict=True):
+            with reading(archive) as one:
+                one.back_up(path)
+        reader.back_up(target)
+    click.echo(f"{location} is copied to {target}{f' and {len(older)} archives beside it' if older else ''}")
+    return 0
+
+
+def _vacuum(location: str) -> int:
+    store = _owned(location)
+    try:
+        before = os.path.getsize(location)
+        store.vacuum()
+        click.echo(f"{location} has {os.path.getsize(location)} bytes, before {before}")
+    finally:
+        store.close()
+    return 0
+
+
+def _rotate(location: str, *, yes: bool) -> int:
+    if not agreed(f"Move all tasks that are over out of {location} into an archive beside it?", yes=yes):
+        return 1
+    store = _owned(location)
+    try:
+        count, path = store.rotate()
+    finally:
+        store.close()
+    click.echo(f"{tasks_text(count)} moved to {path}" if count else "no task is over: nothing was moved")
+    return 0
+
+
+def _truncate(location: str, *, yes: bool) -> int:
+    from hs_scheduler.engines import is_url, open_store, shown  # noqa: PLC0415
+    from hs_scheduler.filters import Filter  # noqa: PLC0415
+    from hs_scheduler.questions import Question, number_of  # noqa: PLC0415
+
+    count = number_of(location, Question(filter=Filter(), fields=()))
+    if not agreed(f"Remove all {tasks_text(count)} of {shown(location)}, archives included?", yes=yes):
+        return 1
+    if is_url(location):
+        store = open_store(location, program="hs initdb")
+        older: list[str] = []
+    else:
+        store = owned = _owned(location)
+        older = owned.archives()
+    try:
+        store.clear()
+    finally:
+        store.close()
+    for path in older:
+        os.unlink(path)
+    click.echo(f"{tasks_text(count)} removed from {shown(location)}")
+    return 0
+
+
+def _owned(location: str) -> "SqliteStore":
+    from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415
+
+    return SqliteStore(location, program="hs initdb")

@@ -1,0 +1,109 @@
+"""A question about many tasks, put to a database and to its archives: how many there are, or which, in one order.
+
+archive 1 ──┐
+archive 2 ──┼─ each sorted ──▶ merged ──▶ rows, as they are found
+tasks.db  ──┘
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
+from typing import Any
+
+from hs_scheduler import archives
+from hs_scheduler.engines import dialect_of, is_url, open_reader
+from hs_scheduler.fields import FROM, Field
+from hs_scheduler.filters import Filter
+from hs_scheduler.reader import Reader
+
+ROWS_AT_ONCE = 1000
+
+Row = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked."""
+
+    filter: Filter
+    fields: tuple[Field, ...]
+    order_by: Field | None = None
+    """None: by submission."""
+    descending: bool = False
+    limit: int | None = None
+    """Most tasks, None: all."""
+    archived: bool = True
+    """Whether tasks in archives count as well."""
+
+
+def number_of(location: str, question: Question) -> int:
+    """Return how many tasks there are.
+
+    Raises:
+        RefusedError: The filter makes no sense.
+        StoppedError: The database, or an archive of it, cannot be read.
+
+    """
+    where = question.filter.where(dialect_of(location))
+    limit = f"LIMIT {question.limit}" if question.limit else ""
+    statement = f"SELECT count(*) FROM (SELECT 1 FROM {FROM} WHERE {where.sql} {limit}) AS found"  # noqa: S608 - ours
+    count = 0
+    with _opened(location, archived=question.archived) as readers:
+        for reader in readers:
+            with reader.defined(where.functions):
+                count += reader.execute(statement, where.values).fetchone()[0]
+    return min(count, question.limit or count)
+
+
+@contextmanager
+def asking(location: str, question: Question) -> Iterator[Iterator[Row]]:
+    """Give the raw values of the fields of each task, as they are found.
+
+    Raises:
+        RefusedError: The filter makes no sense.
+        StoppedError: The database, or an archive of it, cannot be read.
+
+    """
+    where = question.filter.where(dialect_of(location))
+    down = " DESC" if question.descending else ""
+    # Said, because the engines do not agree on it: what has no value comes before all values.
+    nulls = "NULLS LAST" if question.descending else "NULLS FIRST"
+    by = f"{question.order_by.sql}{down} {nulls}, " if question.order_by else ""
+    keys = [question.order_by.sql if question.order_by else "NULL", "task.row"]
+    columns = ", ".join([*keys, *(field.sql for field in question.fields)])
+    limit = f"LIMIT {question.limit}" if question.limit else ""
+    statement = f"SELECT {columns} FROM {FROM} WHERE {where.sql} ORDER BY {by}task.row{down} {limit}"  # noqa: S608 - ours
+    with ExitStack() as stack:
+        streams = []
+        for reader in stack.enter_context(_opened(location, archived=question.archived)):
+            stack.enter_context(reader.defined(where.functions))
+            streams.append(_rows(reader.execute(statement, where.values)))
+        rows = streams[0] if len(streams) == 1 else merge(*streams, key=_place, reverse=question.descending)
+        yield (row[len(keys) :] for row in islice(rows, question.limit))
+
+
+@contextmanager
+def _opened(location: str, *, archived: bool) -> Iterator[list[Reader]]:
+    """Give the database and its archives, the oldest one first, as of one moment."""
+    with ExitStack() as stack:
+        reader = stack.enter_context(open_reader(location))
+        older = []
+        if archived and not is_url(location):
+            # What is moved into a new archive from now on still is in this database for us.
+            reader.execute("BEGIN")
+            stack.callback(reader.execute, "COMMIT")
+            older = archives.paths(reader, location)
+        yield [*(stack.enter_context(open_reader(path)) for path in older), reader]
+
+
+def _place(row: Row) -> tuple[bool, Any, int]:
+    """Return by what rows of several databases are put in order, as each of them does it."""
+    key, number = row[:2]
+    return (key is not None, key, number)
+
+
+def _rows(cursor: Any) -> Iterator[Row]:  # noqa: ANN401 - a cursor
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield from rows

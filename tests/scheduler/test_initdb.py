@@ -1,0 +1,214 @@
+"""`hs initdb`: a database made, brought up to date, copied, compacted, rotated, emptied; and searches over its archives."""
+
+import json
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.scheduler.building import T0, a_database, a_line, output, run
+
+from hs_common import site
+from hs_common.errors import RefusedError, StoppedError
+from hs_scheduler import schema
+from hs_scheduler.archives import path_of
+from hs_scheduler.commands.info import info
+from hs_scheduler.commands.initdb import initdb
+from hs_scheduler.commands.search import search
+from hs_scheduler.commands.update import update
+from hs_scheduler.sqlite import SqliteStore
+
+
+@pytest.fixture(autouse=True)
+def own_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERSHELL_SITE", str(tmp_path / "site"))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """Two that succeeded, one that failed and waits to be tried again, one that waits, one that failed."""
+    a_database(tmp_path / "tasks.db", 0, 0)
+    a_database(tmp_path / "tasks.db", 3, retries=1)
+    return a_database(tmp_path / "tasks.db", None, 5)
+
+
+def numbers(database: str, *options: str) -> list[Any]:
+    return [row["exit_status"] for row in json.loads(output(search, "--json", "--database", database, *options))]
+
+
+def count(database: str, *options: str) -> int:
+    return int(output(search, "-c", "--database", database, *options))
+
+
+# --- Made, migrated ---
+
+
+def test_the_standing_queue_is_made_once() -> None:
+    said = output(initdb)
+
+    path = os.path.join(site.main(), "tasks.db")
+    assert said == f"database {path} is at schema {len(schema.STEPS)}\n" == output(initdb)
+    assert count(path) == 0
+
+
+def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "old.db")
+    connection.executescript((Path(__file__).parent / "golden" / "schema-1.sql").read_text())
+    connection.close()
+
+    output(initdb, "--database", str(tmp_path / "old.db"))
+    connection = sqlite3.connect(tmp_path / "old.db")
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.STEPS),)
+    connection.close()
+
+
+def test_what_a_scheduler_works_on_is_left_alone(database: str) -> None:
+    owner = SqliteStore(database)
+    for options in ([], ["--vacuum"], ["--rotate", "-y"], ["--truncate", "-y"]):
+        result = run(initdb, "--database", database, *options)
+        assert isinstance(result.exception, StoppedError)
+        assert f"pid {os.getpid()}" in str(result.exception)
+    owner.close()
+    assert count(database) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        (["--vacuum", "--rotate"], RefusedError),
+        (["--backup", "x", "--truncate"], RefusedError),
+        (["--rotate"], RefusedError),  # nobody to ask
+        (["--truncate"], RefusedError),
+        (["--vacuum", "--database", "postgresql://nowhere/x"], RefusedError),
+        (["--rotate", "-y", "--database", "postgresql://nowhere/x"], RefusedError),
+        (["--backup", "x", "--database", "postgresql://nowhere/x"], RefusedError),
+        (["--vacuum", "--database", "/nowhere/tasks.db"], StoppedError),
+        (["--truncate", "-y", "--database", "/nowhere/tasks.db"], StoppedError),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(database: str, options: list[str], kind: type[Exception]) -> None:
+    result = run(initdb, "--database", database, *options)
+    assert isinstance(result.exception, kind)
+    assert "\n" not in str(result.exception)
+    assert count(database) == 6
+
+
+# --- Copied, compacted, emptied ---
+
+
+def test_a_copy_is_made_while_its_owner_writes(database: str, tmp_path: Path) -> None:
+    owner = SqliteStore(database)
+    with owner.transaction():
+        owner.add([a_line()], [0], b"/", T0)
+        output(initdb, "--backup", str(tmp_path / "half.db"), "--database", database)
+    output(initdb, "--backup", str(tmp_path / "copy.db"), "--database", database)
+    owner.close()
+
+    assert [count(str(tmp_path / name)) for name in ("half.db", "copy.db")] == [6, 7]
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_copy_takes_the_archives_along_and_overwrites_nothing(database: str, tmp_path: Path) -> None:
+    output(initdb, "--rotate", "-y", "--database", database)
+    (tmp_path / "folder").mkdir()
+
+    output(initdb, "--backup", str(tmp_path / "folder" / "copy.db"), "--database", database)
+    shutil.rmtree(tmp_path / "site", ignore_errors=True)
+    os.unlink(path_of(database, 1))
+    assert count(str(tmp_path / "folder" / "copy.db")) == 6
+    again = run(initdb, "--backup", str(tmp_path / "folder" / "copy.db"), "--database", database)
+    assert isinstance(again.exception, StoppedError | RefusedError)
+
+
+def test_the_space_of_removed_tasks_comes_back(tmp_path: Path) -> None:
+    database = a_database(tmp_path / "tasks.db", *[0] * 3000)
+    output(update, "--delete", "-w", "exit_status == 0", "-y", "--database", database)
+    before = os.path.getsize(database)
+
+    output(initdb, "--vacuum", "--database", database)
+    assert os.path.getsize(database) < before / 2
+
+
+def test_an_emptied_database_gives_no_number_twice(database: str) -> None:
+    output(initdb, "--rotate", "-y", "--database", database)
+    output(initdb, "--truncate", "-y", "--database", database)
+
+    assert (count(database), os.path.exists(path_of(database, 1))) == (0, False)
+    store = SqliteStore(database)
+    with store.transaction():
+        (task,) = store.add([a_line()], [0], b"/", T0)
+    assert task.row == 7
+    store.close()
+
+
+# --- Rotated ---
+
+
+def test_what_is_over_moves_and_searches_still_see_it(database: str) -> None:
+    before = json.loads(output(search, "--json", "--database", database))
+
+    said = output(initdb, "--rotate", "-y", "--database", database)
+
+    assert said == f"3 tasks moved to {path_of(database, 1)}\n"
+    assert os.stat(path_of(database, 1)).st_mode & 0o777 == 0o600
+    # Not the failed one: it is to be tried again.
+    assert numbers(path_of(database, 1)) == [0, 0, 5]
+    assert sorted(json.loads(output(search, "--json", "--database", database)), key=lambda row: row["id"]) == sorted(
+        before, key=lambda row: row["id"]
+    )
+
+
+def test_searches_over_archives_are_in_one_order(tmp_path: Path) -> None:
+    database = str(tmp_path / "tasks.db")
+    for statuses in ((5, 1), (3, 0, 1), (None, 4)):
+        a_database(tmp_path / "tasks.db", *statuses)
+        output(initdb, "--rotate", "-y", "--database", database)
+
+    assert (os.path.exists(path_of(database, 3)), count(database)) == (True, 7)
+    assert numbers(database) == [5, 1, 3, 0, 1, None, 4]
+    assert numbers(database, "--desc") == [4, None, 1, 0, 3, 1, 5]
+    assert numbers(database, "-s", "exit_status") == [None, 0, 1, 1, 3, 4, 5]
+    assert numbers(database, "-s", "exit_status", "--desc") == [5, 4, 3, 1, 1, 0, None]
+    assert numbers(database, "-s", "exit_status", "--desc", "-l", "2") == [5, 4]
+    assert numbers(database, "-F", "-w", "args ~ exit.[35]") == [5, 3]
+    assert (count(database, "-F"), count(database, "-l", "3"), count(database, "-R")) == (5, 3, 1)
+
+
+def test_a_task_in_an_archive_is_found_by_its_id(database: str) -> None:
+    (uid,) = (
+        row["id"] for row in json.loads(output(search, "--json", "-w", "exit_status == 5", "--database", database))
+    )
+    output(initdb, "--rotate", "-y", "--database", database)
+
+    assert output(info, uid, "-x", "exit_status", "--database", database) == "5\n"
+
+
+def test_what_is_in_an_archive_is_not_added_again(database: str) -> None:
+    """`--once` goes by what was submitted."""
+    store = SqliteStore(database)
+    before = list(store.submitted())
+    store.close()
+    output(initdb, "--rotate", "-y", "--database", database)
+
+    store = SqliteStore(database)
+    assert sorted(map(str, store.submitted())) == sorted(map(str, before))
+    store.close()
+
+
+def test_where_nothing_is_over_nothing_is_made(tmp_path: Path) -> None:
+    database = a_database(tmp_path / "tasks.db", None)
+
+    assert output(initdb, "--rotate", "-y", "--database", database) == "no task is over: nothing was moved\n"
+    assert sorted(os.listdir(tmp_path)) == ["tasks.db"]
+
+
+def test_what_an_interrupted_rotation_left_is_not_looked_at(database: str) -> None:
+    """It was killed between the copy and the removal: the number of archives is committed with the removal."""
+    shutil.copy(database, path_of(database, 1))
+
+    assert count(database) == 6
+    output(initdb, "--rotate", "-y", "--database", database)
+    assert (count(database), count(path_of(database, 1))) == (6, 3)
