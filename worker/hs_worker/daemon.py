@@ -25,6 +25,7 @@ from hs_common.messages import Committed, Message, Result, Welcome
 from hs_common.signals import SignalPipe
 from hs_common.sockets import Link
 from hs_worker import events
+from hs_worker.children import Children
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event
 from hs_worker.guardian import EXIT_REFUSED
@@ -87,8 +88,10 @@ class WorkerDaemon:
         self._grace_s = grace_s
         # Only the guardian's signals count (see there): ours get handlers that do nothing, for a default would kill.
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT)
-        self._signals = SignalPipe([signal.SIGCHLD, *ignored])
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, *ignored})
+        self._signals = SignalPipe(ignored)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ignored)
+        self._children = Children()
+        self._poller.register(self._children.fd, select.EPOLLIN)
         self._poller.register(self._signals.fd, select.EPOLLIN)
         self._poller.register(self._pipe.fd, select.EPOLLIN)
         self._link_fds: tuple[int, int] = (-1, -1)
@@ -128,10 +131,11 @@ class WorkerDaemon:
         listen = self._sent
         reap = self._again or self._executor.has_ended
         for fd, _ in ready:
-            if fd == self._signals.fd:
-                # SIGCHLD, or one that is none of our business.
-                os.read(fd, _READ_BYTES)
+            if fd == self._children.fd:
+                self._children.clear()
                 reap = True
+            elif fd == self._signals.fd:
+                os.read(fd, _READ_BYTES)  # none of our business
             elif fd in self._link_fds:
                 listen = True
             elif fd == self._pipe.fd:

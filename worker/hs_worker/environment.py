@@ -27,22 +27,24 @@ def base_environment(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     return {key: value for key, value in environment.items() if not _LAUNCHER.fullmatch(key)}
 
 
-def task_environment(base: dict[bytes, bytes], task: Task, command: bytes, slot: int) -> dict[bytes, bytes]:
-    """Return the environment of one task in this slot (counted from 0 here, from 1 for people)."""
-    environment = base.copy()
-    environment[b"TASK_ID"] = uuid_text(task.uid)
-    environment[b"TASK_ATTEMPT"] = b"%d" % task.attempt
-    environment[b"TASK_DISPATCH"] = b"%d" % task.dispatch
-    environment[b"TASK_SLOT"] = b"%d" % (slot + 1)
+def task_variables(task: Task, command: bytes, slot: int) -> list[bytes]:
+    """Return what one task in this slot (counted from 0 here, from 1 for people) has beyond the base: `NAME=value` each."""
+    own = [
+        b"TASK_ID=" + uuid_text(task.uid),
+        b"TASK_ATTEMPT=%d" % task.attempt,
+        b"TASK_DISPATCH=%d" % task.dispatch,
+        b"TASK_SLOT=%d" % (slot + 1),
+    ]
     # The kernel limits each string to 128 KiB.
     if len(command) < limits.SCRIPT_BYTES_MIN > len(task.args):
-        environment[b"TASK_ARGS"] = task.args
-        environment[b"TASK_COMMAND"] = command
-    if task.detail is not None:
-        for key, value in task.detail.tags:
-            name = _ODD.sub("_", key).upper().encode()
-            environment[b"TASK_TAG_" + name] = tag_text(value).encode("utf-8", "surrogateescape").replace(b"\0", b"")
-    return environment
+        own += (b"TASK_ARGS=" + task.args, b"TASK_COMMAND=" + command)
+    if task.detail is not None and task.detail.tags:
+        tags = {_ODD.sub("_", key).upper().encode(): value for key, value in task.detail.tags}
+        own += [
+            b"TASK_TAG_%b=%b" % (name, tag_text(value).encode("utf-8", "surrogateescape").replace(b"\0", b""))
+            for name, value in tags.items()
+        ]
+    return own
 
 
 def uuid_text(uid: bytes) -> bytes:

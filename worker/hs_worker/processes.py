@@ -9,21 +9,21 @@ differs from the last task's. All descriptors beyond stderr are closed on exec. 
 import contextlib
 import os
 import resource
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC
-from typing import Any, Protocol
+from typing import Protocol
 
 import hs_common
 from hs_common import limits
 from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
 from hs_worker.direct import choose_split
-from hs_worker.environment import base_environment, task_environment, uuid_text
+from hs_worker.environment import base_environment, task_variables, uuid_text
 from hs_worker.events import Exit, Spawn
-from hs_worker.outputs import Outputs
+from hs_worker.outputs import Actions, Outputs
 from hs_worker.shared_map import SharedMap
+from hs_worker.spawner import Spawner
 from hs_worker.tree import Snapshot, signal_all
 
 _HOST_FAULTS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT})
@@ -92,6 +92,7 @@ class Processes:
         self._shell_name = os.path.basename(self._shell)
         self._split = choose_split(shell, environment)
         self._base = base_environment(environment)
+        self._spawner = Spawner(self._base)
         self._outputs = outputs
         self._warn = warn
         self._slot_of: dict[int, int] = {}
@@ -105,12 +106,6 @@ class Processes:
         self._home_pwd = self._base.get(b"PWD")
         self._folder = os.getcwdb()
         self._missing: set[bytes] = set()
-        self._attributes: dict[str, Any] = {
-            "setsid": True,
-            # What Python ignores, a task would inherit as ignored.
-            "setsigdef": [signal.SIGPIPE, signal.SIGXFSZ],
-            "setsigmask": [],
-        }
 
     @property
     def has_ended(self) -> bool:
@@ -122,15 +117,16 @@ class Processes:
         slot, task, bundle, folder, command, questions = effect
         if folder != self._folder:
             self._enter(folder)
-        environment = task_environment(self._base, task, command, slot)
+            self._spawner.inherit(self._base)
+        own = task_variables(task, command, slot)
         self._shared.occupy(slot, task.row, task.dispatch, bundle, wall())
         crash_point("worker.before_spawn")
         started_at = monotonic()
         try:
             if self._outputs is None and not questions:
-                pid = self._launch(command, environment, self._attributes)
+                pid = self._launch(command, own, None)
             else:
-                pid = self._launch_with(self._outputs, effect, environment)
+                pid = self._launch_with(self._outputs, effect, own)
         except OSError as exc:
             self._shared.clear(slot)
             return exc.errno or EAGAIN
@@ -195,36 +191,34 @@ class Processes:
             self._snapshot = Snapshot(os.getpid())
         return self._snapshot
 
-    def _launch_with(self, outputs: Outputs | None, effect: Spawn, environment: dict[bytes, bytes]) -> int:
-        attributes = self._attributes
-        if outputs is not None:
-            attributes = {**attributes, "file_actions": outputs.begin(effect.slot, effect.task)}
+    def _launch_with(self, outputs: Outputs | None, effect: Spawn, own: list[bytes]) -> int:
+        actions = None if outputs is None else outputs.begin(effect.slot, effect.task)
         try:
             if effect.questions:
-                return self._launch_expander(effect, environment, attributes)
-            return self._launch(effect.command, environment, attributes)
+                return self._launch_expander(effect, own, actions)
+            return self._launch(effect.command, own, actions)
         except OSError:
             if outputs is not None:
                 outputs.drop(effect.slot)
             raise
 
-    def _launch(self, command: bytes, environment: dict[bytes, bytes], attributes: dict[str, Any]) -> int:
+    def _launch(self, command: bytes, own: list[bytes], actions: Actions | None) -> int:
         argv = self._split(command)
         if argv is not None:
             try:
-                return os.posix_spawnp(argv[0], argv, environment, **attributes)
+                return self._spawner.spawn(argv[0], argv, own, actions, search=True)
             except OSError as exc:
                 if exc.errno in _HOST_FAULTS:
                     raise
                 # The task's own mistake: the shell says and returns what a shell does.
         if len(command) >= limits.SCRIPT_BYTES_MIN:
-            return self._launch_script(command, environment, attributes)
+            return self._launch_script(command, own, actions)
         # A line that begins with a dash is no option of the shell.
         end_of_options = [b"--"] if command[:1] in (b"-", b"+") else []
         argv = [self._shell_name, b"-c", *end_of_options, command]
-        return os.posix_spawn(self._shell, argv, environment, **attributes)
+        return self._spawner.spawn(self._shell, argv, own, actions)
 
-    def _launch_script(self, command: bytes, environment: dict[bytes, bytes], attributes: dict[str, Any]) -> int:
+    def _launch_script(self, command: bytes, own: list[bytes], actions: Actions | None) -> int:
         """Run a line that is too long for an argument, from a file in memory: private, and gone with the last who reads it."""
         script = os.memfd_create("hs-task", os.MFD_CLOEXEC)
         try:
@@ -232,19 +226,19 @@ class Processes:
                 file.write(command + b"\n")
             os.set_inheritable(script, True)  # noqa: FBT003 - its only argument
             argv = [self._shell_name, b"/dev/fd/%d" % script]
-            return os.posix_spawn(self._shell, argv, environment, **attributes)
+            return self._spawner.spawn(self._shell, argv, own, actions)
         finally:
             os.close(script)
 
-    def _launch_expander(self, effect: Spawn, environment: dict[bytes, bytes], attributes: dict[str, Any]) -> int:
+    def _launch_expander(self, effect: Spawn, own: list[bytes], actions: Actions | None) -> int:
         """Start the process that answers the questions of a template; args and questions are in a file in memory (`expander`)."""
         fd = os.memfd_create("hs-template", os.MFD_CLOEXEC)
         try:
             with open(fd, "wb", closefd=False) as file:
                 file.writelines(text + b"\0" for text in (effect.task.args, *effect.questions))
             os.set_inheritable(fd, True)  # noqa: FBT003 - its only argument
-            argv: list[str | bytes] = [sys.executable, "-I", "-S", _EXPANDER, _COMMON, self._shell, str(fd)]
-            pid = os.posix_spawn(sys.executable, argv, environment, **attributes)
+            words: list[str | bytes] = [sys.executable, "-I", "-S", _EXPANDER, _COMMON, self._shell, str(fd)]
+            pid = self._spawner.spawn(os.fsencode(sys.executable), [os.fsencode(word) for word in words], own, actions)
             os.set_inheritable(fd, False)  # noqa: FBT003
         except OSError:
             os.close(fd)
