@@ -18,8 +18,11 @@ T0 = 1_800_000_000.0
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = range(1, len(schema.STEPS))
 
-COUNTS = {1: Counts(new=3, succeeded=2, failed=3, retried=2)}
-"""What is in them."""
+COUNTS = {
+    1: Counts(new=3, succeeded=2, failed=3, retried=2),
+    2: Counts(new=2, on_hold=1, succeeded=2, failed=3, retried=2),
+}
+"""What is in them: ten tasks in each."""
 
 
 def load(path: Path, version: int) -> Path:
