@@ -31,6 +31,11 @@ class Missing:
         self._held = Counter(_key(*task) for task in held)
 
     @property
+    def fd(self) -> int:
+        """The descriptor that becomes readable when more comes."""
+        return self.source.fd
+
+    @property
     def ended(self) -> bool:
         """Whether every line has been read."""
         return self.source.ended

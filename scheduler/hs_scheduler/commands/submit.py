@@ -1,22 +1,27 @@
-"""`hs submit`: tasks into a database that nobody owns at this moment. Accepted means committed."""
+"""`hs submit`: tasks into a database, through the scheduler that owns it where there is one. Accepted means committed."""
 
 import os
 import select
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from hs_common import limits
+from hs_common.clock import monotonic
 from hs_common.errors import ExpansionError, RefusedError
 
 if TYPE_CHECKING:
     from hs_common.template import Template
+    from hs_scheduler.commands.sink import Sink
+    from hs_scheduler.once import Missing
     from hs_scheduler.source import Source
-    from hs_scheduler.sql import SqlStore
     from hs_scheduler.store import NewTask
     from hs_scheduler.tags import Tags
+
+    Input = Source | Missing
 
 LINES_AT_ONCE = 10_000
 BYTES_AT_ONCE = 4 * limits.MIB
@@ -24,7 +29,7 @@ BYTES_AT_ONCE = 4 * limits.MIB
 REASON_CHARS_MAX = 240
 """Of what is told about a line that cannot be expanded."""
 
-PAUSE_MS = 100
+PAUSE_S = 0.1
 """A stream that pauses longer gives the database free until more comes."""
 
 EXAMPLES = """\b
@@ -51,25 +56,52 @@ Examples:
 @click.option("--cores", metavar="NUM", help="Cores that each task needs.")
 @click.option("--memory", metavar="SIZE", help="Memory that each task needs, as 512M or 4G.")
 @click.option("-W", "--task-timeout", "timeout", metavar="SEC", help="Time limit of each task, seconds.")
-@click.option("--database", metavar="PATH", help="Into this SQLite file or postgresql:// URL.  [the standing queue]")
+@click.option(
+    "-b",
+    "--bundlesize",
+    type=click.IntRange(1, LINES_AT_ONCE),
+    metavar="SIZE",
+    default=LINES_AT_ONCE,
+    show_default=True,
+    help="Lines of a stream that are handed on together, at most.",
+)
+@click.option(
+    "-w",
+    "--bundlewait",
+    type=click.FloatRange(0, 86_400),
+    metavar="SEC",
+    default=0.0,
+    show_default=True,
+    help="How long fewer lines may be held back, for more to come, seconds.",
+)
+@click.option("--once", is_flag=True, help="Only those lines of FILE that the database does not hold yet.")
 @click.option("--initdb", is_flag=True, help="Create missing tables first (SQLite: always done).")
-def submit(args: tuple[str, ...], file: str | None, tags: tuple[str, ...], template: str | None,
-           database: str | None, initdb: bool, **fields: str | None) -> None:  # noqa: FBT001 # fmt: skip
+@click.option("--database", metavar="PATH", help="Into this SQLite file or postgresql:// URL.  [the standing queue]")
+@click.option(
+    "--connection", metavar="FILE|NAME", help="To the scheduler of this cluster, by its submit or control connection."
+)
+def submit(args: tuple[str, ...], **asked: Any) -> None:  # noqa: ANN401 - click gives what is declared above
     """Add tasks: the lines of a file or of stdin, or one command (one ARG as it stands, several quoted and joined)."""
-    if bool(args) == bool(file):
-        raise RefusedError("what is to be submitted? Give either -f FILE or -- ARGS...")
+    _check(args, asked)
     # Only now: --help needs none of this.
     from hs_scheduler.commands.location import to_write  # noqa: PLC0415
+    from hs_scheduler.commands.sink import Sink  # noqa: PLC0415
 
-    given = _given(tags, fields)
+    given = _given(asked["tags"], {name: asked[name] for name in ("group", "priority", "cores", "memory", "timeout")})
     line = _line(args) if args else b""
-    source = _source(file, given) if file else None
-    location, standing = to_write(database)
-    submission = Submission(location, _template(template), create=initdb)
-    if source is None:
-        answer = submission.one(line, given)
-    else:
-        answer = str(submission.all_of(source))
+    source = _source(asked["file"], given) if asked["file"] else None
+    template = _template(asked["template"])
+    location, standing = ("", False) if asked["connection"] else to_write(asked["database"])
+    sink = Sink(location, asked["connection"], create=asked["initdb"])
+    try:
+        submission = Submission(sink, template)
+        if source is None:
+            answer = submission.one(line, given)
+        else:
+            lines = _missing(sink, location, source) if asked["once"] else source
+            answer = str(submission.all_of(lines, Pace(asked["bundlesize"], asked["bundlewait"])))
+    finally:
+        sink.close()
     if standing:
         from hs_common import site  # noqa: PLC0415
 
@@ -77,21 +109,43 @@ def submit(args: tuple[str, ...], file: str | None, tags: tuple[str, ...], templ
     click.echo(answer)
 
 
+def _check(args: tuple[str, ...], asked: dict[str, Any]) -> None:
+    """Check what was typed.
+
+    Raises:
+        RefusedError: It makes no sense.
+
+    """
+    if bool(args) == bool(asked["file"]):
+        raise RefusedError("what is to be submitted? Give either -f FILE or -- ARGS...")
+    if asked["once"] and not asked["file"]:
+        raise RefusedError("--once compares the lines of a file: give it with -f FILE")
+    if asked["connection"] and (asked["database"] or asked["once"] or asked["initdb"]):
+        raise RefusedError(
+            "--connection leaves the database to the scheduler: it excludes --database, --once, --initdb"
+        )
+
+
+class Pace(NamedTuple):
+    """How a stream is handed on."""
+
+    lines_max: int
+    wait_s: float
+    """How long fewer than `lines_max` may be held back."""
+
+
 class Submission:
     """What goes into one database, with one template.
 
     Args:
-        location: The database: a path, or the URL of a server.
-        create: Whether to make the tables on a server where they are missing.
+        sink: Takes the tasks.
         template: Expanded now; None: the workers expand their own.
 
     """
 
-    def __init__(self, location: str, template: "Template | None", *, create: bool) -> None:
-        self._location = location
-        self._create = create
+    def __init__(self, sink: "Sink", template: "Template | None") -> None:
+        self._sink = sink
         self._template = template
-        self._cwd = os.getcwdb()
         self._rejected = 0
 
     def one(self, args: bytes, tags: "Tags") -> str:
@@ -99,38 +153,36 @@ class Submission:
 
         Raises:
             RefusedError: The template cannot be expanded for it.
-            StoppedError: The database is owned by another process, or cannot be written.
+            StoppedError: The database is owned by a process that takes none, or cannot be written.
 
         """
-        from hs_scheduler.fields import uuid_text  # noqa: PLC0415
         from hs_scheduler.store import NewTask  # noqa: PLC0415
         from hs_scheduler.tags import resolve  # noqa: PLC0415
 
         task = self._expanded(NewTask(args, *resolve(tags), ""))
         if task.rejected:
             raise RefusedError(task.rejected)
-        store = self._open()
-        try:
-            with store.transaction():
-                (uid,) = self._add(store, [task])
-        finally:
-            store.close()
-        return uuid_text(uid)
+        (accepted,) = self._sink.add([[task]], whole=True)
+        return accepted.id
 
-    def all_of(self, source: "Source") -> int:
-        """Add every line, and return how many there were: those of a file together or not at all, a stream's as they come.
+    def all_of(self, source: "Input", pace: Pace) -> int:
+        """Add every line, and return how many there were, as they come.
+
+        Those of a file go into a database that nobody owns together or not at all.
 
         Raises:
-            StoppedError: As above; how many of a stream were accepted is said on stderr.
+            StoppedError: As above; how many were accepted is said on stderr.
 
         """
         count = 0
         try:
             if source.state() is not None:
-                count = self._batch(source, whole=True)
+                for accepted in self._sink.add(self._batches(source), whole=True):
+                    count += accepted.count
             while not source.ended:
                 select.select([source.fd], [], [])
-                count += self._batch(source, whole=False)
+                for accepted in self._sink.add(self._burst(source, pace), whole=False):
+                    count += accepted.count
         except BaseException:
             if count:
                 click.echo(f"{count} tasks were accepted before it ended", err=True)
@@ -139,28 +191,36 @@ class Submission:
             click.echo(f"{self._rejected} of {count} lines can never run: they are recorded as REJECTED", err=True)
         return count
 
-    def _batch(self, source: "Source", *, whole: bool) -> int:
-        """Open the database for what can be read now; `whole`: in one transaction, to the end."""
-        lines = self._read(source)
-        if not lines:
-            return 0
-        store = self._open()
-        count = 0
-        try:
-            while lines:
-                with store.transaction():
-                    while lines:
-                        count += len(self._add(store, lines))
-                        lines = self._read(source) if whole else []
-                if not whole and select.select([source.fd], [], [], PAUSE_MS / 1000)[0]:
-                    lines = self._read(source)
-        finally:
-            store.close()
-        return count
+    def _batches(self, source: "Input") -> Iterator[list["NewTask"]]:
+        """Yield what can be read without waiting."""
+        while source.available():
+            if batch := self._read(source, LINES_AT_ONCE):
+                yield batch
 
-    def _read(self, source: "Source") -> list["NewTask"]:
-        lines = source.read(LINES_AT_ONCE, BYTES_AT_ONCE)
-        return lines if self._template is None else [self._expanded(line) for line in lines]
+    def _burst(self, source: "Input", pace: Pace) -> Iterator[list["NewTask"]]:
+        """Yield what comes, until nothing does for a moment."""
+        batch: list[NewTask] = []
+        since = monotonic()
+        while not source.ended:
+            batch += self._read(source, pace.lines_max - len(batch))
+            if source.available() and len(batch) < pace.lines_max:
+                continue
+            left_s = since + pace.wait_s - monotonic()
+            if batch and len(batch) < pace.lines_max and not source.ended and left_s > 0:
+                select.select([source.fd], [], [], left_s)
+                continue
+            if batch:
+                yield batch
+            batch, since = [], monotonic()
+            if not (source.ended or source.available() or select.select([source.fd], [], [], PAUSE_S)[0]):
+                return
+
+    def _read(self, source: "Input", lines_max: int) -> list["NewTask"]:
+        lines = source.read(lines_max, BYTES_AT_ONCE)
+        if self._template is not None:
+            lines = [self._expanded(line) for line in lines]
+        self._rejected += sum(bool(line.rejected) for line in lines)
+        return lines
 
     def _expanded(self, task: "NewTask") -> "NewTask":
         """Return a task whose args are what its command will be: no other template is applied to them."""
@@ -178,16 +238,20 @@ class Submission:
         detail = (task.detail or Detail(0.0, 0, 0, (), b""))._replace(template=b"{}")
         return task._replace(args=args, detail=detail)
 
-    def _open(self) -> "SqlStore":
-        from hs_scheduler.engines import open_store  # noqa: PLC0415
 
-        return open_store(self._location, program="hs submit", brief=True, create=self._create)
+def _missing(sink: "Sink", location: str, source: "Source") -> "Missing":
+    """Return the input without the lines that the database holds already."""
+    from hs_scheduler.engines import is_url, open_reader  # noqa: PLC0415
+    from hs_scheduler.once import Missing  # noqa: PLC0415
+    from hs_scheduler.statements import SUBMITTED, detail_of  # noqa: PLC0415
 
-    def _add(self, store: "SqlStore", lines: list[Any]) -> list[bytes]:
-        from hs_common.clock import wall  # noqa: PLC0415
-
-        self._rejected += sum(bool(line.rejected) for line in lines)
-        return [task.uid for task in store.add(lines, [0] * len(lines), self._cwd, wall())]
+    sink.settle()
+    if not is_url(location) and not os.path.exists(location):
+        return Missing(source, ())
+    with open_reader(location) as reader:
+        rows = reader.execute(SUBMITTED)
+        held = ((args, detail_of(*detail), group, priority) for args, *detail, group, priority in rows)
+        return Missing(source, held)
 
 
 def _template(source: str | None) -> "Template | None":

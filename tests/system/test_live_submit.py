@@ -1,0 +1,127 @@
+"""`hs submit` to a cluster that waits for tasks: started at once, once each, whoever is killed meanwhile."""
+
+import json
+import subprocess
+
+import pytest
+from tests.faults.home import Home
+from tests.faults.processes import daemon, ended_within, kill, until
+
+from hs_scheduler.engines import owner_of
+
+pytestmark = pytest.mark.system
+
+STEP_S = 30.0
+
+
+class Queue:
+    """A standing cluster."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.database = home.path("site", "main", "tasks.db")
+        self.cluster = home.start("hs-cluster", "--forever", "-N2", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        assert until(self.takes_requests, STEP_S)
+
+    def takes_requests(self) -> bool:
+        owner = owner_of(self.database)
+        return owner is not None and bool(owner.control)
+
+    def args(self) -> list[str]:
+        """The args of each task, each attempt."""
+        found = self.home.run("hs", "task", "search", "args", "--json", "--database", self.database)
+        return [row["args"] for row in json.loads(found.stdout)]
+
+    def lines(self) -> list[bytes]:
+        return self.home.read("ran").split()
+
+    def end(self) -> None:
+        self.cluster.terminate()
+        assert ended_within(self.cluster.pid, STEP_S)
+        assert self.cluster.wait() == 143
+
+
+@pytest.fixture
+def queue(home: Home) -> Queue:
+    return Queue(home)
+
+
+def test_what_is_submitted_starts_at_once(queue: Queue) -> None:
+    """The database is owned, so it goes through its owner; the id is printed as without one."""
+    done = queue.home.run("hs", "submit", "-t", "kind:test", "--", "echo", "two words")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout.strip()) == 36
+    bulk = queue.home.write("tasks.txt", b"".join(b"echo %d >>ran\n" % number for number in range(300)))
+
+    done = queue.home.run("hs", "submit", "-f", bulk)
+
+    assert (done.stdout, done.stderr) == (b"300\n", b"")
+    assert until(lambda: len(queue.lines()) == 300, STEP_S)
+    again = queue.home.run("hs", "submit", "--once", "-f", bulk)
+    assert again.stdout == b"0\n", "the database holds them all"
+    queue.end()
+    assert sorted(queue.args()) == sorted(["echo 'two words'", *(f"echo {number} >>ran" for number in range(300))])
+    assert queue.home.leftovers() == []
+
+
+def test_a_stream_is_handed_on_line_by_line(queue: Queue) -> None:
+    """A task runs while its producer thinks about the next one."""
+    submit = queue.home.start("hs", "submit", "-f", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert submit.stdin is not None
+    for number in range(3):
+        submit.stdin.write(b"echo %d >>ran\n" % number)
+        submit.stdin.flush()
+        assert until(lambda: len(queue.lines()) == number + 1, STEP_S)  # noqa: B023 - called within the turn
+    assert submit.communicate(timeout=STEP_S)[0] == b"3\n"
+    queue.end()
+
+
+@pytest.mark.parametrize("name", ["broker", "scheduler"])
+def test_nothing_is_lost_and_nothing_added_twice_when_a_daemon_is_killed_meanwhile(queue: Queue, name: str) -> None:
+    """The answer to a piece may be lost: the client asks again with the same key, and the store knows it."""
+    count = 20_000
+    text = b"".join(b": %d # HYPERSHELL: group:9 cores:99\n" % number for number in range(count))
+    submit = queue.home.start("hs", "submit", "-f", queue.home.write("t", text), stdout=subprocess.PIPE)
+
+    killed = 0
+    for _ in range(3):
+        before = stored(queue)
+        assert until(lambda: submit.poll() is not None or stored(queue) > before, STEP_S)  # noqa: B023
+        if submit.poll() is None and (pid := daemon(queue.cluster.pid, name)) is not None:
+            killed += kill(pid)
+
+    assert submit.communicate(timeout=2 * STEP_S)[0] == b"%d\n" % count
+    assert submit.returncode == 0
+    assert killed
+    queue.end()
+    assert sorted(queue.args()) == sorted(f": {number}" for number in range(count))
+
+
+def stored(queue: Queue) -> int:
+    """Return how many tasks are committed."""
+    found = queue.home.run("hs", "task", "search", "-c", "--database", queue.database)
+    return int(found.stdout)
+
+
+def test_eight_at_once_are_all_accepted(queue: Queue) -> None:
+    """Each hears of its own."""
+    texts = [b"".join(b": %d.%d\n" % (who, number) for number in range(250)) for who in range(8)]
+    submits = [
+        queue.home.start("hs", "submit", "-f", queue.home.write(f"t{who}", text), stdout=subprocess.PIPE)
+        for who, text in enumerate(texts)
+    ]
+    assert [submit.communicate(timeout=STEP_S)[0] for submit in submits] == [b"250\n"] * 8
+    queue.end()
+    expected = [line.decode() for text in texts for line in text.splitlines()]
+    assert sorted(queue.args()) == sorted(expected)
+
+
+def test_a_submit_to_a_run_of_its_own_waits_for_who_takes_all(home: Home) -> None:
+    """A one-shot runs what it was given; the other task is accepted, kept, and run by the next one."""
+    database = home.path("shared.db")
+    text = "hs submit --database shared.db -- 'echo later >>ran'; echo now >>ran\n"
+    done = home.run("hs-cluster", "--database", database, stdin=text.encode())
+    assert done.returncode == 0, done.stderr
+    assert home.read("ran") == b"now\n"
+    home.run("hs-cluster", "--restart", "--database", database)
+    assert sorted(home.read("ran").split()) == [b"later", b"now"]
