@@ -20,6 +20,7 @@ from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.lifeline import Lifeline
 from hs_common.logs import configure_by, get_logger
+from hs_common.notify import Notifier
 from hs_common.prctl import protect_secrets, set_process_name
 from hs_common.priority import yield_to_tasks
 from hs_common.private_files import write_private
@@ -107,6 +108,7 @@ def serve(
     signals: SignalPipe,
     lifeline: Lifeline | None = None,
     reload: Callable[[], Server] | None = None,
+    notifier: Notifier | None = None,
 ) -> None:
     """Serve until told to stop, or until the lifeline has ended and everybody has left."""
     raise_descriptor_limit()
@@ -118,7 +120,7 @@ def serve(
         reach_s=limits.GRACE_LOCAL_S if all(endpoint.startswith("ipc:") for endpoint in bound.bound) else None,
     )
     log.info("broker.started", endpoints=" ".join(bound.bound))
-    BrokerDaemon(core, bound, authenticator, signals=signals, lifeline=lifeline, reload=reload).run()
+    BrokerDaemon(core, bound, authenticator, signals=signals, lifeline=lifeline, reload=reload, notifier=notifier).run()
 
 
 def _write_control(asked: dict[str, Any]) -> str:

@@ -39,6 +39,7 @@ from hs_common.errors import RefusedError, WireError
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger, reopen
 from hs_common.messages import Message
+from hs_common.notify import Notifier
 from hs_common.security import Authenticator, Server
 from hs_common.signals import SignalPipe
 from hs_common.sockets import Router, receive_all, send_to
@@ -76,6 +77,7 @@ class BrokerDaemon:
         signals: SignalPipe | None = None,
         lifeline: Lifeline | None = None,
         reload: Callable[[], Server] | None = None,
+        notifier: Notifier | None = None,
         clock: Clock = monotonic,
     ) -> None:
         """Take a bound router and its ZAP handler; the caller closes them. `reload` reads our keys anew (SIGUSR2)."""
@@ -85,6 +87,7 @@ class BrokerDaemon:
         self._signals = signals
         self._lifeline = lifeline
         self._reload = reload
+        self._notifier = notifier or Notifier()
         self._clock = clock
         self._stop_at: float | None = None
         self._denied_told = 0
@@ -100,8 +103,10 @@ class BrokerDaemon:
 
     def run(self) -> None:
         """Serve until told to stop."""
+        self._notifier.ready(self._clock())
         while not self.stopped:
             self.step()
+        self._notifier.stopping()
 
     def step(self, wait_max_s: float = WAIT_MAX_S) -> None:
         """Wait for something to happen or become due, then act on it. Bounded work: the drains are capped."""
@@ -120,7 +125,7 @@ class BrokerDaemon:
     def _wait(self, wait_max_s: float) -> None:
         now = self._clock()
         dues = [due for due in (self._core.deadline(), self._stop_at) if due is not None]
-        wait_s = min([wait_max_s, *(due - now for due in dues)])
+        wait_s = min([wait_max_s, self._notifier.due_at - now, *(due - now for due in dues)])
         self._poller.poll(max(0, ceil(wait_s * 1000)))
 
     def _event(self, routing_id: bytes, role: str, frame: bytes) -> Heard | Malformed:
@@ -145,6 +150,7 @@ class BrokerDaemon:
                 crash_point("broker.assign")
 
     def _look_around(self, now: float) -> None:
+        self._notifier.beat(now)
         for number in self._signals.drain() if self._signals is not None else ():
             if number == signal.SIGUSR2:
                 reopen()

@@ -20,6 +20,7 @@ from hs_common import site
 from hs_common.addresses import PORTS_MAX, advertised, bind_endpoint
 from hs_common.config import Settings
 from hs_common.errors import RefusedError, StoppedError
+from hs_common.notify import of_service
 from hs_common.private_files import read_private, write_private
 from hs_common.security import ROLES, Authenticator, Connection, Server, make_cluster, read_connection
 from hs_common.signals import SignalPipe
@@ -67,7 +68,7 @@ def serve(settings: Settings, options: Options) -> None:
     endpoints = advertised(bind, _port(bound))
     publish(options.name, connections, endpoints)
     reload = partial(reload_keys, options.name, server, endpoints)
-    cli.serve(settings, bound, authenticator, signals=signals, reload=reload)
+    cli.serve(settings, bound, authenticator, signals=signals, reload=reload, notifier=of_service())
 
 
 def load_keys(name: str) -> tuple[Server, dict[str, Connection]]:

@@ -76,6 +76,11 @@ def connection_path(name: str, role: str) -> str:
     return os.path.join(_folder("connect", name), f"{role}.json")
 
 
+def connection_file(named: str, role: str) -> str:
+    """Return the path of the connection file that was named: by a path, or by the name of a cluster of this site."""
+    return named if "/" in named or os.path.isfile(named) else connection_path(named, role)
+
+
 def runtime_path() -> str:
     """Return where the sockets of one local cluster can be: a name that nobody has yet.
 

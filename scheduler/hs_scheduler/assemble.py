@@ -14,6 +14,7 @@ from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
 from hs_common.security import Connection, read_connection
 from hs_common.signals import SignalPipe
+from hs_common.site import connection_file
 from hs_common.sockets import Link, new_context
 from hs_scheduler.control import Control
 from hs_scheduler.core import Identity, SchedulerCore
@@ -240,7 +241,7 @@ def _read_document(options: Options) -> tuple[dict[str, Any], Lifeline | None]:
 def _connection(options: Options, document: dict[str, Any]) -> Connection:
     if options.connection == "-":
         return Connection.from_json(document.get("connection", {}))
-    return read_connection(options.connection)
+    return read_connection(connection_file(options.connection, "scheduler"))
 
 
 def _control(options: Options, document: dict[str, Any]) -> str:

@@ -21,7 +21,10 @@ LAST_WORDS_MS = 500
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", required=False)
 @click.option(
-    "--connection", metavar="FILE", required=True, help="Connection file of the role scheduler; - reads it from stdin."
+    "--connection",
+    metavar="FILE|NAME|-",
+    required=True,
+    help="Connection file of the role scheduler, or the name of a cluster of this site; -: from stdin.",
 )
 @click.option("--database", metavar="PATH", help="SQLite file with the tasks, or a postgresql:// URL.")
 @click.option("--no-db", is_flag=True, help="Keep tasks in memory only.")
@@ -86,6 +89,7 @@ def _run(options: "Options") -> int:
 def _serve(options: "Options", report: "Report") -> int:
     """Build the parts, run, write what was asked for, close in order."""
     from hs_common.clock import wall  # noqa: PLC0415
+    from hs_common.notify import Notifier, of_service  # noqa: PLC0415
     from hs_common.signals import SignalPipe  # noqa: PLC0415
     from hs_scheduler.assemble import assemble  # noqa: PLC0415
     from hs_scheduler.daemon import SchedulerDaemon  # noqa: PLC0415
@@ -93,7 +97,8 @@ def _serve(options: "Options", report: "Report") -> int:
 
     parts = assemble(options, report, SignalPipe([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]))
     try:
-        end = SchedulerDaemon(parts).run()
+        by_hand = options.report_fd is None
+        end = SchedulerDaemon(parts, of_service() if by_hand else Notifier()).run()
         # The last acknowledgements leave before we say that we are done: then everybody else may end at once.
         parts.link.close(linger_ms=LAST_WORDS_MS)
         if options.failures or options.report_fd is None:

@@ -15,6 +15,7 @@ from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
 from hs_common.errors import StoppedError, WireError
 from hs_common.logs import get_logger
+from hs_common.notify import Notifier
 from hs_common.tasks import unpack_outcomes, unpack_started
 from hs_scheduler.assemble import Parts
 from hs_scheduler.events import (
@@ -57,7 +58,8 @@ BUSY_POLL_MS = 250
 class SchedulerDaemon:
     """Feed the core from the link, and do what it says."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, notifier: Notifier) -> None:
+        self._notifier = notifier
         self._parts = parts
         self._store = parts.store
         self._core = parts.core
@@ -86,8 +88,10 @@ class SchedulerDaemon:
         self._poller.register(self._parts.signals.fd, zmq.POLLIN)
         if self._parts.lifeline is not None:
             self._poller.register(self._parts.lifeline.fd, zmq.POLLIN)
+        self._notifier.ready(monotonic())
         while not self._over():
             self.step()
+        self._notifier.stopping()
         self._perform(self._core.farewell())
         counts = self._store.counts
         left = counts.new + counts.on_hold + counts.assigned
@@ -107,6 +111,7 @@ class SchedulerDaemon:
         now = monotonic()
         if self._parts.halt is not None and not self._halted:
             self._judge_failures(self._parts.halt, now)
+        self._notifier.beat(now)
         if now >= self._upkeep_at:
             self._keep_up(now)
         if self._parts.report.due(now):
@@ -117,7 +122,7 @@ class SchedulerDaemon:
     def _wait(self) -> None:
         self._watch_input()
         now = monotonic()
-        until = min(self._core.deadline(), self._upkeep_at)
+        until = min(self._core.deadline(), self._upkeep_at, self._notifier.due_at)
         if (held := self._feed.held_until()) is not None:
             until = min(until, held)
         if not self._parts.report.due(now):
@@ -261,6 +266,7 @@ class SchedulerDaemon:
     def _wait_for_store(self) -> None:
         """Let the store recover; keep the broker's patience, and let a signal or the end of hs-cluster end the wait."""
         self._perform([e for e in self._core.expire(monotonic()) if isinstance(e, Send)])
+        self._notifier.beat(monotonic())
         self._poller_for_end().poll(BUSY_POLL_MS)
         lifeline = self._parts.lifeline
         if lifeline is not None and not lifeline.ended:

@@ -136,3 +136,30 @@ def test_a_worker_leaves_when_the_broker_goes_on_giving_what_does_not_fit() -> N
 
     assert [note.event for note in effects if isinstance(note, events.Note)] == ["worker.leaving"]
     assert spawned(effects) == []
+
+
+def test_a_drained_worker_waits_a_while_for_a_broker_to_say_farewell_to() -> None:
+    """It is being restarted: without our farewell its scheduler would wait a whole lease for what we hold."""
+    # Given a worker without work whose broker is away
+    worker = a_worker()
+    worker.takes(events.Disconnected())
+
+    # When it is to leave
+    assert worker.takes(events.DrainAsked(None)) == []
+
+    # Then it goes as soon as the broker is back
+    assert [type(effect) for effect in worker.is_welcome()] == [events.Send, Leave]
+
+
+def test_a_broker_that_does_not_come_back_holds_up_no_worker() -> None:
+    worker = a_worker()
+    worker.takes(events.Disconnected())
+    worker.takes(events.DrainAsked(None))
+
+    assert worker.waits(10.0)[-1] == Leave(refused=False)
+
+
+def test_a_worker_that_nobody_knows_leaves_at_once() -> None:
+    worker = Worker()
+
+    assert worker.takes(events.DrainAsked(None)) == [Leave(refused=False)]

@@ -16,6 +16,7 @@ from hs_common.clock import monotonic, wall
 from hs_common.config import Settings, load_settings
 from hs_common.errors import HSError, RefusedError
 from hs_common.logs import configure_by, get_logger
+from hs_common.notify import Notifier, of_service
 from hs_common.prctl import protect_secrets, set_process_name
 from hs_worker.guardian import Start, close_on_exec, guard
 from hs_worker.options import Options
@@ -97,7 +98,8 @@ def run(options: Options) -> NoReturn:
         configure_by(settings, stream=log_fd)
         options = replace(options, ends_at=_ends_at(options))
         lifeline = 0 if options.connection == "-" else None
-        leave(guard(lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline))
+        notifier = of_service() if lifeline is None else Notifier()
+        leave(guard(lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline, notifier))
     except HSError as exc:
         leave(_status(exc), str(exc))
 

@@ -289,7 +289,8 @@ class WorkerCore:
 
     def _leave(self) -> None:
         """Go, if nothing is left to do or to wait for."""
-        if self.busy or not self._departure.leaves(self._now, committed=self._holding.outbox.empty):
+        missed = self._session.welcomed and not self._session.token and not self._departure.refused
+        if self.busy or not self._departure.leaves(self._now, committed=self._holding.outbox.empty, missed=missed):
             return
         if self._session.token:
             self._send(messages.Bye(session=self._session.token, reason="drained"))

@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Callable
 from math import ceil
 from typing import cast
 
@@ -34,6 +35,8 @@ from hs_worker.processes import REAP_MAX, Executor
 from hs_worker.shared_map import SharedMap
 from hs_worker.tree import sweep
 
+_TURN_MAX_S = 60.0
+"""Of the loop, when nothing happens and nothing is due."""
 _RECEIVE_MAX = 256
 """Messages taken in one go."""
 _READ_BYTES = 4096
@@ -109,10 +112,18 @@ class WorkerDaemon:
         self._status: int | None = None
         self._register_link()
 
-    def run(self) -> int:
-        """Work until the core says that it leaves; return the exit status."""
+    def run(self, beat: Callable[[], None] | None = None, turn_max_s: float = _TURN_MAX_S) -> int:
+        """Work until the core says that it leaves; return the exit status.
+
+        Args:
+            beat: Called after each turn of the loop; None: nobody asks.
+            turn_max_s: A turn takes no longer when nothing happens, seconds.
+
+        """
         while self._status is None:
-            self.step()
+            self.step(min(turn_max_s, _TURN_MAX_S))
+            if beat is not None:
+                beat()
         if self._relay is not None:
             self._relay.close(_RELAY_WAIT_MS)
         self._link.close(linger_ms=_LAST_WORDS_MS)
@@ -120,7 +131,7 @@ class WorkerDaemon:
         sweep(monotonic() + _SWEEP_S, monotonic)
         return self._status
 
-    def step(self, wait_max_s: float = 60.0) -> None:
+    def step(self, wait_max_s: float = _TURN_MAX_S) -> None:
         """Wait for something to happen, then act on it."""
         deadline = min(self._core.deadline(), self._reopen_at)
         wait_s = min(wait_max_s, deadline - monotonic())

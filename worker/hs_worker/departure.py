@@ -9,6 +9,9 @@ A stop overtakes a drain; neither is ever taken back.
 from dataclasses import dataclass
 from math import inf
 
+_BYE_WAIT_S = 10.0
+"""For a broker that is being restarted while we drain: without our farewell its scheduler waits a whole lease for us."""
+
 
 @dataclass(slots=True)
 class Departure:
@@ -26,6 +29,8 @@ class Departure:
     leave_at: float = inf
     """When we go with or without the last acknowledgements; known since nothing runs any more."""
     _leave_wait_s: float = inf
+    _bye_by: float = inf
+    """When we go without a farewell, if all is committed; known since there was nobody to say it to."""
 
     def drain(self, now: float, grace_s: float | None) -> None:
         """Start nothing more; `grace_s`: seconds until what still runs is stopped, None: never."""
@@ -41,16 +46,25 @@ class Departure:
         self._leave_wait_s = min(self._leave_wait_s, wait_s)
         self.leave_at = inf
 
-    def leaves(self, now: float, *, committed: bool) -> bool:
-        """Whether to go now that nothing runs; `committed`: nothing is left to be acknowledged."""
+    def leaves(self, now: float, *, committed: bool, missed: bool) -> bool:
+        """Whether to go now that nothing runs.
+
+        Args:
+            now: Monotonic seconds.
+            committed: Nothing is left to be acknowledged.
+            missed: Somebody knows us, and cannot be told now that we go: he would wait for us.
+
+        """
         if self.leave_at == inf:
             self.leave_at = now + self._leave_wait_s
-        self.gone = committed or now >= self.leave_at
+        if committed and self._bye_by == inf:
+            self._bye_by = now + _BYE_WAIT_S if missed else now
+        self.gone = (committed and (not missed or now >= self._bye_by)) or now >= self.leave_at
         return self.gone
 
     def deadline(self) -> float:
         """Return when something of this is due."""
-        return min(self.drain_until, self.leave_at)
+        return inf if self.gone else min(self.drain_until, self.leave_at, self._bye_by)
 
     def check(self, *, busy: bool) -> None:
         """Assert that who has nothing left to wait for but acknowledgements knows for how long."""

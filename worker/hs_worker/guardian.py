@@ -20,13 +20,14 @@ import select
 import signal
 import sys
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 from typing import NamedTuple, NoReturn
 
 from hs_common import limits
 from hs_common.clock import monotonic
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
+from hs_common.notify import Notifier
 from hs_common.prctl import become_subreaper
 from hs_common.signals import SignalPipe
 from hs_worker.shared_map import SharedMap
@@ -52,6 +53,8 @@ class Start(NamedTuple):
     pipe: int
     """Reading end: the document if there is a lifeline, then words."""
     shared: SharedMap
+    beat_s: float
+    """It has to turn its loop and note it within so many seconds; infinity: nobody asks."""
 
 
 Work = Callable[[Start], int]
@@ -65,12 +68,16 @@ class Guardian:
         work: What a worker does.
         shared: The map.
         lifeline: Descriptor of the lifeline, or None where stdin is none.
+        notifier: To the service manager: we answer for the worker's loop too.
 
     """
 
-    def __init__(self, work: Work, shared: SharedMap, lifeline: int | None) -> None:
+    def __init__(self, work: Work, shared: SharedMap, lifeline: int | None, notifier: Notifier) -> None:
         self._work = work
         self._shared = shared
+        self._notifier = notifier
+        self._beats = 0
+        """Turns of the worker's loop as of the last look."""
         self._lifeline = None if lifeline is None else Lifeline(lifeline)
         self._document = b""
         self._signals = SignalPipe([signal.SIGCHLD, *_DRAIN_SIGNALS, *_PAUSE_SIGNALS])
@@ -93,6 +100,7 @@ class Guardian:
     def run(self) -> int:
         """Return when the worker has ended for good, and nothing of it is left: our exit status."""
         self._start()
+        self._notifier.ready(monotonic())
         while self._worker:
             self._wait()
             if self._ends_at is not None and monotonic() >= self._ends_at:
@@ -101,8 +109,11 @@ class Guardian:
         return self._status
 
     def _wait(self) -> None:
-        wait_ms = None if self._ends_at is None else ceil(max(0.0, self._ends_at - monotonic()) * 1000)
+        until = min(self._notifier.due_at, inf if self._ends_at is None else self._ends_at)
+        wait_ms = None if until == inf else ceil(max(0.0, until - monotonic()) * 1000)
         ready = {fd for fd, _ in self._poll.poll(wait_ms)}
+        if (now := monotonic()) >= self._notifier.due_at:
+            self._vouch(now)
         if self._lifeline is not None and self._lifeline.fd in ready:
             self._on_lifeline(self._lifeline)
         if self._signals.fd in ready:
@@ -114,6 +125,15 @@ class Guardian:
                     self._say(b"stop" if self._word else _DRAIN_SIGNALS[signal.Signals(number)])
                 elif number in _PAUSE_SIGNALS:
                     self._pause(_PAUSE_SIGNALS[signal.Signals(number)])
+
+    def _vouch(self, now: float) -> None:
+        """Tell the service manager that all is well, if the worker's loop has turned since the last time, or never yet."""
+        beats = self._shared.beats
+        if beats and beats == self._beats:
+            self._notifier.skip(now)
+        else:
+            self._notifier.beat(now)
+        self._beats = beats
 
     def _pause(self, word: bytes) -> None:
         """Let the tasks stop or go on; at a terminal of our own we stop with them."""
@@ -188,13 +208,14 @@ class Guardian:
                 os.dup2(nothing, 0)
                 os.close(nothing)
             os.setsid()
-            status = self._work(Start(read_end, self._shared))
+            status = self._work(Start(read_end, self._shared, self._notifier.period_s / 2))
         except BaseException:
             log.exception("worker.crashed")
         finally:
             os._exit(status)
 
     def _say(self, word: bytes) -> None:
+        self._notifier.stopping()
         self._word = word
         self._write(word + b"\n")
 
@@ -210,10 +231,10 @@ class Guardian:
             self._pipe = -1
 
 
-def guard(work: Work, slots: int, area_bytes: int, lifeline: int | None) -> int:
+def guard(work: Work, slots: int, area_bytes: int, lifeline: int | None, notifier: Notifier) -> int:
     """Be the guardian of a worker; return the exit status when all is over."""
     become_subreaper()
-    return Guardian(work, SharedMap(slots, area_bytes), lifeline).run()
+    return Guardian(work, SharedMap(slots, area_bytes), lifeline, notifier).run()
 
 
 def close_on_exec() -> None:

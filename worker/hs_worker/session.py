@@ -37,6 +37,8 @@ class Session:
     _hello_at: float = inf
     """When to say Hello again, or to give up on the last."""
     connected: bool = False
+    welcomed: bool = False
+    """Whether a broker ever opened one."""
 
     def connect(self) -> None:
         """Note a fresh connection: whatever was under way on the old one is gone."""
@@ -70,6 +72,7 @@ class Session:
             return False
         self._hello_at = inf
         self.token = token
+        self.welcomed = True
         return True
 
     def lose(self, now: float) -> None:

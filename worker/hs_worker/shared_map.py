@@ -1,7 +1,7 @@
 """Memory that guardian and worker share: what a successor must know when a worker dies, however it dies.
 
     words:  [0] tail << 32 | used  of the ring     [1] tasks finished since ever     [2..3] incarnation of the worker
-            [4..5] the one it replaces    [6] whether a broker has welcomed it
+            [4..5] the one it replaces    [6] whether a broker has welcomed it    [7] turns of its loop, where they are counted
     slots:  per slot [row, dispatch, bundle, pid, start as a double]; row 0: empty
     ring:   records, oldest first, around the end: | length u32 | - u32 | bundle u64 | packed outcome |
 
@@ -81,11 +81,21 @@ class SharedMap:
         found = bytes(self._bytes[4 * _WORD : 6 * _WORD])
         return found if any(found) else b""
 
+    @property
+    def beats(self) -> int:
+        """Turns of the loop of the present worker; 0: it has not begun."""
+        return self._words[7]
+
+    def beat(self) -> None:
+        """Note a turn of the loop."""
+        self._words[7] += 1
+
     def succeed(self, fresh: bytes) -> None:
         """Give the next worker its id: `fresh`, 16 random bytes, if a broker may know the last one.
 
         One that was never welcomed has sent no results: its successor goes on under its name and replaces whom it replaced.
         """
+        self._words[7] = 0
         if self._words[6] or not any(self.incarnation):
             self._bytes[4 * _WORD : 6 * _WORD] = self.incarnation
             self._bytes[2 * _WORD : 4 * _WORD] = fresh

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import select
+from math import inf
 from typing import TYPE_CHECKING
 
 from hs_common import __version__
@@ -15,7 +16,7 @@ from hs_common.logs import get_logger
 from hs_common.prctl import become_subreaper, set_process_name
 from hs_common.priority import wake_promptly
 from hs_common.security import Connection, read_connection
-from hs_common.site import connection_path, site
+from hs_common.site import connection_file, site
 from hs_common.sockets import Link, new_context
 from hs_worker.core import WorkerCore
 from hs_worker.daemon import WorkerDaemon
@@ -106,7 +107,7 @@ def work(options: Options, start: Start) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_OBJECTS)
-    return daemon.run()
+    return daemon.run(shared.beat if start.beat_s < inf else None, start.beat_s)
 
 
 def _relay(options: Options, poller: select.epoll) -> Piped | None:
@@ -133,10 +134,7 @@ def _connection(options: Options, pipe: Lifeline) -> Connection | None:
 
     """
     if options.connection != "-":
-        path = options.connection
-        if "/" not in path and not os.path.exists(path):
-            path = connection_path(path, "worker")
-        return read_connection(path)
+        return read_connection(connection_file(options.connection, "worker"))
     try:
         line = pipe.first_line(_DOCUMENT_WAIT_S)
     except RefusedError:

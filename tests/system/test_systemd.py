@@ -1,0 +1,158 @@
+"""The units, under a real systemd: installed as the page says, killed, hung, upgraded."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.faults.processes import until
+from tests.system.machine import REPOSITORY, Machine, obstacle
+
+pytestmark = pytest.mark.system
+
+UNITS = ("hs-broker", "hs-scheduler", "hs-worker@main")
+STEP_S = 30.0
+SUBMIT = "HYPERSHELL_SITE=/var/lib/hs-cluster setpriv --reuid=hs-cluster --regid=hs-cluster --clear-groups /opt/hs-cluster/bin/hs"
+PAGE = (REPOSITORY / "docs/service.md").read_text()
+
+
+def commands(heading: str) -> list[str]:
+    """Return the lines of the first block below a heading of the page."""
+    block = re.search(rf"^## {heading}.*?^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    return block.group(1).splitlines()
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """One on which the service was installed by the commands of the page, but for the two that bring the program."""
+    if reason := obstacle():
+        pytest.skip(reason)
+    with Machine() as one:
+        for unit in ("hs-broker", "hs-scheduler", "hs-worker@"):
+            one.configure(f"{unit}.service", f"StandardError=append:/var/lib/{unit}.log")
+        for line in commands("Install")[2:]:
+            one.shell(line)
+        yield one
+
+
+@pytest.fixture
+def service(machine: Machine) -> Machine:
+    """All of it running."""
+    assert until(lambda: all(machine.active(unit) for unit in UNITS), STEP_S), [machine.log(unit) for unit in UNITS]
+    return machine
+
+
+def submit(service: Machine, name: str, lines: list[str]) -> None:
+    """Put tasks into the queue, however the scheduler is: it is away meanwhile."""
+    (service.root / f"varlib/{name}.tasks").write_text("".join(f"{line}\n" for line in lines))
+    service.run("systemctl", "stop", "hs-scheduler")
+    # The folder of the tasks is where they were submitted: one that the worker may enter.
+    service.shell(f"cd / && {SUBMIT} submit --database /var/lib/hs-cluster/main/tasks.db -f /var/lib/{name}.tasks")
+    service.run("systemctl", "start", "hs-scheduler")
+
+
+def ledger(service: Machine, name: str) -> list[str]:
+    path = service.root / f"varlib/hs-worker/{name}"
+    return path.read_text().split() if path.exists() else []
+
+
+def numbered(name: str, count: int, seconds: float) -> list[str]:
+    return [f"sleep {seconds}; echo {number} >>/var/lib/hs-worker/{name}" for number in range(count)]
+
+
+@pytest.mark.parametrize("unit", ["hs-broker", "hs-scheduler"])
+def test_a_unit_is_hardened(unit: str) -> None:
+    """At most 3.0 of 10 on systemd's own scale."""
+    if not Path("/usr/bin/systemd-analyze").exists():
+        pytest.skip("systemd is not installed")
+    path = REPOSITORY / f"deploy/systemd/{unit}.service"
+
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=30", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-200:]
+
+
+def test_tasks_run_as_a_user_who_can_read_no_secret_but_the_key_of_workers(service: Machine) -> None:
+    """Nor do they see what systemd says to their worker."""
+    out = "/var/lib/hs-worker/who"
+    probe = f'(id -un; cat /var/lib/hs-cluster/keys/main.json; echo "told:$NOTIFY_SOCKET$WATCHDOG_USEC") >>{out}'
+    submit(service, "who", [probe])
+
+    assert until(lambda: len(ledger(service, "who")) == 2, STEP_S), service.log("hs-worker@")
+    assert ledger(service, "who") == ["hs-worker", "told:"]
+
+
+def test_the_broker_is_back_in_two_seconds_and_nothing_runs_twice(service: Machine) -> None:
+    """Workers run on meanwhile."""
+    submit(service, "killed", numbered("killed", 60, 0.1))
+    assert until(lambda: len(ledger(service, "killed")) >= 5, STEP_S), service.log("hs-scheduler")
+    before = service.pid_of("hs-broker")
+
+    service.run("kill", "-9", str(before))
+
+    assert until(
+        lambda: service.pid_of("hs-broker") not in (0, before) and service.active("hs-broker"), 2.0, poll_s=0.05
+    )
+    assert until(lambda: len(ledger(service, "killed")) >= 60, STEP_S)
+    assert sorted(map(int, ledger(service, "killed"))) == list(range(60))
+
+
+def test_an_upgrade_loses_no_task_and_runs_none_twice(service: Machine) -> None:
+    """By the commands of the page, while tasks run: running ones finish in the worker that is stopped."""
+    submit(service, "upgrade", numbered("upgrade", 40, 0.2))
+    assert until(lambda: len(ledger(service, "upgrade")) >= 4, STEP_S), service.log("hs-scheduler")
+
+    for line in commands("Upgrade")[1:]:
+        service.shell(line)
+
+    assert until(lambda: len(ledger(service, "upgrade")) >= 40, STEP_S)
+    assert sorted(map(int, ledger(service, "upgrade"))) == list(range(40))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_loop_that_stands_still_is_ended_and_begun_again(service: Machine, unit: str) -> None:
+    """The worker's own loop too, through its guardian."""
+    # Given a service that is watched closely
+    file = re.sub(r"@.*", "@", unit) + ".service"
+    service.configure(file, f"StandardError=append:/var/lib/{unit}.log", "WatchdogSec=2s")
+    service.run("systemctl", "daemon-reload")
+    service.run("systemctl", "restart", unit)
+    before = service.pid_of(unit)
+    beating = until(lambda: service.pid_of(unit) != before, 3.0, poll_s=0.1)
+    assert not beating, "a healthy one is left alone"
+
+    # When its loop stops: of a worker not the guardian's
+    victim = service.shell(f"cat /proc/{before}/task/{before}/children").split() if "worker" in unit else []
+    service.run("kill", f"-{int(signal.SIGSTOP)}", *(victim or [str(before)]))
+
+    # Then another takes its place
+    assert until(lambda: service.pid_of(unit) not in (0, before) and service.active(unit), 15.0, poll_s=0.1)
+
+
+def test_user_units_name_programs_that_pip_installs() -> None:
+    """The same three, in the folder of programs of a user."""
+    found = {
+        line.split()[0].removeprefix("ExecStart=%h/.local/bin/")
+        for path in (REPOSITORY / "deploy/systemd/user").iterdir()
+        for line in path.read_text().splitlines()
+        if line.startswith("ExecStart=")
+    }
+
+    assert found == {"hs-broker", "hs-scheduler", "hs-worker"}
+
+
+def test_the_page_names_what_there_is() -> None:
+    """Every unit file that is shipped is in it."""
+    shipped = {os.path.splitext(path.name)[0].rstrip("@") for path in (REPOSITORY / "deploy/systemd").glob("*.service")}
+
+    assert all(unit in PAGE for unit in shipped)
+    assert shipped == {"hs-broker", "hs-scheduler", "hs-worker"}
