@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.bench.bench import Bench
-from tests.bench.rows import control, many, moments, spawning
+from tests.bench.rows import control, many, moments, outputs, spawning
 from tests.bench.table import Judged
 
 ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
@@ -11,6 +11,8 @@ ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
     "direct": spawning.direct,
     "bundle": spawning.bundle,
     "bundle-null": spawning.bundle_null,
+    "keep-order": outputs.keep_order,
+    "capture": outputs.capture,
     "sqlite": control.sqlite,
     "relay": control.relay,
     "startup": moments.startup,
