@@ -29,6 +29,7 @@ class Bench:
         self.rounds = rounds
         self.scale = scale
         self.home = Home()
+        self._kept = 0
 
     def __enter__(self) -> Self:
         """Enter."""
@@ -80,12 +81,20 @@ class Bench:
                 raise RunError(f"{' '.join(argv)}: status {status}: {errors.read()[-1000:].decode(errors='replace')}")
         return elapsed
 
-    def cluster(self, *options: str, stdin: str = os.devnull, null: bool = False) -> float:
-        """Time a whole hs-cluster with a fresh site."""
+    def cluster(self, *options: str, stdin: str = os.devnull, null: bool = False, keep: bool = False) -> float:
+        """Time a whole hs-cluster with a fresh site; `keep`: remove nothing before the end.
+
+        An ext4 without a journal looks at each inode that was freed in the last minute before it makes a new file (40 times
+        slower, where there are thousands): who measures the making of files must not remove the ones before.
+        """
         try:
             return self.timed("hs-cluster", *options, stdin=stdin, null=null)
         finally:
-            shutil.rmtree(self.home.site, ignore_errors=True)
+            if keep:
+                self._kept += 1
+                os.rename(self.home.site, f"{self.home.site}-{self._kept}")
+            else:
+                shutil.rmtree(self.home.site, ignore_errors=True)
 
     def peer(self, script: str, *arguments: str) -> float:
         """Time one of the Python scripts of tests/bench/peers."""

@@ -59,7 +59,7 @@ def capture(bench: Bench) -> list[Judged]:
     """A file for each stream of each task, against the same without; whole outputs beside it."""
 
     def ours(*options: str) -> Timed:
-        return lambda count: bench.cluster(bench.lines("echo {}", count), "-N2", *options)
+        return lambda count: bench.cluster(bench.lines("echo {}", count), "-N2", *options, keep=True)
 
     contenders = {"-c": ours("-c"), "without": ours(), "--group-output": ours("--group-output")}
     found = rates(contenders, tasks=bench.tasks(TASKS), rounds=bench.rounds)
