@@ -40,16 +40,9 @@ def main() -> NoReturn:
     """Run the program."""
     if sys.argv[1:] == ["--connection", "-"]:
         run(serve_lifeline)
-    import click  # noqa: PLC0415 - 24 ms
+    from hs_broker.command import broker  # noqa: PLC0415 - click: 24 ms
 
-    from hs_broker.command import broker  # noqa: PLC0415
-
-    try:
-        broker.main(standalone_mode=False)
-    except click.ClickException as exc:
-        leave(2, f"{exc.format_message()} See hs-broker --help")
-    except (click.Abort, KeyboardInterrupt):
-        leave(130)
+    broker.main(prog_name="hs-broker")
     leave(0)
 
 

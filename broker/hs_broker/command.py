@@ -5,10 +5,11 @@ from typing import Any
 import click
 
 from hs_broker import cli
+from hs_common.command_line import SETTINGS, Program, version_option
 from hs_common.errors import RefusedError
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Program, context_settings=SETTINGS)
 @click.option("-H", "--bind", metavar="ADDR", help="Listen on this address only.  [broker.bind, else all interfaces]")
 @click.option(
     "-p", "--port", type=click.IntRange(1, 65535), metavar="NUM",
@@ -20,6 +21,7 @@ from hs_common.errors import RefusedError
 )  # fmt: skip
 @click.option("--keygen", is_flag=True, help="Make keys and connection files, and nothing else.")
 @click.option("--connection", metavar="-", help="Read the server from stdin and live as long as stdin: for hs-cluster.")
+@version_option
 def broker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
     """Run the daemon between schedulers and workers until told to stop."""
     from hs_broker import standing  # noqa: PLC0415 - --help needs none of it

@@ -1,14 +1,13 @@
 """`hs-cluster`, and the umbrella `hyper-shell` (`hs`): options to objects, errors to exit statuses. Nothing is imported early."""
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from hs_common.errors import RefusedError, StoppedError
+from hs_common.command_line import SETTINGS, OneLine, leave, version_option
+from hs_common.errors import RefusedError
 
 LAZY = {
     "cluster": "hs_deploy.cli:cluster",
@@ -58,27 +57,6 @@ OLDER_COMMANDS = {
 }
 """Names of older and similar tools -> ours."""
 
-OLDER_OPTIONS = {
-    "--num-threads": "-N",
-    "--num-workers": "-N",
-    "--num-cores": "-N",
-    "--cpus": "-N",
-    "--jobs": "-N",
-    "--max-procs": "-N",
-    "--parallelism": "-N",
-    "--bundle-size": "-b",
-    "--retries": "-r",
-    "--failures-file": "-f",
-    "--results": "--joblog",
-    "--stdout": "-o",
-    "--stderr": "-e",
-    "--database-url": "--database",
-    "--ephemeral": "--no-db",
-    "--logging": "-v",
-    "--verbosity": "-v",
-}
-"""Likewise options."""
-
 EXAMPLES = """\b
 Examples:
   hs-cluster tasks.txt -N8                     the lines of a file, eight at a time
@@ -88,38 +66,26 @@ Examples:
   hs-cluster --restart                         go on with what is left of it
 """
 
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-
-class _OneLine:
-    """Mixed into commands: every misuse is one line on stderr and exit status 2."""
+class _Defects(OneLine):
+    """Mixed into commands whose status 1 would say that only some tasks failed."""
 
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in click
-        """Run the command and exit."""
-        name = os.path.basename(sys.argv[0])
+        """Run the command and exit; what nobody expected is shown."""
         try:
-            status = super().main(*args, **(extra | {"standalone_mode": False}))  # type: ignore[misc]
-        except click.exceptions.NoArgsIsHelpError as exc:
-            _leave(2, exc.format_message())
-        except click.ClickException as exc:
-            _leave(2, f"{name}: {_explained(exc)}")
-        except RefusedError as exc:
-            _leave(2, f"{name}: {exc}")
-        except StoppedError as exc:
-            _leave(3, f"{name}: {exc}")
-        except (KeyboardInterrupt, click.Abort):
-            _leave(130)
-        except Exception:  # noqa: BLE001 - the top of a program: 1 would say that only some tasks failed
+            super().main(*args, **extra)
+        except Exception:  # noqa: BLE001 - the top of a program
             sys.excepthook(*sys.exc_info())
-            _leave(3, f"{name}: this is a defect of ours: please report it with the lines above")
-        _leave(status if isinstance(status, int) else 0)
+            leave(
+                3, f"{os.path.basename(sys.argv[0])}: this is a defect of ours: please report it with the lines above"
+            )
 
 
-class _Command(_OneLine, click.Command):
+class _Command(_Defects, click.Command):
     pass
 
 
-class _LazyGroup(_OneLine, click.Group):
+class _LazyGroup(_Defects, click.Group):
     """A group whose commands are imported when they are used."""
 
     def __init__(self, *args: Any, places: dict[str, str], **keys: Any) -> None:  # noqa: ANN401
@@ -150,24 +116,6 @@ class _LazyGroup(_OneLine, click.Group):
         """List them without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, HELP[name]) for name in self._places])
-
-
-def _show_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
-    if not asked or context.resilient_parsing:
-        return
-    import zmq  # noqa: PLC0415
-
-    from hs_common import __version__  # noqa: PLC0415
-
-    click.echo(f"hs-cluster {__version__} (pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()})")
-    context.exit()
-
-
-def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
-        help="Show the versions of this program, pyzmq and libzmq.",
-    )(function)  # fmt: skip
 
 
 @click.command(cls=_Command, context_settings=SETTINGS, epilog=EXAMPLES)
@@ -222,7 +170,7 @@ def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--dry-run", is_flag=True, help="Print the expanded lines, run nothing.")
 @click.option("-v", "--verbose", count=True, help="More log; twice: everything.")
 @click.option("-q", "--quiet", is_flag=True, help="Less log, no progress line, no summary.")
-@_version_option
+@version_option
 @click.pass_context
 def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - click gives what is declared above
     """Run the command lines of FILE (or of stdin) and exit when all are finished.
@@ -254,7 +202,7 @@ def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - c
 
 
 @click.group(cls=_LazyGroup, places=LAZY, context_settings=SETTINGS)
-@_version_option
+@version_option
 def main() -> None:
     """Run thousands or millions of shell command lines, with every result recorded."""
 
@@ -267,23 +215,3 @@ def task() -> None:
 def cluster_main() -> None:
     """Run `hs-cluster`."""
     cluster.main()
-
-
-def _explained(error: click.ClickException) -> str:
-    """Return a misuse in one line that ends with what to do."""
-    text = error.format_message().rstrip(".").replace("\n", " ")
-    if isinstance(error, click.NoSuchOption) and error.option_name in OLDER_OPTIONS:
-        return f"there is no option {error.option_name}: use {OLDER_OPTIONS[error.option_name]}"
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "hs-cluster"
-    return f"{text}: see {command} --help"
-
-
-def _leave(status: int, line: str = "") -> NoReturn:
-    """End without the interpreter's teardown: nothing is left to close, and it takes longer than the end of a run may."""
-    if line:
-        print(line, file=sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
-            stream.flush()
-    os._exit(status)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from hs_common import limits
+from hs_common.command_line import SETTINGS, Program, version_option
 from hs_common.errors import RefusedError, StoppedError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ LAST_WORDS_MS = 500
 """How long the last acknowledgements may take to leave; a broker that is there takes them in one."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Program, context_settings=SETTINGS)
 @click.argument("file", required=False)
 @click.option(
     "--connection",
@@ -48,6 +49,7 @@ LAST_WORDS_MS = 500
 @click.option("--input-fd", type=int, hidden=True)
 @click.option("--spool", hidden=True)
 @click.option("--order-file", hidden=True)
+@version_option
 def main(**given: Any) -> None:  # noqa: ANN401 - click gives what Options declares
     """Read task lines from FILE (or stdin), hand them to workers through a broker, record the results."""
     # Only now: --help and a mistyped option need none of this.

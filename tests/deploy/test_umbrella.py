@@ -1,5 +1,6 @@
-"""`hs`: whatever its help lists is there."""
+"""`hs`: whatever its help lists is there; and what all programs have in common."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,13 @@ import pytest
 from hs_deploy.cli import LAZY, LAZY_TASK
 
 HS = Path(sys.executable).with_name("hs")
+PROGRAMS = ("hs", "hyper-shell", "hs-cluster", "hs-broker", "hs-scheduler", "hs-worker")
+
+
+def run(*argv: str) -> tuple[int, str, str]:
+    """Return status, stdout and stderr of one of our programs."""
+    done = subprocess.run([HS.with_name(argv[0]), *argv[1:]], capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -20,3 +28,35 @@ def test_every_command_says_how_it_is_used(command: tuple[str, ...]) -> None:
 
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout.startswith(f"Usage: hs {' '.join(command)} ")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_tells_its_version_and_those_of_what_it_speaks_with(name: str) -> None:
+    """The first thing to ask of whoever has a problem."""
+    status, printed, _ = run(name, "-V")
+    assert status == 0
+    assert re.fullmatch(r"hs-cluster [\d.]+ \(pyzmq [\d.]+, libzmq [\d.]+\)\n", printed)
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        *(((name, "--no-such"), f"{name}: No such option '--no-such'") for name in PROGRAMS),
+        *(((name, "--num-threads", "3"), f"{name}: there is no option --num-threads: use -N") for name in PROGRAMS),
+        (("hs-worker",), "hs-worker: Missing option '--connection': see hs-worker --help"),
+        (("hs-worker", "-N", "x"), "hs-worker: Invalid value for '-N'"),
+        (("hs-scheduler", "-b", "0"), "hs-scheduler: Invalid value for '-b' / '--bundlesize': 0 is not in the range"),
+        (("hs-broker", "-p", "0"), "hs-broker: Invalid value for '-p' / '--port': 0 is not in the range"),
+        (("hs", "worker", "-N", "x"), "hs: Invalid value for '-N'"),
+        (("hs", "no-such"), "hs: No such command 'no-such'"),
+        (("hs", "list"), "hs: there is no command list: use hs task search"),
+        (("hs", "completion"), "hs: Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),
+        (("hs", "config", "set", "worker.num_tasks", "x"), "hs: worker.num_tasks 'x' is not an integer"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_misuse_is_one_line(argv: tuple[str, ...], line: str) -> None:
+    """Whichever program it is."""
+    status, printed, said = run(*argv)
+    assert (status, printed, said.count("\n")) == (2, "", 1), said
+    assert said.startswith(line)

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from hs_common import __version__, limits
+from hs_common import limits
+from hs_common.command_line import SETTINGS, Program, version_option
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
 from hs_common.setting import MEMORY, size
@@ -13,8 +14,7 @@ from hs_worker import cli
 from hs_worker.options import Options
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version")
+@click.command(cls=Program, context_settings=SETTINGS)
 @click.option("--connection", required=True, metavar="FILE|NAME|-",
               help="Connection file of the role worker, or the name of a cluster of this site; -: from stdin.")  # fmt: skip
 @click.option("-N", "--num-tasks", type=click.IntRange(0, limits.SLOTS_MAX), metavar="NUM",
@@ -49,6 +49,7 @@ from hs_worker.options import Options
 @click.option("--spool", default="", hidden=True)
 @click.option("--wake", "wakes", is_flag=True, hidden=True)
 @click.option("--errors-fd", type=click.IntRange(2, 1023), default=2, hidden=True)
+@version_option
 def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
     """Run tasks that a broker hands out, until told to stop."""
     try:

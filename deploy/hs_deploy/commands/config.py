@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 
 import click
 
-from hs_common.config import KEYS, SYSTEM, Place, Settings, Value, load_settings, parse, paths
+from hs_common.config import KEYS, SYSTEM, Place, Settings, Value, load_settings, paths
 from hs_common.errors import RefusedError
 from hs_common.logs import configure_by
+from hs_common.setting import parse_option
 from hs_deploy.commands.settings_file import SettingsFile, forms, key_of, line_of
 
 EXAMPLES = """\b
@@ -175,7 +176,7 @@ def _checked(key: str, text: str) -> Value:
             raise RefusedError(f"{key}: {name!r} is no name of a list of hosts")
         return text
     if key in KEYS:
-        value = parse(KEYS[key], text, "hs config set")
+        value = parse_option(KEYS[key], text, key)
         # 10M and ~/log stay what people typed.
         return text if KEYS[key].kind in ("size", "path") else value
     if key not in forms(key_of(key)) or key_of(key) not in KEYS:

@@ -1,0 +1,98 @@
+"""What the command lines of all our programs have in common: every misuse is one line on stderr and status 2; -V, -h."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+from hs_common.errors import RefusedError, StoppedError
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+OLDER_OPTIONS = {
+    "--num-threads": "-N",
+    "--num-workers": "-N",
+    "--num-cores": "-N",
+    "--cpus": "-N",
+    "--jobs": "-N",
+    "--max-procs": "-N",
+    "--parallelism": "-N",
+    "--bundle-size": "-b",
+    "--retries": "-r",
+    "--failures-file": "-f",
+    "--results": "--joblog",
+    "--stdout": "-o",
+    "--stderr": "-e",
+    "--database-url": "--database",
+    "--ephemeral": "--no-db",
+    "--logging": "-v",
+    "--verbosity": "-v",
+}
+"""Options of older and similar tools -> ours."""
+
+
+class OneLine:
+    """Mixed into commands that are programs."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in click
+        """Run the command and exit."""
+        name = extra.get("prog_name") or os.path.basename(sys.argv[0])
+        try:
+            status = super().main(*args, **(extra | {"standalone_mode": False}))  # type: ignore[misc]
+        except click.exceptions.NoArgsIsHelpError as exc:
+            leave(2, exc.format_message())
+        except click.ClickException as exc:
+            leave(2, f"{name}: {_explained(exc)}")
+        except RefusedError as exc:
+            leave(2, f"{name}: {exc}")
+        except StoppedError as exc:
+            leave(3, f"{name}: {exc}")
+        except (KeyboardInterrupt, click.Abort):
+            leave(130)
+        leave(status if isinstance(status, int) else 0)
+
+
+class Program(OneLine, click.Command):
+    """A command that is a program."""
+
+
+def version_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add -V."""
+    return click.option(
+        "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+        help="Show the versions of this program, pyzmq and libzmq.",
+    )(function)  # fmt: skip
+
+
+def leave(status: int, line: str = "") -> NoReturn:
+    """End without the interpreter's teardown: nothing is left to close, and it takes longer than the end of a run may."""
+    if line:
+        sys.stderr.write(f"{line}\n")
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+            stream.flush()
+    os._exit(status)
+
+
+def _show_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - as click calls it
+    if not asked or context.resilient_parsing:
+        return
+    import zmq  # noqa: PLC0415
+
+    from hs_common import __version__  # noqa: PLC0415
+
+    click.echo(f"hs-cluster {__version__} (pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()})")
+    context.exit()
+
+
+def _explained(error: click.ClickException) -> str:
+    """Return a misuse in one line that ends with what to do."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(error, click.NoSuchOption) and error.option_name in OLDER_OPTIONS:
+        return f"there is no option {error.option_name}: use {OLDER_OPTIONS[error.option_name]}"
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "hs-cluster"
+    return f"{text}: see {command} --help"
