@@ -25,7 +25,7 @@ from hs_scheduler.engine import Bulk, Cursor, Values
 from hs_scheduler.engines import shown
 from hs_scheduler.ownership import Owner
 from hs_scheduler.postgres_functions import Functions
-from hs_scheduler.postgres_link import REPLY_S, Error, connect, failure, is_lost, written
+from hs_scheduler.postgres_link import REPLY_S, Error, Session, connect, failure, is_lost, written
 from hs_scheduler.store import StoreBusyError
 
 log = get_logger("scheduler")
@@ -37,6 +37,9 @@ TRY_MS = 250
 """Between two tries of a question or of a connection, unless somebody else waits for us."""
 
 _ENDED = ("08", "57P")
+
+OPEN_WAIT_S = 10.0
+"""How long a scheduler waits for a server that does not answer when it is opened: it may be starting again."""
 
 BACK_OFF_MAX_S = 4.0
 """Longest pause between two tries to connect."""
@@ -70,9 +73,9 @@ class PostgresDatabase:
         self._transaction_id = ""
         self._streams = 0
         self._functions = Functions(self.execute)
-        self._session = None
+        self._session: Session | None = None
         try:
-            self._session = connect(url, name=postgres_owner.session_name(owner), writes=True)
+            self._session = self._first_session()
             postgres_owner.take(self._session, self.name, owner)
             postgres_schema.migrate(self._session, self.name, wall(), create=create)
             postgres_owner.enter(self._session, owner, wall())
@@ -232,6 +235,22 @@ class PostgresDatabase:
         """Do nothing: the server tidies up by itself."""
 
     # --- Private ---
+
+    def _first_session(self) -> Session:
+        """Connect; commands give up at once, where a scheduler waits for a server that is being started."""
+        until = monotonic() + (0 if self._owner.brief else OPEN_WAIT_S)
+        told = False
+        while True:
+            try:
+                return connect(self._url, name=postgres_owner.session_name(self._owner), writes=True)
+            except Error as exc:
+                found = self.failure(exc)
+                if not isinstance(found, StoreBusyError) or "resolve host" in str(exc) or monotonic() > until:
+                    raise
+                if not told:
+                    log.warning("store.awaited", reason=str(found), wait_max_s=OPEN_WAIT_S)
+                    told = True
+            self._meanwhile()
 
     def _begin(self) -> None:
         with self.translated():

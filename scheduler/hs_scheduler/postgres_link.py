@@ -63,7 +63,7 @@ class _Text(StrDumper):
         return super().dump(obj.replace("\0", "\ufffd"))
 
 
-class _Session(psycopg.Connection[Any]):
+class Session(psycopg.Connection[Any]):
     """A connection on which nothing is waited for without end."""
 
     reply_max_s: float | None = None
@@ -81,7 +81,7 @@ class _Session(psycopg.Connection[Any]):
             raise
 
 
-def connect(url: str, *, name: str, writes: bool, lock_ms: int = LOCK_MS) -> _Session:
+def connect(url: str, *, name: str, writes: bool, lock_ms: int = LOCK_MS) -> Session:
     """Open a session; each statement outside a transaction stands for itself.
 
     Args:
@@ -101,7 +101,7 @@ def connect(url: str, *, name: str, writes: bool, lock_ms: int = LOCK_MS) -> _Se
         # Not its text: it may quote the password.
         raise RefusedError(f"database {shown(url)}: is no URL of a PostgreSQL database") from exc
     defaults = {**_DEFAULTS, "target_session_attrs": "read-write" if writes else "any", "application_name": name}
-    session = _Session.connect(
+    session = Session.connect(
         **{**defaults, **given},  # type: ignore[arg-type] # any parameter of libpq
         autocommit=True,
         prepare_threshold=None,
@@ -127,7 +127,7 @@ def failure(error: BaseException, name: str) -> Exception | None:
     return StoreBusyError(text) if state.startswith(_WAIT) else error
 
 
-def is_lost(session: _Session | None) -> bool:
+def is_lost(session: Session | None) -> bool:
     """Whether a session is of no use any more."""
     return session is None or session.closed
 

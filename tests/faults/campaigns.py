@@ -48,9 +48,22 @@ class Campaign:
     """Whether the run must complete by itself."""
     restarts: bool = False
     """Whether `hs-cluster --restart` is to complete it: everybody was killed."""
+    server: bool = False
+    """Whether the tasks are on a PostgreSQL server, and not in a file."""
+    befalls: str = ""
+    """What happens to the database at a random moment; see `databases`."""
+    lasts_s: float = 0.0
+    """How long; 0: as the seed decides."""
     no_db: bool = False
     """Whether some trials run without a database: where the scheduler lives, its memory is the store."""
 
+    @property
+    def strikes(self) -> bool:
+        """Whether something is done at random moments."""
+        return bool(self.kill or self.pause or self.befalls)
+
+
+LOCKED_S = 30.0
 
 CAMPAIGNS = (
     Campaign(name="none", about="nothing happens: the judge and the run agree", no_db=True),
@@ -93,4 +106,26 @@ CAMPAIGNS = (
         name="pause-broker", about="SIGSTOP of the broker, shorter than any lease (B2)", pause="broker", no_db=True
     ),
     Campaign(name="pause-scheduler", about="SIGSTOP of the scheduler", pause="scheduler"),
+    Campaign(name="sqlite-lock", about="the file is locked by another program", befalls="lock", lasts_s=LOCKED_S),
+    Campaign(name="postgres", about="PostgreSQL stopped at once, and started (D2)", server=True, befalls="crash"),
+    Campaign(
+        name="postgres-terminate",
+        about="the scheduler's session ended each second (D3)",
+        server=True,
+        befalls="terminate",
+        lasts_s=5.0,
+    ),
+    Campaign(
+        name="postgres-lock", about="its table is locked by another", server=True, befalls="lock", lasts_s=LOCKED_S
+    ),
+    Campaign(name="postgres-second", about="a second scheduler (D6)", server=True, befalls="second"),
+    Campaign(
+        name="postgres-scheduler", about="kill -9 of the scheduler, on PostgreSQL", server=True, kill=("scheduler",)
+    ),
+    Campaign(
+        name="postgres-crash-scheduler",
+        about="the scheduler dies at a named point, on PostgreSQL",
+        server=True,
+        crash=tuple(point for point in CRASH_POINTS if point.startswith("scheduler.")),
+    ),
 )

@@ -3,15 +3,15 @@
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from tests.faults import databases
 from tests.faults.campaigns import SLOTS, Campaign
 from tests.faults.home import Home
-from tests.faults.oracle import MODULUS, Allowance, Evidence, Row, Verdict, judge, read_ledger
+from tests.faults.oracle import MODULUS, Allowance, Evidence, Verdict, judge, read_ledger
 from tests.faults.processes import (
     daemon,
     descendants,
@@ -22,9 +22,6 @@ from tests.faults.processes import (
     kill,
     until,
 )
-
-from hs_scheduler import schema
-from hs_scheduler.store import State
 
 TASKS = 5_000
 
@@ -82,10 +79,11 @@ class Trial:
     seconds: float
 
 
-def plan(campaign: Campaign, seed: str) -> Plan:
-    """Return what this seed does."""
+def plan(campaign: Campaign, seed: str, *, shortened_s: float = RUN_MAX_S) -> Plan:
+    """Return what this seed does; nothing that befalls a database lasts longer than `shortened_s`."""
     dice = random.Random(seed)
-    strikes = dice.choice((1, 1, 1, KILLS_MAX)) if campaign.finishes and not campaign.restarts else 1
+    once = not campaign.finishes or campaign.restarts or campaign.befalls == "lock"
+    strikes = 1 if once else dice.choice((1, 1, 1, KILLS_MAX))
     crash = f"{dice.choice(campaign.crash)}:{dice.randint(1, 30)}" if campaign.crash else ""
     return Plan(
         campaign=campaign,
@@ -93,19 +91,21 @@ def plan(campaign: Campaign, seed: str) -> Plan:
         piped=dice.random() < 0.5,
         no_db=campaign.no_db and dice.random() < 0.25,
         bundlesize=dice.choice((1, 1, 7, 100)),
-        moments=tuple(sorted(dice.random() for _ in range(strikes))) if campaign.kill or campaign.pause else (),
+        moments=tuple(sorted(dice.random() for _ in range(strikes))) if campaign.strikes else (),
         # What is not in the copy of a pipe when everybody dies is nobody's to continue.
         feed_at=dice.random() if not campaign.restarts else 0.0,
-        pause_s=dice.uniform(0.1, PAUSE_MAX_S),
+        pause_s=min(shortened_s, campaign.lasts_s) if campaign.lasts_s else dice.uniform(0.1, PAUSE_MAX_S),
         crash_at=crash,
     )
 
 
 def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
     """Run it and judge it. `undisturbed_s`: what such a run takes when nothing happens."""
-    with Home() as home:
-        begin = time.monotonic()
+    with ExitStack() as stack:
+        home = stack.enter_context(Home())
         run = _Run(home, plan, tasks)
+        stack.callback(run.database.close)
+        begin = time.monotonic()
         run.start()
         strikes = run.disturb(undisturbed_s)
         if strikes and plan.campaign.restarts:
@@ -128,7 +128,7 @@ class _Run:
         self._plan = plan
         self._tasks = tasks
         self._lines = [b"%d\n" % task for task in range(tasks)]
-        self._database = home.path("tasks.db")
+        self.database = databases.Server() if plan.campaign.server else databases.SqliteFile(home)
         self._marker = home.path("crashed")
         self.cluster: subprocess.Popen[bytes]
 
@@ -139,8 +139,8 @@ class _Run:
         if plan.no_db:
             options.append("--no-db")
         else:
-            install_audit(self._database)
-            options += ["--database", self._database]
+            self.database.install_audit()
+            options += ["--database", self.database.location]
         if not plan.piped:
             options.append(home.write("tasks.txt", b"".join(self._lines)))
         env = {"HYPERSHELL_CRASH_AT": f"{plan.crash_at}:{self._marker}"} if plan.crash_at else {}
@@ -173,7 +173,9 @@ class _Run:
         """Continue what was left; the same checks then hold for the second hs-cluster."""
         self.cluster.wait()
         with open(self._home.path("stderr"), "ab") as errors:
-            self.cluster = self._home.start("hs-cluster", "--restart", "--database", self._database, stderr=errors)
+            self.cluster = self._home.start(
+                "hs-cluster", "--restart", "--database", self.database.location, stderr=errors
+            )
 
     def evidence(self, *, ended: bool) -> Evidence:
         """Return all that the run left."""
@@ -185,8 +187,8 @@ class _Run:
         return Evidence(
             tasks=self._tasks,
             ledger=read_ledger(home.read("ledger")),
-            rows=read_rows(self._database) if with_rows else None,
-            applied=read_audit(self._database) if with_rows else {},
+            rows=databases.rows(self.database) if with_rows else None,
+            applied=databases.applied(self.database) if with_rows else {},
             failures=home.read("failed").splitlines() if plan.campaign.finishes else None,
             exit_status=status,
             leftovers=leftovers,
@@ -208,6 +210,8 @@ class _Run:
         """Kill or pause what the campaign names; return 1 if it was there."""
         self._home.remember(self.cluster.pid)
         campaign = self._plan.campaign
+        if campaign.befalls:
+            return self.database.befall(campaign.befalls, self._plan.pause_s, self._home)
         if campaign.kill == ("cluster",):
             return int(kill(self.cluster.pid))
         if campaign.kill == ("everything",):
@@ -249,30 +253,3 @@ class _Run:
         ended_within(self.cluster.pid, self._plan.pause_s)
         kill(pid, signal.SIGCONT)
         return 1
-
-
-def install_audit(database: str) -> None:
-    """Make the database, and a trigger in it that counts each time a row reaches an end: a primary key hides overwrites."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as db:
-        schema.migrate(db, database, time.time())
-        db.execute("CREATE TABLE audit (row INTEGER NOT NULL)")
-        db.execute(
-            f"CREATE TRIGGER audit AFTER UPDATE OF state ON task WHEN NEW.state >= {State.DONE:d}"
-            " BEGIN INSERT INTO audit VALUES (NEW.row); END"
-        )
-
-
-def read_audit(database: str) -> dict[int, int]:
-    """Return how often the row of each task reached an end."""
-    query = "SELECT CAST(args AS TEXT), count(*) FROM audit JOIN task USING (row) GROUP BY 1"
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-        return {int(args): count for args, count in db.execute(query)}
-
-
-def read_rows(database: str) -> list[Row]:
-    """Return the rows as they stand in the database: no code of ours between them and the judge."""
-    query = "SELECT CAST(args AS TEXT), state, exit_status, dispatch FROM task"
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-        return [
-            Row(int(args), State(state).name, status, dispatch) for args, state, status, dispatch in db.execute(query)
-        ]
