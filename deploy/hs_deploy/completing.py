@@ -151,8 +151,11 @@ def _values(walk: _Walk, parameter: click.Parameter) -> Iterator[Candidate]:
     if isinstance(parameter.type, click.Choice):
         yield from (Candidate("word", str(choice)) for choice in parameter.type.choices)
         return
+    known = VALUES
+    if walk.context.parent is not None and walk.context.parent.info_name == "config":
+        known = VALUES | OF_CONFIG
     for part in metavar.strip("[]. -").split("|"):
-        yield from VALUES.get(part.strip("[]. "), _nothing)(walk.arguments)
+        yield from known.get(part.strip("[]. "), _nothing)(walk.arguments)
 
 
 def _nothing(_before: Sequence[str]) -> Iterator[Candidate]:
@@ -193,7 +196,8 @@ VALUES: dict[str, Callable[[Sequence[str]], Iterator[Candidate]]] = {
     "ARGS": _files,
     "FIELD": _fields,
     "COND": _fields,
-    "KEY": _settings,
-    "VALUE": _setting_values,
 }
 """Metavar -> what it stands for, given the arguments before."""
+
+OF_CONFIG: dict[str, Callable[[Sequence[str]], Iterator[Candidate]]] = {"KEY": _settings, "VALUE": _setting_values}
+"""Likewise below `hs config`; elsewhere a KEY is that of a tag."""

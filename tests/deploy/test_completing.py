@@ -71,6 +71,7 @@ def after(line: str) -> list[str]:
         ("hs config set no.such.key ", []),
         ("hs config which autoscale.po", ["autoscale.policy"]),
         ("hs completion z", ["zsh"]),
+        ("hs task update --remove-tag ", []),
     ],
 )
 def test_what_may_stand_at_the_end_of_a_line(line: str, expected: list[str]) -> None:

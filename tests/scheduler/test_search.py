@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,9 @@ from hs_scheduler.fields import BY_NAME
 from hs_scheduler.ownership import this_process
 from hs_scheduler.reader import reading
 from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NewTask, Retry
+from hs_scheduler.store import NewTask, Retry, State
 
+DOCS = Path(__file__).parents[2] / "docs"
 RUN = bytes(range(16))
 T0 = 1_700_000_000.0
 
@@ -290,3 +292,9 @@ search(["--json", "--database", {database!r}] + ["-w", "attempt > 0"], standalon
     os.close(writing_end)
 
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_documents_list_every_field_and_state() -> None:
+    """docs/queries.md has a row for each, in the order in which they are shown."""
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "queries.md").read_text(), re.MULTILINE)
+    assert rows == [*BY_NAME, *(state.name for state in State)]

@@ -126,6 +126,11 @@ def test_every_link_leads_somewhere(page: str) -> None:
             assert not anchor or anchor in anchors(target.read_text()), f"{path}#{anchor}"
 
 
+def test_every_page_that_a_command_names_is_there() -> None:
+    """In its help, which the reference repeats."""
+    assert all((TOP / path).exists() for path in re.findall(r"docs/[\w/]+\.md", PAGES["docs/reference.md"]))
+
+
 @pytest.mark.parametrize(("template", "args", "command"), ROWS)
 def test_a_row_is_what_the_template_becomes(template: str, args: str, command: str) -> None:
     """In the tables."""
