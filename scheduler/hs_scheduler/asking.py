@@ -2,7 +2,7 @@
 
     submit   [key, host, folder, [[args, detail or nil, group, priority, reason], ...]]  ▶ {"count": N, "id": of the first}
     wait     [ids, 16 bytes each]     ▶ parts {"waiting": N}; at the end the public fields of the last attempt of each
-    update   [key, change (`hs_scheduler.changes`)]                                      ▶ {"count": N}
+    update   [key, piece (`hs_scheduler.changes`)]        ▶ {"count": N, "left": {why tasks were left as they are: N}}
     status   nothing                                                                     ▶ see `hs_scheduler.status`
 
 A key is 16 random bytes, chosen once for what is to be done once, however often it has to be said.
@@ -10,7 +10,7 @@ A key is 16 random bytes, chosen once for what is to be done once, however often
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
@@ -18,6 +18,9 @@ from hs_common import limits
 from hs_common.errors import WireError
 from hs_common.tasks import Detail
 from hs_scheduler.store import NewTask
+
+if TYPE_CHECKING:
+    from hs_scheduler.changes import Piece
 
 SUBMIT_TASKS_MAX = 2_000
 """Of one request: a step of the scheduler stays short, and with it the answers to workers."""
@@ -46,8 +49,8 @@ class Update(NamedTuple):
     """A change of tasks that are there already."""
 
     key: bytes
-    change: Any
-    """As `hs_scheduler.changes` packs it."""
+    piece: "Piece"
+    """Which change, and of which rows."""
 
 
 def new_key() -> bytes:
@@ -99,7 +102,7 @@ def unpack_ids(body: bytes) -> list[bytes]:
 
 def pack_update(update: Update) -> bytes:
     """Return the body of an update."""
-    body: bytes = msgpack.packb(update)
+    body: bytes = msgpack.packb([update.key, update.piece.plain()])
     return body
 
 
@@ -110,11 +113,13 @@ def unpack_update(body: bytes) -> Update:
         WireError: It is none.
 
     """
+    from hs_scheduler.changes import Piece  # noqa: PLC0415 - a run that nobody changes need not load it
+
     try:
-        key, change = _unpack(body)
+        key, piece = _unpack(body)
     except (TypeError, ValueError) as exc:
         raise WireError(f"not an update: {exc}") from exc
-    return Update(_id(key), change)
+    return Update(_id(key), Piece.from_plain(piece))
 
 
 def _task(args: bytes, detail: list[Any] | None, group: int, priority: int, rejected: str) -> NewTask:

@@ -23,11 +23,12 @@ from hs_scheduler.feed import Feed
 from hs_scheduler.groups import ALL_SHOWN, NONE_SHOWN
 from hs_scheduler.input_file import open_file, resume
 from hs_scheduler.memory import MemoryStore
+from hs_scheduler.queue_store import QueueStore
 from hs_scheduler.rate import Rate
 from hs_scheduler.report import JobLog, Report
 from hs_scheduler.source import FileSource, Source, StreamSource
 from hs_scheduler.status import status
-from hs_scheduler.store import InputState, QueueStore, Retry, Store
+from hs_scheduler.store import InputState, Retry, Store
 
 if TYPE_CHECKING:
     from hs_scheduler.halt import Halt

@@ -18,7 +18,6 @@ they mean.
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple
@@ -225,10 +224,31 @@ class Change:
         raise WireError("not a change of tasks")
 
 
-def pieces(last_row: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last row of each piece; what is added later than `last_row` is not meant."""
-    for first in range(1, last_row + 1, PIECE_ROWS):
-        yield first, min(first + PIECE_ROWS - 1, last_row)
+class Piece(NamedTuple):
+    """The part of a change that is made in one transaction."""
+
+    change: Change
+    first: int
+    """Row."""
+    last: int
+    """Row, included; at most `PIECE_ROWS` rows."""
+
+    def plain(self) -> list[Any]:
+        """Return it as lists, bytes and numbers, to be sent."""
+        return [self.change.plain(), self.first, self.last]
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> "Piece":  # noqa: ANN401 - what a peer sent
+        """Return the piece that was sent.
+
+        Raises:
+            WireError: It is none. The peer is at fault.
+
+        """
+        match plain:
+            case [change, int() as first, int() as last] if 0 < first <= last < first + PIECE_ROWS <= limits.ID_MAX:
+                return cls(Change.from_plain(change), first, last)
+        raise WireError("not a piece of a change")
 
 
 def _assigned(text: str) -> tuple[str, Any]:

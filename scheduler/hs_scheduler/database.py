@@ -15,9 +15,10 @@ from typing import Any
 from hs_common import limits
 from hs_common.errors import StoppedError
 from hs_common.filesystems import network_name
-from hs_scheduler import filters, ownership, schema
+from hs_scheduler import ownership, schema
 from hs_scheduler.dialect import SQLITE
 from hs_scheduler.engine import Bulk, Cursor, Values
+from hs_scheduler.sqlite_functions import defined
 from hs_scheduler.store import StoreBusyError
 
 SQLITE_MIN = (3, 35, 0)
@@ -140,7 +141,7 @@ class Database:
 
     def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
         """Let statements call these functions, for a while."""
-        return filters.defined(self.connection, functions)
+        return defined(self.connection, functions)
 
     def last_row(self) -> int:
         """Return the highest number that a row of `task` ever had."""

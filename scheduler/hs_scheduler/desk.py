@@ -8,7 +8,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hs_common.errors import HSError, RefusedError, StoppedError, WireError
 from hs_common.message_requests import DONE, MISUSED, STOPPED
@@ -17,16 +17,17 @@ from hs_scheduler.asking import Submission, Update, unpack_ids, unpack_submissio
 from hs_scheduler.events import ClaimedBundle, Send
 from hs_scheduler.feed import Feed
 from hs_scheduler.fields import uuid_text
-from hs_scheduler.store import Applied, Changed, QueueStore, Standing
+from hs_scheduler.queue_store import QueueStore
+from hs_scheduler.store import Applied, Standing
 from hs_scheduler.waits import Asker, Wait, Waits
+
+if TYPE_CHECKING:
+    from hs_scheduler.changes import Changed
 
 WAITS_MAX = 10_000
 """Requests that may wait at once; one more is refused."""
 
 _NO_DATABASE = "this cluster keeps no database (--no-db): nothing can be submitted, changed or waited for"
-
-Change = Callable[[QueueStore, Any, float], Changed]
-"""Carries an update out, inside the transaction (`hs_scheduler.changes`): (store, change, wall clock) -> what it did."""
 
 
 class Desk:
@@ -36,7 +37,6 @@ class Desk:
         store: The database; None: there is none.
         feed: Takes submitted tasks.
         status: Returns what `status` answers.
-        change: Carries out an update; None: not known here.
 
     """
 
@@ -46,12 +46,10 @@ class Desk:
         store: QueueStore | None,
         feed: Feed,
         status: Callable[[], dict[str, Any]],
-        change: Change | None = None,
     ) -> None:
         self._store = store
         self._feed = feed
         self._status = status
-        self._change = change
         self._session = b""
         self._waits = Waits()
         self._asked: list[tuple[Request, Submission | Update]] = []
@@ -132,7 +130,7 @@ class Desk:
         if len(self._waits):
             rows = self._waits.all_watched() if changed else [item.row for item in applied if item.state]
             self._end_waits(self._waits.watched(rows))
-        return [task for change in changed for task in change.out]
+        return [task for change in changed for task in change.cancelled]
 
     def replies(self) -> list[Send]:
         """Return what is to be said, and forget it."""
@@ -147,11 +145,10 @@ class Desk:
         return _json(answer), bundles
 
     def _update(self, store: QueueStore, body: Update, now: float) -> bytes:
-        if self._change is None:
-            raise StoppedError("this scheduler cannot change tasks")
-        changed = self._change(store, body.change, now)
+        change, first, last = body.piece
+        changed = store.change(change, first, last, now)
         self._changed.append(changed)
-        return _json({"count": changed.count})
+        return _json({"count": changed.count, "left": changed.left})
 
     def _begin_wait(self, request: Request, ids: list[bytes]) -> None:
         self._with_store(request)

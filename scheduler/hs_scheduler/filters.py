@@ -6,9 +6,7 @@ A `Filter` can travel to the scheduler that owns a database; whoever applies it 
 """
 
 import os
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -122,15 +120,3 @@ class Where:
             texts.append(f"({part.sql.replace('{function}', name)})")
         self.sql = " AND ".join(texts) or "true"
         self.values = tuple(value for part in parts for value in part.values)
-
-
-@contextmanager
-def defined(connection: sqlite3.Connection, functions: Mapping[str, Callable[[Any], bool]]) -> Iterator[None]:
-    """Let a connection know the functions of a filter, for a while."""
-    for name, function in functions.items():
-        connection.create_function(name, 1, function, deterministic=True)
-    try:
-        yield
-    finally:
-        for name in functions:
-            connection.create_function(name, 1, None)

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from hs_scheduler import archives
+from hs_scheduler.changes import PIECE_ROWS
 from hs_scheduler.engines import dialect_of, is_url, open_reader
 from hs_scheduler.fields import FROM, Field
 from hs_scheduler.filters import Filter
@@ -34,8 +35,6 @@ class Question:
     descending: bool = False
     limit: int | None = None
     """Most tasks, None: all."""
-    archived: bool = True
-    """Whether tasks in archives count as well."""
 
 
 def number_of(location: str, question: Question) -> int:
@@ -50,11 +49,30 @@ def number_of(location: str, question: Question) -> int:
     limit = f"LIMIT {question.limit}" if question.limit else ""
     statement = f"SELECT count(*) FROM (SELECT 1 FROM {FROM} WHERE {where.sql} {limit}) AS found"  # noqa: S608 - ours
     count = 0
-    with _opened(location, archived=question.archived) as readers:
+    with _opened(location) as readers:
         for reader in readers:
             with reader.defined(where.functions):
                 count += reader.execute(statement, where.values).fetchone()[0]
     return min(count, question.limit or count)
+
+
+def pieces_of(location: str, tasks: Filter) -> list[tuple[int, int, int]]:
+    """Return (first row, last row, tasks) of each piece of the database, archives apart, that has such tasks now.
+
+    Raises:
+        RefusedError: The filter makes no sense.
+        StoppedError: The database cannot be read.
+
+    """
+    where = tasks.where(dialect_of(location))
+    statement = (
+        f"SELECT (task.row - 1) / {PIECE_ROWS}, count(*), max(task.row) FROM {FROM}"  # noqa: S608 - ours
+        f" WHERE {where.sql} GROUP BY 1 ORDER BY 1"
+    )
+    with open_reader(location) as reader, reader.defined(where.functions):
+        found = reader.execute(statement, where.values).fetchall()
+    # No further than the last one: what is added meanwhile is not meant.
+    return [(int(piece) * PIECE_ROWS + 1, last, count) for piece, count, last in found]
 
 
 @contextmanager
@@ -77,7 +95,7 @@ def asking(location: str, question: Question) -> Iterator[Iterator[Row]]:
     statement = f"SELECT {columns} FROM {FROM} WHERE {where.sql} ORDER BY {by}task.row{down} {limit}"  # noqa: S608 - ours
     with ExitStack() as stack:
         streams = []
-        for reader in stack.enter_context(_opened(location, archived=question.archived)):
+        for reader in stack.enter_context(_opened(location)):
             stack.enter_context(reader.defined(where.functions))
             streams.append(_rows(reader.execute(statement, where.values)))
         rows = streams[0] if len(streams) == 1 else merge(*streams, key=_place, reverse=question.descending)
@@ -85,12 +103,12 @@ def asking(location: str, question: Question) -> Iterator[Iterator[Row]]:
 
 
 @contextmanager
-def _opened(location: str, *, archived: bool) -> Iterator[list[Reader]]:
+def _opened(location: str) -> Iterator[list[Reader]]:
     """Give the database and its archives, the oldest one first, as of one moment."""
     with ExitStack() as stack:
         reader = stack.enter_context(open_reader(location))
         older = []
-        if archived and not is_url(location):
+        if not is_url(location):
             # What is moved into a new archive from now on still is in this database for us.
             reader.execute("BEGIN")
             stack.callback(reader.execute, "COMMIT")

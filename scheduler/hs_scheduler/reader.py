@@ -18,8 +18,8 @@ from hs_scheduler import schema
 from hs_scheduler.database import BUSY_S, SQLITE_MIN, Database
 from hs_scheduler.dialect import SQLITE, Dialect
 from hs_scheduler.engine import Cursor, Values
-from hs_scheduler.filters import defined
 from hs_scheduler.ownership import holder_of, this_process
+from hs_scheduler.sqlite_functions import defined
 
 _PATIENCE = 25
 """Times `BUSY_S` that a reader waits for a lock: it has nothing else to do."""

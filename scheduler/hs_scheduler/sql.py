@@ -3,21 +3,26 @@
 Per task one INSERT and one UPDATE; a claim of a row that waited is another UPDATE. What differs between databases is behind
 `engine.Engine`; the rules for outcomes are in `verdict.py`.
 
-    Session (transactions, scope, counts) ◀── Runs (epochs, input) ◀── Listings (questions)
-        ◀── Changes (by the user) ◀── SqlStore (by the scheduler)
+    Session (transactions, scope, counts) ◀── Runs (epochs, input) ◀── Listings (questions) ◀── SqlStore (changes of tasks)
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hs_common.errors import InvalidTransitionError
 from hs_common.tasks import Outcome, OutcomeKind, Started, Task
 from hs_scheduler import statements, verdict
-from hs_scheduler.sql_changes import Changes
-from hs_scheduler.store import Applied, NewTask, Retry, State
+from hs_scheduler.listings import Listings
+from hs_scheduler.store import Applied, Counts, NewTask, Retry, State
+
+if TYPE_CHECKING:
+    from hs_scheduler.changes import Change, Changed
 
 
-class SqlStore(Changes):
+_ANEW = Retry(statements.ATTEMPTS_MAX, eager=False)
+
+
+class SqlStore(Listings):
     """Keeps tasks in a database that this process owns until `close`."""
 
     def add(
@@ -126,12 +131,35 @@ class SqlStore(Changes):
         """
         with self._engine.translated():
             rows = [row for (row,) in self._engine.execute(self._scoped(statements.FAILED_ROWS), {"run": self._run})]
-        anew = Retry(statements.ATTEMPTS_MAX, eager=False)
         with self.transaction():
             for row in rows:
-                self._retry(row, anew, now)
+                self._retry_anew(row, now)
         self._count()
         return len(rows)
+
+    def change(self, change: "Change", first: int, last: int, now: float) -> "Changed":
+        """Do what the user wants of the tasks from row `first` to row `last`."""
+        from hs_scheduler.sql_changes import Changer  # noqa: PLC0415 - a run that nobody changes need not load it
+
+        self._writing()
+        changer = Changer(
+            self._engine,
+            self.counts,
+            counted=lambda run: self._whole or run == self._run,
+            retry=lambda row: self._retry_anew(row, now),
+        )
+        return changer.change(change.plan(self._engine.dialect), first, last, now)
+
+    def clear(self) -> None:
+        """Remove every task and run; numbers and epochs go on from where they are. A transaction of its own."""
+        with self.transaction():
+            for table in ("task", "input", "run", "place", "worker"):
+                self._engine.execute(f"DELETE FROM {table}")  # noqa: S608 - one of five
+            self._engine.execute("DELETE FROM meta WHERE name = 'archives'")
+        self.counts.take(Counts())
+        self._places.clear()
+        self._folders.clear()
+        self._worker_numbers.clear()
 
     def worker_attached(self, worker: bytes, replaces: bytes, host: str, now: float) -> None:
         """Remember it, instead of `replaces`."""
@@ -179,3 +207,25 @@ class SqlStore(Changes):
         retried = verdict.retries(outcome, attempt, retry.retries_max) and self._retry(outcome.row, retry, now)
         self.counts.end(state, failed=failed, retried=retried)
         return Applied(outcome.row, outcome, state, failed, retried)
+
+    def _retry(self, row: int, retry: Retry, now: float) -> bool:
+        """Insert the next attempt of a row, if it has one left."""
+        values = {
+            "row": self._last_row + 1,
+            "uid": self._uids.take(1, now)[0],
+            "late": -1 if retry.eager else 1,
+            "now": now,
+            "previous": row,
+            "retries_max": retry.retries_max,
+        }
+        if not self._engine.execute(statements.INSERT_RETRY, values).rowcount:
+            return False
+        self._last_row += 1
+        self._engine.execute(statements.LINK_RETRY, (self._last_row, row))
+        return True
+
+    def _retry_anew(self, row: int, now: float) -> int:
+        """Insert the next attempt of a row, whatever the policy is, and return its number."""
+        if not self._retry(row, _ANEW, now):
+            raise InvalidTransitionError(f"row {row} cannot be tried again")
+        return self._last_row

@@ -1,16 +1,14 @@
 """What the user's word changes in an SQL store: `changes.py` says what becomes of each row, this module does it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hs_scheduler import statements
-from hs_scheduler.changes import FOLLOWING, Change, Changed, Effect, Plan, Standing, effect, pieces, standing
-from hs_scheduler.listings import Listings
-from hs_scheduler.store import Counts, Retry, State
+from hs_scheduler.changes import FOLLOWING, Changed, Effect, Plan, Standing, effect, standing
+from hs_scheduler.engine import Engine
+from hs_scheduler.store import Counts, State
 from hs_scheduler.tags import TAGS_MAX
-
-_ANEW = Retry(statements.ATTEMPTS_MAX, eager=False)
 
 TOO_MANY_TAGS = f"they would have over {TAGS_MAX} tags"
 
@@ -44,33 +42,27 @@ class _Row(NamedTuple):
         return "retried"
 
 
-class Changes(Listings):
-    """Changes of tasks that are there already."""
+class Changer:
+    """Changes tasks in a transaction that is open.
 
-    def plan(self, change: Change) -> Plan:
-        """Return what a change means here.
+    Args:
+        engine: The database.
+        counts: Are kept up to date.
+        counted: Whether a row of this run is one of those that are counted.
+        retry: Inserts another attempt of a row and returns its number.
 
-        Raises:
-            RefusedError: A part of it makes no sense, or nothing would change.
+    """
 
-        """
-        return change.plan(self._engine.dialect)
-
-    def pieces(self) -> Iterator[tuple[int, int]]:
-        """Yield (first row, last row) of each piece in which a change is to be made; what is added later is not meant."""
-        return pieces(self._last_row)
+    def __init__(
+        self, engine: Engine, counts: Counts, *, counted: Callable[[int | None], bool], retry: Callable[[int], int]
+    ) -> None:
+        self._engine = engine
+        self._counts = counts
+        self._counted = counted
+        self._retry = retry
 
     def change(self, plan: Plan, first: int, last: int, now: float) -> Changed:
-        """Change the tasks that are meant among these rows; inside a transaction, `last - first` bounds its length.
-
-        Args:
-            plan: What is to be done, and to which tasks: see `plan`.
-            first: Row.
-            last: Row, included.
-            now: Wall clock, seconds since the epoch.
-
-        """
-        self._writing()
+        """Change the tasks that are meant among the rows from `first` to `last`; now: wall clock, seconds since the epoch."""
         with self._engine.defined(plan.where.functions):
             statement = f"{statements.MEANT} WHERE task.row BETWEEN ? AND ? AND {plan.where.sql} ORDER BY task.row"
             found = self._engine.execute(statement, (first, last, *plan.where.values)).fetchall()
@@ -94,17 +86,6 @@ class Changes(Listings):
             elif why is Effect.DELETED:
                 deleted.append(row.row)
         return Changed(count=count, left=left, cancelled=tuple(cancelled), deleted=tuple(deleted))
-
-    def clear(self) -> None:
-        """Remove every task and run; numbers and epochs go on from where they are. A transaction of its own."""
-        with self.transaction():
-            for table in ("task", "input", "run", "place", "worker"):
-                self._engine.execute(f"DELETE FROM {table}")  # noqa: S608 - one of five
-            self._engine.execute("DELETE FROM meta WHERE name = 'archives'")
-        self.counts.take(Counts())
-        self._places.clear()
-        self._folders.clear()
-        self._worker_numbers.clear()
 
     def _meant(self, row: _Row, plan: Plan) -> _Row:
         """Return the row itself, or the last attempt where that is what one wants to change."""
@@ -134,11 +115,10 @@ class Changes(Listings):
             case Effect.REVERTED:
                 self._engine.execute(statements.REVERT, (row.row,))
             case Effect.RETRIED:
-                self._retry(row.row, _ANEW, now)
-                at = self._last_row
+                at = self._retry(row.row)
             case Effect.DELETED:
                 self._delete(row.row)
-        self._recount(row, what)
+        self._recount(row, what, at)
         self._set(at, plan.values if tag is None else {**plan.values, "tag": tag})
         return what
 
@@ -161,13 +141,13 @@ class Changes(Listings):
                 self._move(before, before._replace(next=None))
         self._engine.execute("DELETE FROM task WHERE row = ?", (row,))
 
-    def _recount(self, row: _Row, what: Effect) -> None:
+    def _recount(self, row: _Row, what: Effect, at: int) -> None:
         after = {
             Effect.CANCELLED: row._replace(state=State.CANCELLED),
             Effect.ON_HOLD: row._replace(state=State.ON_HOLD),
             Effect.RELEASED: row._replace(state=State.NEW),
             Effect.REVERTED: row._replace(state=State.NEW),
-            Effect.RETRIED: row._replace(next=self._last_row),
+            Effect.RETRIED: row._replace(next=at),
             Effect.DELETED: None,
         }
         if what in after:
@@ -178,24 +158,8 @@ class Changes(Listings):
     def _move(self, before: _Row | None, after: _Row | None) -> None:
         """Count a row where it is now, if it is one of those that are counted."""
         for row, change in ((before, -1), (after, 1)):
-            if row is not None and (self._whole or row.run == self._run):
-                setattr(self.counts, row.counted, getattr(self.counts, row.counted) + change)
-
-    def _retry(self, row: int, retry: Retry, now: float) -> bool:
-        """Insert the next attempt of a row, if it has one left."""
-        values = {
-            "row": self._last_row + 1,
-            "uid": self._uids.take(1, now)[0],
-            "late": -1 if retry.eager else 1,
-            "now": now,
-            "previous": row,
-            "retries_max": retry.retries_max,
-        }
-        if not self._engine.execute(statements.INSERT_RETRY, values).rowcount:
-            return False
-        self._last_row += 1
-        self._engine.execute(statements.LINK_RETRY, (self._last_row, row))
-        return True
+            if row is not None and self._counted(row.run):
+                setattr(self._counts, row.counted, getattr(self._counts, row.counted) + change)
 
 
 def _tagged(text: str | None, plan: Plan) -> str | None:

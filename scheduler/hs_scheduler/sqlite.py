@@ -4,10 +4,8 @@ from collections.abc import Iterator
 
 from hs_common.clock import wall
 from hs_common.tasks import Detail
-from hs_scheduler import archives
 from hs_scheduler.database import Database
 from hs_scheduler.ownership import this_process
-from hs_scheduler.reader import SqliteReader, reading
 from hs_scheduler.sql import SqlStore
 from hs_scheduler.statements import SUBMITTED, detail_of
 
@@ -31,6 +29,8 @@ class SqliteStore(SqlStore):
 
     def submitted(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
         """Yield what was submitted, also what is in archives: `--once` must not add it again."""
+        from hs_scheduler.reader import reading  # noqa: PLC0415 - few databases have archives
+
         for archive in self.archives():
             with reading(archive) as reader:
                 for args, *detail, group, priority in reader.execute(SUBMITTED):
@@ -45,9 +45,14 @@ class SqliteStore(SqlStore):
 
     def rotate(self) -> tuple[int, str]:
         """Move what is over into a new archive; return how many rows, and its path."""
+        from hs_scheduler import archives  # noqa: PLC0415
+
         with self._database.translated():
             return archives.rotate(self._database.connection, self._database.path, wall())
 
     def archives(self) -> list[str]:
         """Return the paths of its archives, the oldest first."""
+        from hs_scheduler import archives  # noqa: PLC0415
+        from hs_scheduler.reader import SqliteReader  # noqa: PLC0415
+
         return archives.paths(SqliteReader(self._database.connection), self._database.path)

@@ -152,16 +152,6 @@ class Standing(NamedTuple):
     ended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """What an update did. The counts of the store are right again when it returns."""
-
-    count: int
-    """Tasks that it changed."""
-    out: Sequence[tuple[int, int]]
-    """(row, dispatch) of those that were ASSIGNED or RUNNING and are not to run any more: whoever has them is told."""
-
-
 class Applied(NamedTuple):
     """One outcome that changed a row (duplicates and stale ones are not among them)."""
 
@@ -294,33 +284,6 @@ class Store(Protocol):
 
     def settled(self, after: int, count: int) -> list[Settled]:
         """Return up to `count` tasks of the input behind this row, in its order (for -k)."""
-
-
-class QueueStore(Store, Protocol):
-    """A store that others may put tasks into, and ask about them: one with a database."""
-
-    @property
-    def name(self) -> str:
-        """The database, as messages call it."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether the tasks of all runs, and of none, are in its care."""
-
-    def announce(self, control: str) -> None:
-        """Say to those who find the database owned where the connection file is by which its owner can be asked."""
-
-    def answer_to(self, key: bytes) -> bytes | None:
-        """Return the answer that was given to this key, or None."""
-
-    def remember(self, key: bytes, answer: bytes, now: float) -> None:
-        """Keep an answer, inside the transaction that it is about."""
-
-    def forget_answers(self, now: float) -> None:
-        """Drop those that nobody asks for any more; a transaction of its own."""
-
-    def standing(self, uid: bytes) -> Standing | None:
-        """Return how far the task with this id is, its retries included; None: there is none."""
 
 
 class StoreBusyError(Exception):

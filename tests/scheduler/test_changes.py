@@ -10,8 +10,9 @@ import pytest
 from hs_common import limits
 from hs_common.errors import RefusedError, WireError
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
-from hs_scheduler.changes import PIECE_ROWS, Action, Change, Changed, pieces
+from hs_scheduler.changes import PIECE_ROWS, Action, Change, Changed, Piece
 from hs_scheduler.filters import Filter
+from hs_scheduler.questions import pieces_of
 from hs_scheduler.sqlite import SqliteStore
 from hs_scheduler.store import NO_RUN, NewTask, Retry, State
 
@@ -134,9 +135,9 @@ def change(
     tasks: Filter | None = None,
     remove: tuple[str, ...] = (),
 ) -> Changed:
-    plan = Change(filter=tasks or Filter(), action=action, assignments=assignments, removed_tags=remove).plan()
+    asked = Change(filter=tasks or Filter(), action=action, assignments=assignments, removed_tags=remove)
     with store.transaction():
-        return store.change(plan, 1, store._last_row, T0 + 9)
+        return store.change(asked, 1, store._last_row, T0 + 9)
 
 
 def row(store: SqliteStore, number: int, *columns: str) -> Any:
@@ -428,16 +429,26 @@ def test_a_change_without_sense_is_refused(
 # --- Pieces, and the way to a scheduler ---
 
 
-def test_a_change_comes_in_pieces_that_cover_every_row_once() -> None:
-    assert list(pieces(0)) == []
-    assert list(pieces(PIECE_ROWS + 1)) == [(1, PIECE_ROWS), (PIECE_ROWS + 1, PIECE_ROWS + 1)]
+def test_only_pieces_with_such_tasks_are_looked_at(store: SqliteStore) -> None:
+    first, *_ = (new(store) for _ in range(3))
+    with store.transaction():
+        store.add([NewTask(b"x", None, 0, 0, "")] * PIECE_ROWS, [0] * PIECE_ROWS, b"/", T0)
+    new(store, group=3)
+    last = new(store)
+
+    assert pieces_of(store.name, Filter()) == [
+        (first.row, PIECE_ROWS, PIECE_ROWS),
+        (PIECE_ROWS + 1, last.row, last.row - PIECE_ROWS),
+    ]
+    assert pieces_of(store.name, Filter(group=3)) == [(PIECE_ROWS + 1, last.row - 1, 1)]
+    assert pieces_of(store.name, Filter(group=4)) == []
 
 
 def test_only_the_rows_of_the_piece_are_changed(store: SqliteStore) -> None:
     rows = [new(store).row for _ in range(4)]
-    plan = Change(filter=Filter(), action=Action.CANCEL).plan()
+    asked = Change(filter=Filter(), action=Action.CANCEL)
     with store.transaction():
-        done = store.change(plan, 2, 3, T0)
+        done = store.change(asked, 2, 3, T0)
 
     assert [number for number, _ in done.cancelled] == rows[1:3]
 
@@ -450,14 +461,18 @@ def test_regular_expressions_work_and_leave_nothing_behind(store: SqliteStore) -
 
 
 def test_a_change_survives_its_way_to_the_scheduler() -> None:
-    one = Change(
-        filter=Filter(conditions=("args ~ caf\udce9",), tags=("a:1",), group=2, ended="failed"),
-        action=Action.RETRY,
-        assignments=("args=caf\udce9",),
-        removed_tags=("x",),
+    one = Piece(
+        Change(
+            filter=Filter(conditions=("args ~ caf\udce9",), tags=("a:1",), group=2, ended="failed"),
+            action=Action.RETRY,
+            assignments=("args=caf\udce9",),
+            removed_tags=("x",),
+        ),
+        3,
+        PIECE_ROWS + 2,
     )
 
-    assert Change.from_plain(msgpack.unpackb(msgpack.packb(one.plain()))) == one
+    assert Piece.from_plain(msgpack.unpackb(msgpack.packb(one.plain()))) == one
 
 
 @pytest.mark.parametrize(
@@ -472,7 +487,14 @@ def test_a_change_survives_its_way_to_the_scheduler() -> None:
         [[[], [], "group", ""], "cancel", [], []],
         [[None, [], None, ""], "cancel", [], []],
     ],
+    ids=repr,
 )
 def test_what_is_no_change_is_the_peers_fault(plain: Any) -> None:
     with pytest.raises(WireError):
-        Change.from_plain(plain)
+        Piece.from_plain([plain, 1, 2])
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (2, 1), (1, PIECE_ROWS + 1), ("1", 2), (1 << 63, 1 << 63)])
+def test_a_piece_is_bounded(first: Any, last: Any) -> None:
+    with pytest.raises(WireError):
+        Piece.from_plain([Change(filter=Filter(), action=Action.CANCEL).plain(), first, last])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgpack
 import pytest
 from tests.scheduler.test_core import W1, a_core, live, outcome
 
@@ -22,12 +23,14 @@ from hs_scheduler.asking import (
     pack_submission,
     pack_update,
 )
+from hs_scheduler.changes import Action, Change, Piece
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.desk import Desk
 from hs_scheduler.events import Claimed, ClaimedBundle
 from hs_scheduler.feed import Feed
+from hs_scheduler.filters import Filter
 from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NO_RUN, Applied, Changed, NewTask, QueueStore, Retry, StoreBusyError
+from hs_scheduler.store import NO_RUN, Applied, NewTask, Retry, StoreBusyError
 
 CLIENT, OTHER, SESSION = b"c" * 16, b"d" * 16, b"s" * 16
 ONCE = Retry(0, eager=False)
@@ -36,13 +39,13 @@ ONCE = Retry(0, eager=False)
 class Bench:
     """A desk and what it works with; `commit` is a step of the scheduler."""
 
-    def __init__(self, store: SqliteStore, core: SchedulerCore, change: Any = None) -> None:
+    def __init__(self, store: SqliteStore, core: SchedulerCore) -> None:
         self.store, self.core = store, core
         self.feed = Feed(
             store=store, source=None, core=core, cwd=b"/", bundlesize=1, bundlewait_s=0, ahead_max=None,
             adopts=store.whole,
         )  # fmt: skip
-        self.desk = Desk(store=store, feed=self.feed, status=lambda: {"slots": 2}, change=change)
+        self.desk = Desk(store=store, feed=self.feed, status=lambda: {"slots": 2})
         self.desk.open(SESSION)
 
     def ask(self, verb: str, body: bytes = b"", request: int = 1, client: bytes = CLIENT) -> None:
@@ -225,35 +228,26 @@ def test_who_left_is_not_answered(bench: Bench, leave: Callable[[Desk], None]) -
     assert bench.said() == []
 
 
-def cancel_rows(store: QueueStore, change: Any, now: float) -> Changed:
-    """Cancel by hand, as an update does."""
-    assert isinstance(store, SqliteStore)
-    (row, dispatch) = change
-    store._engine.execute("UPDATE task SET state = 4, completion_time = ? WHERE row = ?", (now, row))
-    store.counts.assigned -= 1
-    store.counts.cancelled += 1
-    return Changed(1, [(row, dispatch)])
-
-
 def test_an_update_tells_what_is_not_to_run_any_more_and_ends_waits(store: SqliteStore) -> None:
     """Once for each key."""
-    bench = Bench(store, live(a_core()), cancel_rows)
+    bench = Bench(store, live(a_core()))
     bench.ask("submit", submission(b"sleep 100"))
     bench.commit()
     bench.ask("wait", pack_ids([uid_of(bench.answer())]), client=OTHER)
     bench.said()
-    body = pack_update(Update(new_key(), (1, 1)))
+    cancel = Change(filter=Filter(conditions=("args ~ sleep",)), action=Action.CANCEL)
+    body = pack_update(Update(new_key(), Piece(cancel, 1, 9)))
 
     bench.ask("update", body)
     bench.commit()
 
     changed, waited = bench.said()
-    assert json.loads(changed.body) == {"count": 1}
+    assert json.loads(changed.body) == {"count": 1, "left": {}}
     assert [task["state"] for task in json.loads(waited.body)] == ["CANCELLED"]
     assert bench.withdrawn == [(1, 1)]
     bench.ask("update", body)
     bench.commit()
-    assert (bench.answer(), bench.withdrawn) == ({"count": 1}, [])
+    assert (bench.answer(), bench.withdrawn) == ({"count": 1, "left": {}}, [])
 
 
 @pytest.mark.parametrize(
@@ -267,6 +261,7 @@ def test_an_update_tells_what_is_not_to_run_any_more_and_ends_waits(store: Sqlit
         ("wait", pack_ids([b"short"]), MISUSED, "an id or key is not 16 bytes"),
         ("wait", pack_ids([bytes(16)]), STOPPED, "there is no task 00000000-0000-0000-0000-000000000000 in "),
         ("update", b"\x01", MISUSED, "not an update"),
+        ("update", msgpack.packb([bytes(16), [None, 1, 1]]), MISUSED, "not a change of tasks"),
     ],
 )
 def test_what_makes_no_sense_is_refused(bench: Bench, verb: str, body: bytes, status: int, reason: str) -> None:

@@ -77,9 +77,9 @@ def test_work_goes_on_in_it(tmp_path: Path, version: int) -> None:
     store.open_run(NO_RUN, {}, T0)
     assert store.counts == COUNTS[version]
 
-    plan = Change(filter=Filter(ended="failed"), action=Action.RETRY).plan()
+    again = Change(filter=Filter(ended="failed"), action=Action.RETRY)
     with store.transaction():
-        done = store.change(plan, 1, 10, T0)
+        done = store.change(again, 1, 10, T0)
     assert (done.count, done.left) == (2, {"cannot run: the line was refused as it was read": 1})
     assert [item.task.attempt for item in store.ready(9)] == [1, 3, 3]
     store.close()

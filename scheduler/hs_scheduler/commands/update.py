@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hs_common.errors import RefusedError, StoppedError
+from hs_common.errors import RefusedError
 from hs_scheduler.commands.asking import agreed, tasks_text
 from hs_scheduler.commands.filtering import filter_of, filter_options
 
@@ -40,9 +40,10 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     """Change tasks, as many as the filters find. The table of what applies to which state is in docs/queries.md."""
     # Only now: --help needs none of this.
     from hs_scheduler import engines  # noqa: PLC0415
-    from hs_scheduler.changes import Action, Change  # noqa: PLC0415
+    from hs_scheduler.changes import Action, Change, Changed  # noqa: PLC0415
+    from hs_scheduler.commands.changing import carry_out  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
-    from hs_scheduler.questions import Question, number_of  # noqa: PLC0415
+    from hs_scheduler.questions import pieces_of  # noqa: PLC0415
 
     change = Change(
         filter=filter_of(asked),
@@ -59,33 +60,14 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
         )
     location = to_read(asked["database"])
     name = engines.shown(location)
-    count = number_of(location, Question(filter=change.filter, fields=(), archived=False))
+    pieces = pieces_of(location, change.filter)
+    count = sum(count for *_, count in pieces)
     if count and not agreed(f"{_what(change)} {tasks_text(count)} in {name}?", yes=asked["yes"]):
         return 1
-    for line in _lines(_apply(location, change), name):
+    done = carry_out(location, change, [(first, last) for first, last, _ in pieces]) if pieces else Changed()
+    for line in _lines(done, name):
         click.echo(line)
     return 0
-
-
-def _apply(location: str, change: "Change") -> "Changed":
-    """Change the tasks in a database that nobody owns at this moment."""
-    from hs_common.clock import wall  # noqa: PLC0415
-    from hs_scheduler.changes import Changed  # noqa: PLC0415
-    from hs_scheduler.engines import open_store  # noqa: PLC0415
-    from hs_scheduler.store import StoreBusyError  # noqa: PLC0415
-
-    done = Changed()
-    store = open_store(location, program="hs task update", brief=True)
-    try:
-        plan = store.plan(change)
-        for first, last in store.pieces():
-            with store.transaction():
-                done = done.plus(store.change(plan, first, last, wall()))
-    except StoreBusyError as exc:
-        raise StoppedError(f"{exc} ({tasks_text(done.count)} changed before)") from exc
-    finally:
-        store.close()
-    return done
 
 
 def _what(change: "Change") -> str:
