@@ -11,13 +11,6 @@ from tests.postgres_server import PostgresServer
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-OPEN = (
-    # Copied whole, but they ask for what later capabilities bring: the rest of the task commands.
-    "test_tasks.py::test_an_unknown_task_is_one_clear_line[wait]",
-    "test_tasks.py::test_run_returns_what_the_task_returned",
-)
-"""Acceptance checks, by the start of their names, that are still to pass."""
-
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
@@ -37,10 +30,3 @@ def postgres_url(postgres: PostgresServer) -> str:
 
 
 _schemas = count()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is open."""
-    for item in items:
-        if item.nodeid.partition("accept/")[2].startswith(OPEN):
-            item.add_marker(pytest.mark.skip(reason="what it asks for is still to come"))

@@ -16,6 +16,7 @@ LAZY = {
     "worker": "hs_worker.command:worker",
     "submit": "hs_scheduler.commands.submit:submit",
     "task": "hs_deploy.cli:task",
+    "status": "hs_scheduler.commands.status:status",
     "initdb": "hs_scheduler.commands.initdb:initdb",
     "config": "hs_deploy.commands.config:config",
     "completion": "hs_deploy.commands.completion:completion",
@@ -24,10 +25,19 @@ LAZY = {
 
 LAZY_TASK = {
     "info": "hs_scheduler.commands.info:info",
+    "run": "hs_scheduler.commands.run:run",
     "search": "hs_scheduler.commands.search:search",
     "update": "hs_scheduler.commands.update:update",
+    "wait": "hs_scheduler.commands.wait:wait",
 }
 """Likewise of `hs task`."""
+
+LAZY_WORKER = {
+    "list": "hs_scheduler.commands.status:workers",
+    "drain": "hs_scheduler.commands.status:drain",
+    "stop": "hs_scheduler.commands.status:stop",
+}
+"""Likewise of `hs worker`: what is asked of running workers. Without one of these it is a worker itself."""
 
 HELP = {
     "cluster": "Run task lines here and exit when all are finished.",
@@ -36,12 +46,18 @@ HELP = {
     "worker": "The daemon that runs tasks.",
     "submit": "Add tasks to a database.",
     "task": "Look at tasks, and change them.",
+    "status": "Show what a running cluster does.",
+    "list": "Show the workers of a running cluster.",
+    "drain": "Let a worker finish what it runs, and leave.",
+    "stop": "Stop what a worker runs, and have it leave.",
     "initdb": "Make a database of tasks, and look after it.",
     "config": "Read and write settings.",
     "completion": "Make bash, zsh or fish complete the commands.",
     "info": "Show one task, and what it printed.",
+    "run": "Run a command on a cluster as if it ran here.",
     "search": "List, count and filter tasks.",
     "update": "Change, cancel, retry, hold or remove tasks.",
+    "wait": "Wait until tasks have ended.",
 }
 """One line for each, so that `hs --help` imports none of them."""
 
@@ -110,6 +126,8 @@ class _LazyGroup(_Defects, click.Group):
         """Answer the name of an older tool with ours."""
         if args and args[0] not in self._places and args[0] in OLDER_COMMANDS:
             raise RefusedError(f"there is no command {args[0]}: use {OLDER_COMMANDS[args[0]]}")
+        if args[:1] == ["worker"] and args[1:2] and args[1] in LAZY_WORKER and self._places is LAZY:
+            return "worker", workers, args[1:]
         return super().resolve_command(context, args)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -210,6 +228,11 @@ def main() -> None:
 @click.group(cls=_LazyGroup, places=LAZY_TASK, context_settings=SETTINGS)
 def task() -> None:
     """Look at tasks, and change them."""
+
+
+@click.group("worker", cls=_LazyGroup, places=LAZY_WORKER, context_settings=SETTINGS)
+def workers() -> None:
+    """Look at the workers of a running cluster, and send them away."""
 
 
 def cluster_main() -> None:

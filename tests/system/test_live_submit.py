@@ -1,49 +1,13 @@
 """`hs submit` to a cluster that waits for tasks: started at once, once each, whoever is killed meanwhile."""
 
-import json
 import subprocess
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import daemon, ended_within, kill, until
-
-from hs_scheduler.engines import owner_of
+from tests.faults.processes import daemon, kill, until
+from tests.system.standing import STEP_S, Queue
 
 pytestmark = pytest.mark.system
-
-STEP_S = 30.0
-
-
-class Queue:
-    """A standing cluster."""
-
-    def __init__(self, home: Home) -> None:
-        self.home = home
-        self.database = home.path("site", "main", "tasks.db")
-        self.cluster = home.start("hs-cluster", "--forever", "-N2", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        assert until(self.takes_requests, STEP_S)
-
-    def takes_requests(self) -> bool:
-        owner = owner_of(self.database)
-        return owner is not None and bool(owner.control)
-
-    def args(self) -> list[str]:
-        """The args of each task, each attempt."""
-        found = self.home.run("hs", "task", "search", "args", "--json", "--database", self.database)
-        return [row["args"] for row in json.loads(found.stdout)]
-
-    def lines(self) -> list[bytes]:
-        return self.home.read("ran").split()
-
-    def end(self) -> None:
-        self.cluster.terminate()
-        assert ended_within(self.cluster.pid, STEP_S)
-        assert self.cluster.wait() == 143
-
-
-@pytest.fixture
-def queue(home: Home) -> Queue:
-    return Queue(home)
 
 
 def test_what_is_submitted_starts_at_once(queue: Queue) -> None:

@@ -10,7 +10,7 @@ from hs_common.client import Client
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.security import read_connection
 from hs_common.site import connection_path
-from hs_scheduler.engines import owner_of, shown
+from hs_scheduler.engines import is_url, of_folder, owner_of, real, shown
 from hs_scheduler.ownership import Owner
 
 START_S = 5.0
@@ -19,8 +19,12 @@ START_S = 5.0
 _TRY_S = 0.02
 
 
-def client_of(location: str) -> Client | None:
+def client_of(location: str, *, patient: bool = False) -> Client | None:
     """Return a client of the scheduler that owns this database; None: nobody does, or for a moment only.
+
+    Args:
+        location: Path or URL.
+        patient: Whether to wait for the next scheduler where the one before was killed: it may be on its way.
 
     Raises:
         StoppedError: Its owner takes no requests, or not from here.
@@ -29,9 +33,11 @@ def client_of(location: str) -> Client | None:
     tries_left = int(START_S / _TRY_S)
     while True:
         owner = owner_of(location)
-        if owner is None or owner.brief:
+        if owner is None and not (patient and tries_left and _was_killed(location)):
             return None
-        if owner.control:
+        if owner is not None and owner.brief:
+            return None
+        if owner is not None and owner.control:
             return _client(shown(location), owner)
         if not tries_left:
             raise StoppedError(
@@ -39,6 +45,30 @@ def client_of(location: str) -> Client | None:
             )
         tries_left -= 1
         select.poll().poll(_TRY_S * 1000)
+
+
+def _was_killed(location: str) -> bool:
+    """Whether the last owner of a file left its lock behind: at an end in order it is removed."""
+    return not is_url(location) and os.path.exists(f"{real(location)}.lock")
+
+
+def client_here(asked: str | None) -> Client:
+    """Return a client of a cluster that runs on this site: of the database that is named, else the one that is likely meant.
+
+    Raises:
+        StoppedError: None is running, or it takes no requests.
+
+    """
+    from hs_common.site import latest, main  # noqa: PLC0415
+    from hs_scheduler.commands.location import configured  # noqa: PLC0415
+
+    named = asked or configured()
+    for location in [named] if named else [of_folder(main()), of_folder(latest())]:
+        client = client_of(location)
+        if client is not None:
+            return client
+    where = f"owns {shown(named)}" if named else "is running here: hs-cluster --forever starts one"
+    raise StoppedError(f"no cluster {where}")
 
 
 def client_by(connection: str) -> Client:

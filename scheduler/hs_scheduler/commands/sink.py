@@ -58,6 +58,11 @@ class Sink:
         self._fixed = connection is not None
         self._client = client_of(location) if connection is None else client_by(connection)
 
+    @property
+    def live(self) -> bool:
+        """Whether a scheduler takes the tasks."""
+        return self._client is not None
+
     def close(self) -> None:
         """Say goodbye to the scheduler, if there is one."""
         if self._client is not None:

@@ -4,7 +4,8 @@ import os
 import select
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -31,6 +32,8 @@ REASON_CHARS_MAX = 240
 
 PAUSE_S = 0.1
 """A stream that pauses longer gives the database free until more comes."""
+
+NO_FIELDS: Mapping[str, str | None] = MappingProxyType({})
 
 EXAMPLES = """\b
 Examples:
@@ -87,8 +90,10 @@ def submit(args: tuple[str, ...], **asked: Any) -> None:  # noqa: ANN401 - click
     from hs_scheduler.commands.location import to_write  # noqa: PLC0415
     from hs_scheduler.commands.sink import Sink  # noqa: PLC0415
 
-    given = _given(asked["tags"], {name: asked[name] for name in ("group", "priority", "cores", "memory", "timeout")})
-    line = _line(args) if args else b""
+    given = given_tags(
+        asked["tags"], {name: asked[name] for name in ("group", "priority", "cores", "memory", "timeout")}
+    )
+    line = one_line(args) if args else b""
     source = _source(asked["file"], given) if asked["file"] else None
     template = _template(asked["template"])
     location, standing = ("", False) if asked["connection"] else to_write(asked["database"])
@@ -274,7 +279,7 @@ def _template(source: str | None) -> "Template | None":
     return template
 
 
-def _given(tags: tuple[str, ...], fields: dict[str, str | None]) -> "Tags":
+def given_tags(tags: tuple[str, ...], fields: Mapping[str, str | None] = NO_FIELDS) -> "Tags":
     """Return the tags and fields that the options set for every task.
 
     Raises:
@@ -290,7 +295,7 @@ def _given(tags: tuple[str, ...], fields: dict[str, str | None]) -> "Tags":
         raise RefusedError(str(exc)) from exc
 
 
-def _line(args: tuple[str, ...]) -> bytes:
+def one_line(args: tuple[str, ...]) -> bytes:
     """Return the command line of a single task.
 
     Raises:

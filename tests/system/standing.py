@@ -1,0 +1,40 @@
+"""A standing cluster for tests: `hs-cluster --forever` in a home of its own."""
+
+import json
+import subprocess
+
+from tests.faults.home import Home
+from tests.faults.processes import ended_within, until
+
+from hs_scheduler.engines import owner_of
+
+STEP_S = 30.0
+
+
+class Queue:
+    """A standing cluster."""
+
+    def __init__(self, home: Home, *options: str) -> None:
+        self.home = home
+        self.database = home.path("site", "main", "tasks.db")
+        self.cluster = home.start(
+            "hs-cluster", "--forever", "-N2", *options, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        assert until(self.takes_requests, STEP_S)
+
+    def takes_requests(self) -> bool:
+        owner = owner_of(self.database)
+        return owner is not None and bool(owner.control)
+
+    def args(self) -> list[str]:
+        """The args of each task, each attempt."""
+        found = self.home.run("hs", "task", "search", "args", "--json", "--database", self.database)
+        return [row["args"] for row in json.loads(found.stdout)]
+
+    def lines(self) -> list[bytes]:
+        return self.home.read("ran").split()
+
+    def end(self) -> None:
+        self.cluster.terminate()
+        assert ended_within(self.cluster.pid, STEP_S)
+        assert self.cluster.wait() == 143
