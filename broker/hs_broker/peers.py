@@ -29,6 +29,7 @@ ALLOWED: dict[str, frozenset[type[Message]]] = {
             messages.Submit,
             messages.Committed,
             messages.Cancel,
+            messages.Drain,
             messages.Reply,
             messages.Withdraw,
             messages.Bye,

@@ -65,6 +65,7 @@ def tasks_arguments(options: Options) -> list[str]:
     arguments += ["-S", str(options.signalwait_s)]
     arguments += ["-W", str(options.task_timeout_s)] if options.task_timeout_s else []
     arguments += [] if options.confirm else ["--no-confirm"]
+    arguments += ["--judged"] if options.halt is not None else []
     arguments += ["--cores", str(options.cores)] if options.cores else []
     arguments += ["--memory", str(options.memory)] if options.memory else []
     # An instant, not a duration: the same for a worker that is started again.

@@ -26,6 +26,7 @@ from hs_common.messages import (
     Committed,
     Credit,
     Demand,
+    Drain,
     Heartbeat,
     Lost,
     NewEpoch,
@@ -238,7 +239,7 @@ class SchedulerCore:
                 return self._on_withdrawn(event, now)
             case DrainAsked():
                 self.draining = True
-                return self._release(self._out.parked) + self._give_up()
+                return self._dismiss(event.stop) + self._release(self._out.parked) + self._give_up()
             case Heartbeat() if self._link.session and now >= self._link.said_at + limits.ANSWER_S:
                 # The broker may be asking: its lease may be shorter than our own beat.
                 self._link.heard_at = self._link.said_at = now
@@ -469,6 +470,12 @@ class SchedulerCore:
         worker_of = {bundle: self._out.bundles[bundle].worker for bundle in self._out.unconfirmed}
         nobody = [bundle for bundle, worker in worker_of.items() if (worker not in missing if worker else not missing)]
         return self._release(sorted(nobody))
+
+    def _dismiss(self, stop: bool | None) -> list[Effect]:  # noqa: FBT001 - as in the event
+        """Let all workers leave. Said before the last results are acknowledged, so that none starts anything after those."""
+        if stop is None or not self._link.session:
+            return []
+        return [Send(Drain(session=self._link.session, worker=b"", now=stop))]
 
     def _give_up(self) -> list[Effect]:
         """Release what waits in the broker when the last worker has left a cluster that drains: nobody will take it."""

@@ -44,7 +44,7 @@ from hs_scheduler.status import ended
 from hs_scheduler.store import Applied, StoreBusyError
 
 if TYPE_CHECKING:
-    from hs_scheduler.halt import Halt
+    pass
 
 log = get_logger("scheduler")
 
@@ -109,8 +109,7 @@ class SchedulerDaemon:
         self._effects += self._core.expire(now)
         self._commit()
         now = monotonic()
-        if self._parts.halt is not None and not self._halted:
-            self._judge_failures(self._parts.halt, now)
+        self._effects += self._judge_failures(now)
         self._notifier.beat(now)
         if now >= self._upkeep_at:
             self._keep_up(now)
@@ -206,6 +205,7 @@ class SchedulerDaemon:
             self._feed.committed()
             crash_point("scheduler.after_commit")
             self._after_commit(writes, applied)
+            effects += self._judge_failures(now)
             effects += self._core.handle(Recorded(applied), now)
             if claimed:
                 effects += self._core.handle(Claimed(claimed), now)
@@ -349,13 +349,17 @@ class SchedulerDaemon:
             return self._feed.ended or not self._feed.wants_lines()
         return self._feed.ended and not counts.new
 
-    def _judge_failures(self, halt: "Halt", now: float) -> None:
+    def _judge_failures(self, now: float) -> list[Effect]:
+        halt = self._parts.halt
+        if halt is None or self._halted:
+            return []
         if not halt.reached(self._store.counts, self._parts.failed_before, total_known=self._feed.ended):
-            return
+            return []
         self._halted = True
-        self._effects += self._core.handle(DrainAsked(), now)
-        # What is in the workers' hands already is theirs to hand back: who started them tells them.
+        # hs-cluster hears of it first: it must not wonder why its workers leave.
         self._parts.report.halt(self._reason(), now=halt.now)
+        # What is in the workers' hands already is theirs to hand back.
+        return self._core.handle(DrainAsked(stop=halt.now), now)
 
     def _reason(self) -> str:
         """Return why not everything ran, as far as it was decided here; "": nothing was."""

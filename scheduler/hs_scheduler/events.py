@@ -80,6 +80,9 @@ class Withdrawn:
 class DrainAsked:
     """Hand out nothing more."""
 
+    stop: bool | None = None
+    """Tell all workers to leave, and whether to stop what runs; None: tell them nothing."""
+
 
 Event = Message | Connected | Disconnected | Outcomes | Running | Recorded | Claimed | Withdrawn | DrainAsked
 

@@ -429,6 +429,9 @@ def test_what_is_meant_for_a_worker_reaches_that_worker() -> None:
         first.is_told(messages.Drain, worker=first.id, now=False),
         second.is_told(messages.Drain, worker=second.id, now=False),
     ]
+    assert scheduler.says(messages.Drain, worker=first.id, now=True) == [
+        first.is_told(messages.Drain, worker=first.id, now=True)
+    ]
 
 
 def test_what_is_meant_for_an_unknown_worker_is_dropped() -> None:

@@ -11,6 +11,7 @@ from hs_common.messages import (
     Committed,
     Credit,
     Demand,
+    Drain,
     Heartbeat,
     Lost,
     Received,
@@ -286,6 +287,15 @@ def test_draining_claims_nothing_and_gives_parked_tasks_back() -> None:
     assert core.room() == 0
     assert core.tasks_out == 1
     core.check()
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_workers_are_told_to_leave_where_that_is_asked(stop: bool) -> None:
+    """`--halt`; without a session there is nobody to tell."""
+    assert live(a_core()).handle(DrainAsked(stop=stop), now=2) == [
+        Send(Drain(session=SESSION, worker=b"", now=stop)),
+    ]
+    assert a_core().handle(DrainAsked(stop=stop), now=2) == []
 
 
 @pytest.mark.parametrize(

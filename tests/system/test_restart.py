@@ -156,6 +156,18 @@ def test_too_many_failures_halt_the_run(home: Home) -> None:
     assert len(lines(home)) >= before + 3
 
 
+def test_of_short_tasks_none_starts_after_the_failure_that_was_one_too_many(home: Home) -> None:
+    """A worker that has hundreds of them in hand waits for the judgement of each failure."""
+    short = b"echo x >>ran\n" * 100
+
+    done = home.run("hs-cluster", "-N1", "--halt", "2", stdin=short + b"false\n" + short + b"false\n" + short)
+
+    assert done.returncode == 1
+    assert len(lines(home)) == 200
+    states = [row["state"] for row in rows(home)]
+    assert (states.count("DONE"), states.count("NEW")) == (202, 100)
+
+
 def test_a_halt_now_stops_what_runs(home: Home) -> None:
     """It is NEW again."""
     done = home.run(

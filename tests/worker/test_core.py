@@ -653,6 +653,40 @@ def test_results_have_company_while_enough_waits_and_are_sent_at_once_when_nothi
     assert [outcome.row for outcome in told(worker.waits(0.02))] == [2, 3]
 
 
+def test_after_a_failure_nothing_starts_until_it_was_judged_where_that_is_asked() -> None:
+    """`--halt`: of what was prefetched nothing runs after the failure that was one too many."""
+    # Given a worker with tasks in hand, one of them running
+    worker = a_worker(slots=2, judged=True)
+    worker.gets_tasks(1, 2, 3, 4)
+    assert spawned(worker.ends(0)) == [(0, 3)]
+
+    # When one fails, it is told at once, and nothing starts, also when others end
+    failed = worker.ends(0, status=0x100)
+    assert spawned(failed) == []
+    (result,) = sent(failed, messages.Result)
+    later = worker.ends(1)
+    assert spawned(later) == []
+
+    # Then the acknowledgement of an older Result changes nothing, its own lets all go on
+    older = messages.Committed(session=worker.session, worker=SELF, sequences=(result.sequence - 1,))
+    assert spawned(worker.takes(older)) == []
+    own = messages.Committed(session=worker.session, worker=SELF, sequences=(result.sequence,))
+    assert spawned(worker.takes(own)) == [(1, 4)]
+
+
+def test_a_failure_that_was_one_too_many_is_the_last_thing_that_runs() -> None:
+    """The word to leave comes before the acknowledgement."""
+    worker = a_worker(slots=1, judged=True)
+    worker.gets_tasks(1, 2)
+    (result,) = sent(worker.ends(0, status=0x100), messages.Result)
+
+    effects = worker.takes(messages.Drain(session=worker.session, worker=SELF, now=False))
+    effects += worker.takes(messages.Committed(session=worker.session, worker=SELF, sequences=(result.sequence,)))
+
+    assert spawned(effects) == []
+    assert [(outcome.row, outcome.kind) for outcome in told(effects)] == [(2, HANDED_BACK)]
+
+
 def test_tasks_that_run_for_over_a_second_are_told_once() -> None:
     """The census of what runs: for long tasks, once, and again to a new scheduler."""
     worker = a_worker()

@@ -43,6 +43,7 @@ _FLAGS: dict[str, tuple[str, bool]] = {
     "--relay": ("relay", True),
     "--capture": ("capture", True),
     "--wake": ("wakes", True),
+    "--judged": ("judged", True),
 }
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID")
 _BATCH = (*_JOBS, "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")

@@ -48,6 +48,7 @@ from hs_worker.options import Options
 @click.option("--relay", is_flag=True, hidden=True)
 @click.option("--spool", default="", hidden=True)
 @click.option("--wake", "wakes", is_flag=True, hidden=True)
+@click.option("--judged", is_flag=True, hidden=True)
 @click.option("--errors-fd", type=click.IntRange(2, 1023), default=2, hidden=True)
 @version_option
 def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
@@ -87,6 +88,7 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         relay=given["relay"],
         spool=given["spool"],
         wakes=given["wakes"],
+        judged=given["judged"],
     )
 
 

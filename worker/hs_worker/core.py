@@ -201,6 +201,7 @@ class WorkerCore:
     def _on_committed(self, message: messages.Committed) -> None:
         if message.worker == self._identity.worker and (size := self._holding.outcomes.commit(message.sequences)):
             self._out.append(events.Release(size))
+        self._holding.judgement.hear()
 
     # --- Tasks ---
 
@@ -321,7 +322,9 @@ class WorkerCore:
     def _report(self) -> None:
         """Tell what is new if its time has come."""
         slots, credit = self._credit.told
-        if self._reports.due(self._now, len(self._holding.waiting), slots, credit - slots):
+        if self._holding.judgement.pending or self._reports.due(
+            self._now, len(self._holding.waiting), slots, credit - slots
+        ):
             for message in self._reports.fresh(self._now, self._session.token):
                 self._send(message)
 

@@ -62,8 +62,9 @@ class Holding:
         self.passing = Passing()
         self.pause = Pause()
         self.end = End(rules.ends_at, rules.margin_s, rules.stop_wait_s)
-        self.outcomes = Outcomes(self.slots, self.pause, recovered, out)
+        self.outcomes = Outcomes(rules, self.slots, self.pause, recovered, out)
         self.outbox = self.outcomes.outbox
+        self.judgement = self.outcomes.judgement
         self.stopping = Stopping(rules, self.slots, self.rest, self.pause, self.outcomes, out)
         self.waiting: deque[tuple[Task, Bundle]] = deque()
         self._templates = Templates(rules.template)
@@ -121,7 +122,9 @@ class Holding:
 
     def start(self, now: float) -> None:
         """Fill free slots from the front of the queue, as far as the map, the host and the demands allow."""
-        if self.outbox.unacknowledged >= UNACKNOWLEDGED_MAX or now < self.rest.until or self.pause.paused:
+        if self.outbox.unacknowledged >= UNACKNOWLEDGED_MAX or now < self.rest.until:
+            return
+        if self.pause.paused or self.judgement.pending:
             return
         idle = self.slots.count - self.rest.usable
         while self.waiting and self.slots.free > idle:

@@ -53,6 +53,8 @@ class Options:
     """Folder where tasks' outputs are spooled for hs-cluster to print; "": they are not."""
     wakes: bool = False
     """Whether our stdout is a pipe to whom prints them, and wants a byte for each."""
+    judged: bool = False
+    """Whether nothing is started after a failure until the scheduler has judged it: --halt."""
     null: bool = False
     """Execute nothing: for benchmarks."""
 

@@ -61,6 +61,11 @@ class Outbox:
         return self._in_order[0].sequence if self._in_order else self._sequence + 1
 
     @property
+    def newest(self) -> int:
+        """The sequence of the Result in which the outcome that was added last is, or will be."""
+        return self._sequence + bool(self._pending)
+
+    @property
     def has_news(self) -> bool:
         """Whether there is anything that was not taken yet."""
         return bool(self._pending or self._pending_closed or self._fresh)

@@ -15,10 +15,11 @@ import msgpack
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_worker.events import Effect, Exit, Record
+from hs_worker.judgement import Judgement
 from hs_worker.outbox import Outbox
 from hs_worker.pause import Pause
 from hs_worker.run import Bundle, Run
-from hs_worker.settings import RECORD_BYTES
+from hs_worker.settings import RECORD_BYTES, Rules
 from hs_worker.slots import Slots
 from hs_worker.states import State
 
@@ -30,6 +31,7 @@ class Outcomes:
     """Outcomes of one worker, and the bundles that they complete.
 
     Args:
+        rules: Limits and options.
         slots: Where a run leaves its slot.
         pause: Where it is held no longer.
         recovered: (bundle, packed outcome) of what the predecessor left in the map, oldest first.
@@ -37,11 +39,15 @@ class Outcomes:
 
     """
 
-    def __init__(self, slots: Slots, pause: Pause, recovered: Sequence[tuple[int, bytes]], out: list[Effect]) -> None:
+    def __init__(
+        self, rules: Rules, slots: Slots, pause: Pause, recovered: Sequence[tuple[int, bytes]], out: list[Effect]
+    ) -> None:
+        self._judged = rules.judged
         self._slots = slots
         self._pause = pause
         self._out = out
         self.outbox = Outbox()
+        self.judgement = Judgement(self.outbox)
         self.offset_s = 0.0
         """Wall clock minus monotonic time."""
         self._pack: Callable[[Outcome], bytes] = msgpack.Packer().pack
@@ -96,6 +102,8 @@ class Outcomes:
             errpath,
         )
         self._record(slot, run, self._pack(Outcome._make(outcome)))
+        if self._judged and (exit_.status or run.reason):
+            self.judgement.ask()
 
     def conclude_unstarted(self, slot: int, run: Run, kind: OutcomeKind, reason: str) -> None:
         """End a run whose command never came to be known."""

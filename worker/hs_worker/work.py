@@ -72,6 +72,7 @@ def work(options: Options, start: Start) -> int:
         stop_wait_s=options.stop_wait_s,
         ends_at=options.ends_at,
         margin_s=options.margin_s,
+        judged=options.judged,
         confirms=options.confirm,
         cores=options.cores or cores_usable(),
         memory=options.memory or memory_usable(),
