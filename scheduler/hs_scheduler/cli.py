@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from hs_scheduler.assemble import Options
     from hs_scheduler.report import Report
 
+SETTINGS_OF = {
+    "bundlesize": "scheduler.bundlesize",
+    "bundlewait": "scheduler.bundlewait",
+    "max_retries": "scheduler.max_retries",
+    "eager": "scheduler.eager",
+}
+"""Option -> the setting that holds where it is not typed."""
+
 LAST_WORDS_MS = 500
 """How long the last acknowledgements may take to leave; a broker that is there takes them in one."""
 
@@ -27,15 +35,19 @@ LAST_WORDS_MS = 500
     required=True,
     help="Connection file of the role scheduler, or the name of a cluster of this site; -: from stdin.",
 )
-@click.option("--database", metavar="PATH", help="SQLite file with the tasks, or a postgresql:// URL.")
+@click.option(
+    "--database",
+    metavar="PATH",
+    help="SQLite file with the tasks, or a postgresql:// URL.  [database.url, database.file, else the standing queue]",
+)
 @click.option("--no-db", is_flag=True, help="Keep tasks in memory only.")
-@click.option("-b", "--bundlesize", type=click.IntRange(1, limits.BUNDLE_TASKS_MAX), default=1, show_default=True, metavar="SIZE",
-              help="At most so many tasks are leased to one worker as a unit.")  # fmt: skip
-@click.option("-w", "--bundlewait", type=click.FloatRange(0, 86_400), default=5.0, show_default=True, metavar="SEC",
-              help="Longest wait for a part-filled bundle.")  # fmt: skip
-@click.option("-r", "--max-retries", type=click.IntRange(0, 1_000), default=0, show_default=True, metavar="NUM",
-              help="More attempts for a task that failed.")  # fmt: skip
-@click.option("--eager", is_flag=True, help="Retries go first.")
+@click.option("-b", "--bundlesize", type=click.IntRange(1, limits.BUNDLE_TASKS_MAX), metavar="SIZE",
+              help="At most so many tasks are leased to one worker as a unit.  [scheduler.bundlesize, else 1]")  # fmt: skip
+@click.option("-w", "--bundlewait", type=click.FloatRange(0, 86_400), metavar="SEC",
+              help="Longest wait for a part-filled bundle.  [scheduler.bundlewait, else 5]")  # fmt: skip
+@click.option("-r", "--max-retries", type=click.IntRange(0, 1_000), metavar="NUM",
+              help="More attempts for a task that failed.  [scheduler.max_retries, else 0]")  # fmt: skip
+@click.option("--eager", is_flag=True, help="Retries go first.  [scheduler.eager]")
 @click.option(
     "-f", "--failures", metavar="PATH", help="Write the args of finally failed tasks there (default: stdout)."
 )
@@ -55,20 +67,38 @@ def main(**given: Any) -> None:  # noqa: ANN401 - click gives what Options decla
     # Only now: --help and a mistyped option need none of this.
     from hs_scheduler.assemble import Options  # noqa: PLC0415
 
-    options = Options(**given)
     try:
-        _leave(_run(options))
+        _leave(_run(Options(**completed(given))))
     except RefusedError as exc:
         _fail(2, exc)
     except StoppedError as exc:
         _fail(3, exc)
 
 
-def _run(options: "Options") -> int:
-    if options.no_db and options.database:
+def completed(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with what the settings say where nothing was typed.
+
+    Raises:
+        RefusedError: A setting makes no sense, or two options exclude each other.
+
+    """
+    from hs_common.config import load_settings  # noqa: PLC0415
+
+    if given["no_db"] and given["database"]:
         raise RefusedError("--no-db and --database exclude each other")
-    if not options.no_db and not options.database:
-        raise RefusedError("where are the tasks kept? Give --database PATH, or --no-db")
+    settings = load_settings()
+    found = {
+        name: settings.get(key) if given[name] is None or given[name] is False else given[name]
+        for name, key in SETTINGS_OF.items()
+    }
+    if not given["no_db"] and not given["database"]:
+        from hs_scheduler.commands.location import to_write  # noqa: PLC0415 - hs-cluster says where
+
+        found["database"], _ = to_write(None)
+    return given | found
+
+
+def _run(options: "Options") -> int:
     _check_exclusions(options)
     from hs_common.config import load_settings  # noqa: PLC0415
     from hs_common.logs import configure_by  # noqa: PLC0415

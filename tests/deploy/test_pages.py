@@ -81,10 +81,10 @@ def test_a_group_is_described_with_all_below_it() -> None:
 
 
 def test_a_program_goes_by_its_own_name_and_tells_its_settings() -> None:
-    """As `hs-worker`, which is `hs worker` too."""
-    page = describe(two, ("hs", "worker"))
+    """As `hs-cluster`, which is `hs cluster` too."""
+    page = describe(two, ("hs", "cluster"))
 
-    assert (page.name, page.typed) == ("hs-worker", "hs-worker")
+    assert (page.name, page.typed) == ("hs-cluster", "hs-cluster")
     assert page.options[0].setting == "worker.num_tasks"
 
 

@@ -15,8 +15,9 @@ from hs_common.config import KEYS
 PROGRAMS = ("hs-cluster", "hs-broker", "hs-scheduler", "hs-worker")
 """Commands of `hs` that are programs as well."""
 
-HEED_SETTINGS = ("hs-cluster", "hs-worker")
-"""Commands whose options have the settings as defaults: that one whose last part is the name of the option."""
+TELLS_SETTINGS = "hs-cluster"
+"""The command whose options are told their settings: that one whose last part is the name of the option. The daemons' own help
+tells them."""
 
 OTHER_SETTINGS = {
     "database": "database.file",
@@ -113,7 +114,7 @@ def _commands(command: click.Command, context: click.Context) -> Iterator[tuple[
 
 
 def _setting(page: str, parameter: click.Parameter) -> str:
-    return _BY_LAST_PART.get(parameter.name or "", "") if page in HEED_SETTINGS else ""
+    return _BY_LAST_PART.get(parameter.name or "", "") if page == TELLS_SETTINGS else ""
 
 
 def _paragraphs(text: str | None) -> tuple[Paragraph, ...]:
