@@ -23,6 +23,7 @@ from hs_scheduler.feed import Feed
 from hs_scheduler.groups import ALL_SHOWN, NONE_SHOWN
 from hs_scheduler.input_file import open_file, resume
 from hs_scheduler.memory import MemoryStore
+from hs_scheduler.patience import Patience
 from hs_scheduler.queue_store import QueueStore
 from hs_scheduler.rate import Rate
 from hs_scheduler.report import JobLog, Report
@@ -111,16 +112,17 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
 
     """
     halt = _halt(options)
+    patience = Patience(signals.fd)
     if options.database != IN_DOCUMENT:
-        store, queue = _open_store(options, options.database)
+        store, queue = _open_store(options, options.database, patience)
         document, lifeline = _read_document(options)
     else:
         document, lifeline = _read_document(options)
-        store, queue = _open_store(options, document.get("database"))
+        store, queue = _open_store(options, document.get("database"), patience)
     connection = _connection(options, document)
     run = document.get("run", {})
     run_id = bytes.fromhex(run.get("id", "")) or bytes(16)
-    store.open_run(run_id, run.get("settings", {}), wall(), whole=run.get("whole", False))
+    patience.carry_out(lambda: store.open_run(run_id, run.get("settings", {}), wall(), whole=run.get("whole", False)))
     if others := store.others():
         log.warning(
             "tasks.of_other_runs", unfinished=others, then="hs-cluster --restart --database continues the last one"
@@ -134,7 +136,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
             version=__version__,
             host=os.uname().nodename,
             pid=os.getpid(),
-            epoch=store.take_epoch(connection.cluster),
+            epoch=patience.carry_out(lambda: store.take_epoch(connection.cluster)),
         ),
         bundlesize=options.bundlesize,
         grace_s=_grace_s(connection, remote=bool(document.get("remote"))),
@@ -155,9 +157,9 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
     )
     rate = Rate()
     if queue is not None:
-        queue.forget_answers(wall())
+        patience.carry_out(lambda: queue.forget_answers(wall()))
         if control := _control(options, document):
-            queue.announce(control)
+            patience.carry_out(lambda: queue.announce(control))
     return Parts(
         store=store,
         core=core,
@@ -204,13 +206,13 @@ def _missing(source: Source, store: Store) -> "Missing":
     return Missing(source, store.submitted())
 
 
-def _open_store(options: Options, location: str | None) -> tuple[Store, QueueStore | None]:
+def _open_store(options: Options, location: str | None, patience: Patience) -> tuple[Store, QueueStore | None]:
     """Return the store, and it again where it has a database that commands can work with."""
     if location is None:
         return MemoryStore(keeps_order=options.order_file is not None), None
-    from hs_scheduler.engines import open_store  # noqa: PLC0415 - a run without a database need not load one
+    from hs_scheduler.engines import open_now  # noqa: PLC0415 - a run without a database need not load one
 
-    store = open_store(location, create=options.initdb)
+    store = patience.carry_out(lambda: open_now(location, create=options.initdb))
     return store, store
 
 

@@ -125,6 +125,7 @@ def _serve(options: "Options", report: "Report") -> int:
     from hs_common.signals import SignalPipe  # noqa: PLC0415
     from hs_scheduler.assemble import assemble  # noqa: PLC0415
     from hs_scheduler.daemon import SchedulerDaemon  # noqa: PLC0415
+    from hs_scheduler.patience import Patience  # noqa: PLC0415
     from hs_scheduler.report import write_failures  # noqa: PLC0415
 
     parts = assemble(options, report, SignalPipe([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]))
@@ -139,7 +140,7 @@ def _serve(options: "Options", report: "Report") -> int:
             parts.joblog.close()
         if parts.ordering is not None and not (parts.lifeline is not None and parts.lifeline.ended):
             parts.ordering.close()
-        parts.store.close_run(parts.run_id, wall(), end.status)
+        Patience(parts.signals.fd).carry_out(lambda: parts.store.close_run(parts.run_id, wall(), end.status))
         report.end(end, parts.store.counts)
     except OSError as exc:
         raise StoppedError(f"cannot write {exc.filename}: {exc.strerror}") from exc

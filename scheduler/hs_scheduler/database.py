@@ -226,7 +226,9 @@ class Database:
             self._prepare(connection, unclean=unclean, now=now)
         except sqlite3.Error as exc:
             connection.close()
-            raise StoppedError(f"database {self.path}: {exc}") from exc
+            found = failure(exc, self.path)
+            # Whatever else it is, nothing of ours has been done yet that could be wrong.
+            raise found if isinstance(found, StoreBusyError) else StoppedError(f"database {self.path}: {exc}") from exc
         except BaseException:
             connection.close()
             raise

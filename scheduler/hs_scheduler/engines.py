@@ -8,7 +8,7 @@ import re
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from hs_common.errors import RefusedError
+from hs_common.errors import RefusedError, StoppedError
 
 if TYPE_CHECKING:
     from hs_scheduler.dialect import Dialect
@@ -63,10 +63,8 @@ def real(location: str) -> str:
     return shown(location) if is_url(location) else os.path.realpath(location)
 
 
-def open_store(
-    location: str, *, program: str = "hs-scheduler", brief: bool = False, create: bool = False
-) -> "SqlStore":
-    """Open a database for writing, as its one owner.
+def open_now(location: str, *, program: str = "hs-scheduler", brief: bool = False, create: bool = False) -> "SqlStore":
+    """Open a database for writing, as its one owner, if that can be done at this moment.
 
     Args:
         location: Path or URL.
@@ -77,6 +75,7 @@ def open_store(
     Raises:
         RefusedError: It is no location, or its driver is not installed.
         StoppedError: Owned by another, damaged, of a newer schema, or out of reach.
+        StoreBusyError: Locked, or the disk is full: try again later.
 
     """
     if is_url(location):
@@ -86,6 +85,18 @@ def open_store(
     from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415
 
     return SqliteStore(location, program=program, brief=brief)
+
+
+def open_store(
+    location: str, *, program: str = "hs-scheduler", brief: bool = False, create: bool = False
+) -> "SqlStore":
+    """Open a database as `open_now`, for those who do not wait: what passes is a StoppedError too."""
+    from hs_scheduler.store import StoreBusyError  # noqa: PLC0415
+
+    try:
+        return open_now(location, program=program, brief=brief, create=create)
+    except StoreBusyError as exc:
+        raise StoppedError(str(exc)) from exc
 
 
 def open_reader(location: str) -> "AbstractContextManager[Reader]":

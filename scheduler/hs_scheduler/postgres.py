@@ -56,6 +56,7 @@ class PostgresDatabase:
     Raises:
         RefusedError: The URL makes no sense.
         StoppedError: Owned by another, without tables, of a newer schema, or out of reach.
+        StoreBusyError: Locked, or the session was lost.
 
     """
 
@@ -81,10 +82,9 @@ class PostgresDatabase:
             postgres_owner.enter(self._session, owner, wall())
             self._warn_of_lost_commits()
         except Error as exc:
-            self.close()
-            # There is nobody yet who could wait: what may pass later is an answer now.
             found = self.failure(exc)
-            raise StoppedError(str(found)) if isinstance(found, StoreBusyError) else found or exc from exc
+            self.close()
+            raise found or exc from exc
         except BaseException:
             self.close()
             raise
@@ -245,8 +245,11 @@ class PostgresDatabase:
                 return connect(self._url, name=postgres_owner.session_name(self._owner), writes=True)
             except Error as exc:
                 found = self.failure(exc)
-                if not isinstance(found, StoreBusyError) or "resolve host" in str(exc) or monotonic() > until:
+                if not isinstance(found, StoreBusyError):
                     raise
+                if "resolve host" in str(exc) or monotonic() > until:
+                    # A mistyped URL looks like this as well.
+                    raise StoppedError(str(found)) from exc
                 if not told:
                     log.warning("store.awaited", reason=str(found), wait_max_s=OPEN_WAIT_S)
                     told = True
