@@ -126,6 +126,12 @@ def test_every_link_leads_somewhere(page: str) -> None:
             assert not anchor or anchor in anchors(target.read_text()), f"{path}#{anchor}"
 
 
+def test_every_page_is_in_the_list() -> None:
+    """Of README.md: else nobody finds it."""
+    pages = {path for path, _ in LINK.findall(PAGES["README.md"])}
+    assert pages >= {name for name in PAGES if name.startswith("docs/") and name.count("/") == 1}
+
+
 def test_every_page_that_a_command_names_is_there() -> None:
     """In its help, which the reference repeats."""
     assert all((TOP / path).exists() for path in re.findall(r"docs/[\w/]+\.md", PAGES["docs/reference.md"]))
