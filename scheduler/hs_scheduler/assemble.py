@@ -251,7 +251,9 @@ def _control(options: Options, document: dict[str, Any]) -> str:
     """Return the path of the connection file by which commands reach us, or "": hs-cluster says it, or it lies beside ours."""
     if options.connection == "-":
         return str(document.get("control", ""))
-    path = os.path.join(os.path.dirname(os.path.abspath(options.connection)), "control.json")
+    path = os.path.join(
+        os.path.dirname(os.path.abspath(connection_file(options.connection, "scheduler"))), "control.json"
+    )
     return path if os.path.exists(path) else ""
 
 

@@ -128,13 +128,19 @@ def _serve(options: "Options", report: "Report") -> int:
     from hs_scheduler.patience import Patience  # noqa: PLC0415
     from hs_scheduler.report import write_failures  # noqa: PLC0415
 
-    parts = assemble(options, report, SignalPipe([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]))
+    signals = SignalPipe([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+    by_hand = options.report_fd is None
+    if options.connection != "-":
+        from hs_common.rendezvous import await_connection  # noqa: PLC0415
+
+        if not await_connection(options.connection, "scheduler", signals.fd, "scheduler"):
+            return 0
+    parts = assemble(options, report, signals)
     try:
-        by_hand = options.report_fd is None
         end = SchedulerDaemon(parts, of_service() if by_hand else Notifier()).run()
         # The last acknowledgements leave before we say that we are done: then everybody else may end at once.
         parts.link.close(linger_ms=LAST_WORDS_MS)
-        if options.failures or options.report_fd is None:
+        if options.failures or (by_hand and not options.forever):
             write_failures(parts.store, options.failures or "/dev/stdout")
         if parts.joblog is not None:
             parts.joblog.close()
@@ -146,9 +152,10 @@ def _serve(options: "Options", report: "Report") -> int:
         raise StoppedError(f"cannot write {exc.filename}: {exc.strerror}") from exc
     finally:
         parts.store.close()
-    if end.reason and options.report_fd is None:
+    if end.reason and by_hand:
         sys.stderr.write(f"hs-scheduler: {end.reason}\n")
-    return end.status
+    # Nobody asks a standing queue whether every task succeeded: it was told to stop, and did.
+    return 0 if by_hand and options.forever else end.status
 
 
 def _check_exclusions(options: "Options") -> None:

@@ -15,6 +15,7 @@ from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
 from hs_common.prctl import become_subreaper, set_process_name
 from hs_common.priority import wake_promptly
+from hs_common.rendezvous import await_connection
 from hs_common.security import Connection, read_connection
 from hs_common.site import connection_file, site
 from hs_common.sockets import Link, new_context
@@ -135,6 +136,8 @@ def _connection(options: Options, pipe: Lifeline) -> Connection | None:
 
     """
     if options.connection != "-":
+        if not await_connection(options.connection, "worker", pipe.fd, "worker"):
+            return None
         return read_connection(connection_file(options.connection, "worker"))
     try:
         line = pipe.first_line(_DOCUMENT_WAIT_S)

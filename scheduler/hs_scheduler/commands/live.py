@@ -9,7 +9,7 @@ import select
 from hs_common.client import Client
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.security import read_connection
-from hs_common.site import connection_path
+from hs_common.site import connection_file
 from hs_scheduler.engines import is_url, of_folder, owner_of, real, shown
 from hs_scheduler.ownership import Owner
 
@@ -78,7 +78,7 @@ def client_by(connection: str) -> Client:
         RefusedError: There is none, or its key may not ask.
 
     """
-    path = connection if "/" in connection or os.path.exists(connection) else connection_path(connection, "control")
+    path = connection_file(connection, "control")
     found = read_connection(path)
     if found.role not in ("control", "submit"):
         raise RefusedError(f"{path} is of the role {found.role}: commands need that of control or submit")

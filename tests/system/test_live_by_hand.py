@@ -1,0 +1,79 @@
+"""The daemons of a standing queue, each started by hand, as services do: in any order, found by the name of their cluster."""
+
+import itertools
+import json
+import subprocess
+
+import pytest
+from tests.faults.home import Home
+from tests.faults.processes import ended_within, until
+from tests.system.standing import STEP_S
+
+pytestmark = pytest.mark.system
+
+COMMANDS = {
+    "broker": ("hs-broker", "--bind", "127.0.0.1"),
+    "scheduler": ("hs-scheduler", "--forever", "--connection", "main"),
+    "worker": ("hs-worker", "-N2", "--connection", "main"),
+}
+
+
+def started(home: Home, name: str) -> "subprocess.Popen[bytes]":
+    return home.start(*COMMANDS[name], stderr=subprocess.PIPE)
+
+
+def workers(home: Home) -> int:
+    done = home.run("hs", "worker", "list", "--json")
+    return len(json.loads(done.stdout)) if done.returncode == 0 else 0
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(COMMANDS)), ids=">".join)
+def test_they_find_each_other_in_any_order(home: Home, order: tuple[str, ...]) -> None:
+    """Each waits for the others with one clear line; told to stop, each ends with status 0, also after failed tasks."""
+    daemons = {name: started(home, name) for name in order}
+    assert until(lambda: workers(home) == 1, STEP_S)
+    home.run("hs", "submit", "--", "false")
+
+    ran = home.run("hs", "submit", "--", "echo over >>ran")
+
+    assert ran.returncode == 0, ran.stderr
+    assert until(lambda: home.read("ran") == b"over\n", STEP_S)
+    assert until(lambda: json.loads(home.run("hs", "status", "--json").stdout)["failed"] == 1, STEP_S)
+    for name in ("worker", "scheduler", "broker"):
+        daemons[name].terminate()
+        _, errors = daemons[name].communicate(timeout=STEP_S)
+        assert daemons[name].returncode == 0, errors
+    assert home.run("hs", "status").returncode == 3
+
+
+@pytest.mark.parametrize("name", ["scheduler", "worker"])
+def test_one_that_waits_for_its_broker_says_so_and_can_be_stopped(home: Home, name: str) -> None:
+    """One line, and status 0."""
+    daemon = started(home, name)
+    assert daemon.stderr is not None
+    line = daemon.stderr.readline()
+    assert b"connection.awaited" in line
+    assert b"hs-broker --name main" in line
+    daemon.terminate()
+    assert ended_within(daemon.pid, STEP_S)
+    assert daemon.communicate()[1] == b""
+    assert daemon.returncode == 0
+
+
+def test_a_connection_file_that_is_named_by_its_path_must_be_there(home: Home) -> None:
+    """It is a slip of the hand, not a cluster to come."""
+    done = home.run("hs-scheduler", "--forever", "--connection", "./nowhere.json")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_settings_hold_for_a_scheduler_by_hand(home: Home) -> None:
+    """As for hs-cluster: a failed task is tried again as often as they say."""
+    env = {"HYPERSHELL_SCHEDULER_MAX_RETRIES": "2"}
+    daemons = [home.start(*COMMANDS[name], env=env) for name in ("broker", "scheduler", "worker")]
+    assert until(lambda: workers(home) == 1, STEP_S)
+    task = home.run("hs", "submit", "--", "echo once >>ran; exit 1").stdout.decode().strip()
+    assert home.run("hs", "task", "wait", task, "--return").returncode == 1
+    assert home.read("ran") == b"once\n" * 3
+    for daemon in daemons:
+        daemon.terminate()
+        assert ended_within(daemon.pid, STEP_S)
