@@ -18,6 +18,7 @@ from hs_broker.daemon import BrokerDaemon
 from hs_common import limits, site
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError, StoppedError
+from hs_common.garbage import search_seldom
 from hs_common.lifeline import Lifeline
 from hs_common.logs import configure_by, get_logger
 from hs_common.notify import Notifier
@@ -113,7 +114,11 @@ def serve(
         reach_s=limits.GRACE_LOCAL_S if all(endpoint.startswith("ipc:") for endpoint in bound.bound) else None,
     )
     log.info("broker.started", endpoints=" ".join(bound.bound))
-    BrokerDaemon(core, bound, authenticator, signals=signals, lifeline=lifeline, reload=reload, notifier=notifier).run()
+    daemon = BrokerDaemon(
+        core, bound, authenticator, signals=signals, lifeline=lifeline, reload=reload, notifier=notifier
+    )
+    search_seldom()
+    daemon.run()
 
 
 def _write_control(asked: dict[str, Any]) -> str:

@@ -121,6 +121,7 @@ def _run(options: "Options") -> int:
 def _serve(options: "Options", report: "Report") -> int:
     """Build the parts, run, write what was asked for, close in order."""
     from hs_common.clock import wall  # noqa: PLC0415
+    from hs_common.garbage import search_seldom  # noqa: PLC0415
     from hs_common.notify import Notifier, of_service  # noqa: PLC0415
     from hs_common.signals import SignalPipe  # noqa: PLC0415
     from hs_scheduler.assemble import assemble  # noqa: PLC0415
@@ -137,7 +138,9 @@ def _serve(options: "Options", report: "Report") -> int:
             return 0
     parts = assemble(options, report, signals)
     try:
-        end = SchedulerDaemon(parts, of_service() if by_hand else Notifier()).run()
+        daemon = SchedulerDaemon(parts, of_service() if by_hand else Notifier())
+        search_seldom()
+        end = daemon.run()
         # The last acknowledgements leave before we say that we are done: then everybody else may end at once.
         parts.link.close(linger_ms=LAST_WORDS_MS)
         if options.failures or (by_hand and not options.forever):

@@ -1,6 +1,5 @@
 """What happens in a worker process from its fork to its end: document, keys, core, executor, loop."""
 
-import gc
 import json
 import os
 import random
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from hs_common import __version__
 from hs_common.clock import monotonic
 from hs_common.errors import RefusedError
+from hs_common.garbage import search_seldom
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
 from hs_common.prctl import become_subreaper, set_process_name
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 _DOCUMENT_WAIT_S = 60.0
 """For the line with the connection; who started us is making the keys at this moment."""
-
-_GARBAGE_OBJECTS = 100_000
-"""Allocated and not freed until Python looks for circles: each look costs milliseconds, between two tasks."""
 
 log = get_logger("worker")
 
@@ -105,10 +102,7 @@ def work(options: Options, start: Start) -> int:
         relay=relay,
         grace_s=options.grace_s,
     )
-    # What is there now stays for ever; and the objects of a task refer to each other in no circle.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_OBJECTS)
+    search_seldom()
     return daemon.run(shared.beat if start.beat_s < inf else None, start.beat_s)
 
 
