@@ -53,6 +53,7 @@ _STOP = ("28", "3D", "3F", "42501", "42P01", "XX001", "XX002")
 """Not let in, no such database or schema, no right, no table, damaged."""
 
 Connection = psycopg.Connection[Any]
+ServerCursor = psycopg.ServerCursor[Any]
 Error = psycopg.Error
 
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from psycopg import ServerCursor
-
 from hs_common.errors import StoppedError
 from hs_scheduler import postgres_owner, postgres_schema
 from hs_scheduler.dialect import POSTGRES
@@ -13,7 +11,7 @@ from hs_scheduler.engine import Cursor, Values
 from hs_scheduler.engines import shown
 from hs_scheduler.ownership import Owner
 from hs_scheduler.postgres_functions import Functions
-from hs_scheduler.postgres_link import READER_LOCK_MS, Connection, Error, connect, written
+from hs_scheduler.postgres_link import READER_LOCK_MS, Connection, Error, ServerCursor, connect, written
 
 ROWS_AT_ONCE = 2_000
 
@@ -25,7 +23,7 @@ class PostgresReader:
 
     def __init__(self, session: Connection) -> None:
         self._session = session
-        self._cursors: list[ServerCursor[Any]] = []
+        self._cursors: list[ServerCursor] = []
         self._functions = Functions(self.execute)
 
     def execute(self, statement: str, values: Values = ()) -> Cursor:
