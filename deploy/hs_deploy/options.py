@@ -311,6 +311,8 @@ def _halt(text: str | None) -> str | None:
 
 def _database(typed: str | None, settings: Settings) -> str | None:
     path, place = typed, "--database"
+    if path is not None and not path.strip():  # a variable that is not set, as $DB: not a wish for the run's own
+        raise RefusedError(f"{place} {path!r}: expected the path of a SQLite file, or a postgresql:// URL")
     if not path:
         key = "database.url" if settings.get("database.url") else "database.file"
         path, place = settings.get(key), f"{settings.origin(key)}: {key}"

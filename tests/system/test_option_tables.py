@@ -58,6 +58,7 @@ REFUSED = [
     ("--halt", "0", "--halt 0"),
     ("--halt", "101%", "--halt 101%"),
     ("--halt", "soon", "--halt soon"),
+    ("--database", "", "--database '': expected the path"),
     ("--database", "/tmp", "--database /tmp: is a folder"),
     ("--database", "/no/folder/x.db", "--database /no/folder/x.db: there is no folder /no/folder"),
     ("-H", "nowhere.invalid", "-H nowhere.invalid: cannot listen there"),
