@@ -81,7 +81,7 @@ KEYS = {
         Key("launcher", "text", "", "program and arguments that start workers"),
         Key("ssh.nodelist", "hosts", "", "hosts of --ssh", applies=_SSH),
         Key("ssh.args", "text", "", "arguments as for ssh", applies=_SSH),
-        Key("ssh.client", "text", "paramiko", "who logs in", choices=("paramiko", "openssh"), applies=_SSH),
+        Key("ssh.client", "text", "fabric", "who logs in", choices=("fabric", "openssh"), applies=_SSH),
         Key("autoscale.policy", "text", "fixed", "how -A decides", choices=("fixed", "dynamic"), applies=_SCALED),
         Key("autoscale.factor", "number", 1.0, "of the average duration, in the pressure", 1e-6, 1e6, applies=_SCALED),
         Key("autoscale.period", "number", 60.0, "seconds between two decisions", 0.1, 86400, applies=_SCALED),

@@ -1,7 +1,6 @@
 """What each daemon is given when it starts: its command line, and the settings that the run records."""
 
 import os
-import shlex
 from typing import Any
 
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, CHILD_INPUT_FD, CHILD_REPORT_FD
@@ -97,8 +96,7 @@ def settings_of(options: Options, run: Run, *, spooled: bool) -> dict[str, Any]:
         "failures": _absolute(options.failures),
         "joblog": _absolute(options.joblog),
         "halt": options.halt,
-        "launcher": shlex.join(options.launcher) or None,
-        "remote_exe": options.remote_exe,
+        **(options.elsewhere.record() if options.elsewhere is not None else {}),
         "cwd": os.getcwd(),
         "spool": run.spool if spooled else None,
         # Whether it takes care of every task of its database, not only of its own.

@@ -180,6 +180,17 @@ class _LazyGroup(_Defects, click.Group):
 @click.option("--no-db", is_flag=True, help="Keep nothing about tasks on disk.")
 @click.option("-H", "--bind", metavar="ADDR", help="Let others join: listen on this address.")
 @click.option("-p", "--port", metavar="NUM", help="Let others join: listen on this port.  [the first free from 50001]")
+@click.option(
+    "--ssh",
+    metavar="HOST[,HOST]...",
+    is_flag=False,
+    flag_value=" ",
+    help="Workers on these hosts, patterns as n[1-4] too.  [ssh.nodelist]",
+)
+@click.option("--ssh-group", metavar="NAME", help="Workers on the hosts of this list in [ssh.nodelist].")
+@click.option("--ssh-args", metavar="ARGS", help="As for ssh: -i -p -l -J -F -o Key=Value.  [ssh.args]")
+@click.option("--ssh-tunnel", is_flag=True, help="Workers come in through the sessions, where hosts cannot reach back.")
+@click.option("-E", "--env", is_flag=True, help="Send HYPERSHELL_* variables to the workers of --ssh.")
 @click.option("--mpi", is_flag=True, help="Workers started by mpirun: the same as --launcher=mpirun.")
 @click.option("--launcher", metavar="ARGS", help="Workers started by this program and its arguments, as 'srun -N4'.")
 @click.option("--remote-exe", metavar="PATH", help="The worker's program on other hosts.  [as here]")

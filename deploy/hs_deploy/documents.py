@@ -6,7 +6,7 @@ Where others join, a connection file for each of their roles lies in the run's f
 from collections.abc import Mapping
 from typing import Any
 
-from hs_common.security import Connection, make_cluster
+from hs_common.security import make_cluster
 from hs_deploy.daemons import Daemon
 from hs_deploy.options import Options
 from hs_deploy.runs import Run, is_server
@@ -25,9 +25,19 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
     """
     server, connections = make_cluster((run.endpoint,), host)
     listening = server.to_json()
-    path = ""
+    worker: object = {"connection": connections["worker"].to_json()}
     if port is not None:
-        path = _let_join(asked, run, port, listening, connections)
+        from hs_common import addresses  # noqa: PLC0415 - few listen
+        from hs_deploy import joining  # noqa: PLC0415
+
+        assert run.folder is not None, "who lets others join has a folder"
+        listening["endpoints"] = [run.endpoint, addresses.bind_endpoint(asked.bind, port)]
+        endpoints = addresses.advertised(asked.bind, port)
+        path = joining.write_connections(run.folder, connections, endpoints)
+        if asked.remote:
+            from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
+
+            worker = remote.document(asked, connections, worker_file=path, endpoints=endpoints, port=port)
     to_broker: dict[str, Any] = {"server": listening}
     to_scheduler = {"connection": connections["scheduler"].to_json(), "run": record, "remote": asked.remote}
     if run.database is not None:
@@ -39,24 +49,5 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
     return {
         Daemon.BROKER: to_broker,
         Daemon.SCHEDULER: to_scheduler,
-        Daemon.WORKER: _of_workers(asked, connections, path),
+        Daemon.WORKER: worker,
     }
-
-
-def _let_join(
-    asked: Options, run: Run, port: int, listening: dict[str, Any], connections: Mapping[str, Connection]
-) -> str:
-    from hs_common import addresses  # noqa: PLC0415 - few listen
-    from hs_deploy import joining  # noqa: PLC0415
-
-    assert run.folder is not None, "who lets others join has a folder"
-    listening["endpoints"] = [run.endpoint, addresses.bind_endpoint(asked.bind, port)]
-    return joining.write_connections(run.folder, connections, addresses.advertised(asked.bind, port))
-
-
-def _of_workers(asked: Options, connections: Mapping[str, Connection], path: str) -> object:
-    if not asked.remote:
-        return {"connection": connections["worker"].to_json()}
-    from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
-
-    return remote.document(asked, connections, path)

@@ -255,7 +255,7 @@ def _worker(asked: Options, run: Run, *, relays: bool) -> list[str]:
         return local.program(Daemon.WORKER) + arguments.worker_arguments(asked, run, relays=relays)
     from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
 
-    return remote.program()
+    return remote.program(asked)
 
 
 def _printer(asked: Options, places: Places, terminal: Terminal) -> "Printer | None":

@@ -14,6 +14,7 @@ from hs_common.clock import wall
 from hs_common.config import KEYS, Key, Settings
 from hs_common.errors import RefusedError
 from hs_common.setting import MEMORY, parse_option, size
+from hs_deploy.elsewhere import ONLY_HERE, Elsewhere, elsewhere, find_program
 
 SIGNALWAIT = Key("--signalwait", "number", 10.0, "seconds between the signals that stop a task", 0, 3600)
 """Of -S; an option alone, no setting."""
@@ -30,8 +31,10 @@ EXCLUSIONS = {
     "retry_failed": ("file", "once", "forever", "dry_run"),
     "dry_run": ("once", "forever"),
     "capture": ("output", "errors", "keep_order", "group_output"),
-    "mpi": ("launcher", "output", "errors", "keep_order", "group_output"),
-    "launcher": ("output", "errors", "keep_order", "group_output"),
+    "mpi": ("launcher", "ssh", "ssh_group", *ONLY_HERE),
+    "launcher": ("ssh", "ssh_group", *ONLY_HERE),
+    "ssh": ONLY_HERE,
+    "ssh_group": ONLY_HERE,
     "quiet": ("verbose",),
 }
 """Parameter -> those that it cannot be together with."""
@@ -80,10 +83,8 @@ class Options:
     capture: bool
     keep_order: bool
     group_output: bool
-    launcher: tuple[str, ...]
-    """Program and arguments that start the workers; (): they are started here."""
-    remote_exe: str | None
-    """The worker's program where the workers are; None: as here."""
+    elsewhere: Elsewhere | None
+    """Where the workers are; None: here."""
     output: str | None
     errors: str | None
     failures: str | None
@@ -106,7 +107,7 @@ class Options:
     @property
     def remote(self) -> bool:
         """Whether the workers are started somewhere else."""
-        return bool(self.launcher)
+        return self.elsewhere is not None
 
     @property
     def spools(self) -> bool:
@@ -166,14 +167,14 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         return settings.get(key) if typed[name] is None else parse_option(KEYS[key], typed[name], option)
 
     quiet = bool(typed["quiet"])
-    launcher = _launcher(typed, settings)
+    away = elsewhere(typed, settings)
     level = LEVELS.get(-1 if quiet else min(2, typed["verbose"]))
     shell_place = f"{settings.origin('worker.shell')}: worker.shell" if typed["shell"] is None else "--shell"
     return Options(
         file=None if typed["file"] in (None, "-") else typed["file"],
         slots=value("num_tasks", "worker.num_tasks", "-N"),
         template=_template(value("template", "worker.template", "-t")),
-        shell=_program(value("shell", "worker.shell", "--shell"), shell_place),
+        shell=find_program(value("shell", "worker.shell", "--shell"), shell_place),
         bundlesize=value("bundlesize", "scheduler.bundlesize", "-b"),
         bundlewait_s=value("bundlewait", "scheduler.bundlewait", "-w"),
         retries_max=value("max_retries", "scheduler.max_retries", "-r"),
@@ -182,10 +183,12 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         database=None if typed["no_db"] else _database(typed["database"], settings),
         initdb=typed["initdb"],
         confirm=not typed["no_confirm"],
-        bind=value("bind", "broker.bind", "-H"),
+        bind="127.0.0.1"
+        if away is not None and away.tunnel and typed["bind"] is None
+        else value("bind", "broker.bind", "-H"),
         port=value("port", "broker.port", "-p"),
         port_typed=typed["port"] is not None,
-        listens=typed["port"] is not None or typed["bind"] is not None or bool(launcher),
+        listens=typed["port"] is not None or typed["bind"] is not None or away is not None,
         delay_s=value("delay_start", "worker.delay_start", "-d"),
         task_timeout_s=value("task_timeout", "worker.task_timeout", "-W"),
         signalwait_s=own(SIGNALWAIT, "signalwait", "-S"),
@@ -195,8 +198,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         capture=typed["capture"],
         keep_order=typed["keep_order"],
         group_output=typed["group_output"],
-        launcher=launcher,
-        remote_exe=typed["remote_exe"],
+        elsewhere=away,
         output=typed["output"],
         errors=typed["errors"],
         failures=typed["failures"],
@@ -264,6 +266,8 @@ def _named(name: str, typed: Mapping[str, Any]) -> str:
     """Return how a user knows a parameter."""
     if name == "file":
         return f"FILE ({typed[name]})"
+    if name == "ssh":
+        return f"--ssh {typed[name]}".rstrip()
     return {"quiet": "-q", "verbose": "-v", "output": "-o", "errors": "-e", "keep_order": "-k"}.get(
         name, f"--{name.replace('_', '-')}"
     )
@@ -279,26 +283,6 @@ def _same(typed: object, recorded: object) -> bool:
         return float(str(typed)) == recorded
     except ValueError:
         return False
-
-
-def _launcher(typed: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
-    """Return the words of the launcher; a setting is passed over where what was typed makes no sense with it."""
-    if typed["mpi"]:
-        return ("mpirun",)
-    text, place = typed["launcher"], "--launcher"
-    if text is None:
-        if not settings.get("launcher") or any(typed[name] for name in EXCLUSIONS["launcher"]):
-            return ()
-        text, place = settings.get("launcher"), f"{settings.origin('launcher')}: launcher"
-    import shlex  # noqa: PLC0415 - few ask for it
-
-    try:
-        words = shlex.split(text)
-    except ValueError as exc:
-        raise RefusedError(f"{place} {text}: {exc}: quote it as for a shell") from exc
-    if not words:
-        raise RefusedError(f"{place} {text!r}: expected a program and its arguments")
-    return (_program(words[0], place), *words[1:])
 
 
 def _halt(text: str | None) -> str | None:
@@ -342,12 +326,3 @@ def _template(source: str) -> str:
 
         Template(os.fsencode(source))
     return source
-
-
-def _program(name: str, place: str) -> str:
-    folders = [""] if "/" in name else os.get_exec_path()
-    for folder in folders:
-        path = os.path.join(folder, name)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return os.path.abspath(path)
-    raise RefusedError(f"{place} {name}: no such program")

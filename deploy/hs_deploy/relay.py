@@ -61,16 +61,47 @@ class Outlet:
                 self._rest.clear()
 
 
+class Lines:
+    """Cuts what comes into whole lines."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        """Take where whole lines go."""
+        self.words = ""
+        """The last line that was not blank, as text."""
+        self._write = write
+        self._started = b""
+
+    def take(self, chunk: bytes) -> None:
+        """Pass on the lines that are whole now, and the rest if it is very long."""
+        whole, newline, rest = (self._started + chunk).rpartition(b"\n")
+        if len(rest) > KEPT_BYTES_MAX:
+            whole, newline, rest = whole + newline + rest, b"", b""
+        self._pass_on(whole + newline, rest)
+
+    def end(self) -> None:
+        """Pass on what was started."""
+        self._pass_on(self._started, b"")
+
+    def _pass_on(self, text: bytes, rest: bytes) -> None:
+        self._started = rest
+        if text:
+            self._write(text)
+            last = text.rstrip().rpartition(b"\n")[2]
+            self.words = last.decode(errors="backslashreplace").strip() or self.words
+
+
 class Stream:
     """One pipe from a daemon, cut into whole lines."""
 
     def __init__(self, fd: int, write: Callable[[bytes], None]) -> None:
         """Take the read end of the pipe, and where whole lines go."""
         self.fd = fd
-        self.words = ""
+        self._lines = Lines(write)
+
+    @property
+    def words(self) -> str:
         """The last line that was not blank, as text."""
-        self._write = write
-        self._started = b""
+        return self._lines.words
 
     def read(self) -> bool:
         """Read once; return False at the end of the pipe (it is closed then)."""
@@ -79,18 +110,8 @@ class Stream:
         except BlockingIOError:
             return True
         if not chunk:
-            self._pass_on(self._started, b"")
+            self._lines.end()
             os.close(self.fd)
             return False
-        whole, newline, rest = (self._started + chunk).rpartition(b"\n")
-        if len(rest) > KEPT_BYTES_MAX:
-            whole, newline, rest = whole + newline + rest, b"", b""
-        self._pass_on(whole + newline, rest)
+        self._lines.take(chunk)
         return True
-
-    def _pass_on(self, text: bytes, rest: bytes) -> None:
-        self._started = rest
-        if text:
-            self._write(text)
-            last = text.rstrip().rpartition(b"\n")[2]
-            self.words = last.decode(errors="backslashreplace").strip() or self.words

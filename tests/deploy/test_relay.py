@@ -38,7 +38,7 @@ def test_a_line_without_end_is_passed_on_all_the_same(pipe: tuple[int, int]) -> 
     """Nothing is kept without a bound, and nothing is lost."""
     passed: list[bytes] = []
     stream = Stream(pipe[0], passed.append)
-    stream._started = b"x" * KEPT_BYTES_MAX
+    stream._lines._started = b"x" * KEPT_BYTES_MAX
 
     os.write(pipe[1], b"y")
     os.close(pipe[1])

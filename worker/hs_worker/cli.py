@@ -37,6 +37,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--memory": ("memory", int),
     "--until": ("until", float),
     "--spool": ("spool", str),
+    "--silence": ("silence_s", float),
 }
 _FLAGS: dict[str, tuple[str, bool]] = {
     "--no-confirm": ("confirm", False),
@@ -55,6 +56,13 @@ _BATCH_STOP_WAIT_S = 5.0
 
 def main() -> NoReturn:
     """Run the program."""
+    if sys.argv[1:] == ["--remote"]:
+        from hs_worker.remote import take_start  # noqa: PLC0415 - only over SSH
+
+        try:
+            take_start()
+        except RefusedError as exc:
+            leave(2, str(exc))
     options = read_quickly(sys.argv[1:])
     if options is not None:
         run(options)
@@ -100,7 +108,11 @@ def run(options: Options) -> NoReturn:
         options = replace(options, ends_at=_ends_at(options))
         lifeline = 0 if options.connection == "-" else None
         notifier = of_service() if lifeline is None else Notifier()
-        leave(guard(lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline, notifier))
+        leave(
+            guard(
+                lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline, notifier, options.silence_s
+            )
+        )
     except HSError as exc:
         leave(_status(exc), str(exc))
 

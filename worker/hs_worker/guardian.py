@@ -69,10 +69,13 @@ class Guardian:
         shared: The map.
         lifeline: Descriptor of the lifeline, or None where stdin is none.
         notifier: To the service manager: we answer for the worker's loop too.
+        silence_s: Of the lifeline, until it counts as ended; 0: its end is always seen. A network may swallow it.
 
     """
 
-    def __init__(self, work: Work, shared: SharedMap, lifeline: int | None, notifier: Notifier) -> None:
+    def __init__(
+        self, work: Work, shared: SharedMap, lifeline: int | None, notifier: Notifier, silence_s: float = 0.0
+    ) -> None:
         self._work = work
         self._shared = shared
         self._notifier = notifier
@@ -93,6 +96,9 @@ class Guardian:
         """The last that was said; a successor hears it too."""
         self._paused = False
         self._ends_at: float | None = None
+        self._silence_s = silence_s or inf
+        self._silent_at = monotonic() + self._silence_s
+        """Then the lifeline counts as ended: the network is cut, and nobody could tell us."""
         self._restarts = 0
         self._finished = 0
         self._status = 0
@@ -109,13 +115,15 @@ class Guardian:
         return self._status
 
     def _wait(self) -> None:
-        until = min(self._notifier.due_at, inf if self._ends_at is None else self._ends_at)
+        until = min(self._notifier.due_at, self._silent_at if self._ends_at is None else self._ends_at)
         wait_ms = None if until == inf else ceil(max(0.0, until - monotonic()) * 1000)
         ready = {fd for fd, _ in self._poll.poll(wait_ms)}
         if (now := monotonic()) >= self._notifier.due_at:
             self._vouch(now)
         if self._lifeline is not None and self._lifeline.fd in ready:
             self._on_lifeline(self._lifeline)
+        elif self._lifeline is not None and self._ends_at is None and now >= self._silent_at:
+            self._end(self._lifeline)
         if self._signals.fd in ready:
             for number in self._signals.drain():
                 if number == signal.SIGCHLD:
@@ -143,14 +151,19 @@ class Guardian:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def _on_lifeline(self, lifeline: Lifeline) -> None:
+        self._silent_at = monotonic() + self._silence_s
         lines = lifeline.lines()
         if lines and not self._document:
             self._document = lines[0] + b"\n"
             self._write(self._document)
         if lifeline.ended:
-            self._poll.unregister(lifeline.fd)
-            self._ends_at = monotonic() + END_S
-            self._close_pipe()
+            self._end(lifeline)
+
+    def _end(self, lifeline: Lifeline) -> None:
+        """Whoever started us is gone: so are we, soon."""
+        self._poll.unregister(lifeline.fd)
+        self._ends_at = monotonic() + END_S
+        self._close_pipe()
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -231,10 +244,12 @@ class Guardian:
             self._pipe = -1
 
 
-def guard(work: Work, slots: int, area_bytes: int, lifeline: int | None, notifier: Notifier) -> int:
+def guard(
+    work: Work, slots: int, area_bytes: int, lifeline: int | None, notifier: Notifier, silence_s: float = 0.0
+) -> int:
     """Be the guardian of a worker; return the exit status when all is over."""
     become_subreaper()
-    return Guardian(work, SharedMap(slots, area_bytes), lifeline, notifier).run()
+    return Guardian(work, SharedMap(slots, area_bytes), lifeline, notifier, silence_s).run()
 
 
 def close_on_exec() -> None:

@@ -51,6 +51,8 @@ class Options:
     relay: bool = False
     spool: str = ""
     """Folder where tasks' outputs are spooled for hs-cluster to print; "": they are not."""
+    silence_s: float = 0.0
+    """Of the lifeline, until it counts as ended; 0: it ends by itself."""
     wakes: bool = False
     """Whether our stdout is a pipe to whom prints them, and wants a byte for each."""
     judged: bool = False

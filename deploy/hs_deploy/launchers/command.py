@@ -106,6 +106,9 @@ class CommandHolder:
                 if found[0] == self._pid:
                     self._on_end(os.waitstatus_to_exitcode(found[1]))
 
+    def leave(self) -> None:
+        """It was started once."""
+
     def signal(self, signum: int) -> None:
         """Send it to the launcher; SIGKILL goes to all that it started here."""
         if self._ended is not None:
@@ -136,8 +139,8 @@ class CommandHolder:
         self._silent = not self._stream.read()
 
 
-def _make(document: dict[str, Any]) -> CommandHolder:
-    return CommandHolder(document["launcher"], document["worker"], document["environ"])
+def _make(document: dict[str, Any], environ: dict[str, str]) -> CommandHolder:
+    return CommandHolder(document["launcher"], document["worker"], environ)
 
 
 if __name__ == "__main__":

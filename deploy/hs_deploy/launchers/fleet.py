@@ -55,6 +55,9 @@ class Holder(Protocol):
     def step(self, now: float) -> None:
         """Look after what is due; children may have ended, too."""
 
+    def leave(self) -> None:
+        """Start nothing any more."""
+
     def signal(self, signum: int) -> None:
         """End what is held: SIGTERM in order, SIGKILL at once."""
 
@@ -122,6 +125,7 @@ class Fleet:
         for effect in effects:
             match effect:
                 case Drain(now=now):
+                    self._holder.leave()
                     self._caller.drain(now=now)
                 case Signal(signum=signum):
                     self._holder.signal(signum)
@@ -129,8 +133,8 @@ class Fleet:
                     self._leave = effect
 
 
-def hold(name: str, make: Callable[[dict[str, Any]], Holder]) -> NoReturn:
-    """Be such a program: `make` gets the document. Ends the process."""
+def hold(name: str, make: Callable[[dict[str, Any], dict[str, str]], Holder]) -> NoReturn:
+    """Be such a program: `make` gets the document and our environment. Ends the process."""
     try:
         set_process_name(name)
         protect_secrets(starts_tasks=True)
@@ -142,7 +146,7 @@ def hold(name: str, make: Callable[[dict[str, Any]], Holder]) -> NoReturn:
         lifeline = Lifeline(0)
         document = json.loads(lifeline.first_line(DOCUMENT_WAIT_S))
         caller = Caller(Connection.from_json(document["control"]))
-        left = Fleet(make(document | {"environ": environ}), caller, lifeline, signals).run()
+        left = Fleet(make(document, environ), caller, lifeline, signals).run()
         leave(left.status, left.reason)
     except HSError as exc:
         leave(2 if isinstance(exc, RefusedError) else 3, str(exc))

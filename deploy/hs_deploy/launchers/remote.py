@@ -1,35 +1,85 @@
 """Workers that are not ours: what takes the place of the worker here, and what it is handed over its lifeline."""
 
+import json
+import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hs_common.security import Connection
 from hs_deploy.arguments import tasks_arguments
 from hs_deploy.daemons import Daemon
+from hs_deploy.elsewhere import Elsewhere
 from hs_deploy.launchers import local
 from hs_deploy.options import Options
 
+PREFIX = "HYPERSHELL_"
+NEVER_SENT = ("DATABASE_URL", "SETTINGS", "SECRET", "PASSWORD", "TOKEN", "CREDENTIAL")
+"""In the name of a variable: there may be a secret in it, or it is for this host alone."""
 
-def program() -> list[str]:
+
+def program(options: Options) -> list[str]:
     """Return the command line of what holds them. All that it needs comes over its lifeline."""
-    return [sys.executable, "-m", "hs_deploy.launchers.command"]
+    return [sys.executable, "-m", f"hs_deploy.launchers.{'ssh' if away(options).nodes else 'command'}"]
 
 
-def document(options: Options, connections: Mapping[str, Connection], worker_file: str) -> dict[str, Any]:
+def document(
+    options: Options, connections: Mapping[str, Connection], *, worker_file: str, endpoints: tuple[str, ...], port: int
+) -> dict[str, Any]:
     """Return what it reads first.
 
     Args:
         options: What was asked for.
         connections: By role.
         worker_file: Path of the connection file of the workers.
+        endpoints: How the broker is reached from elsewhere.
+        port: Where it listens.
 
     """
-    worker = [options.remote_exe] if options.remote_exe else local.program(Daemon.WORKER)
+    control = {"control": connections["control"].to_json()}
+    there = away(options)
+    if there.nodes:
+        worker = replace(connections["worker"], endpoints=endpoints).to_json()
+        return control | ssh_document(options, worker, port)
+    worker_program = [there.remote_exe] if there.remote_exe else local.program(Daemon.WORKER)
+    return control | {
+        "launcher": list(there.launcher),
+        "worker": [*worker_program, "--connection", worker_file, *worker_arguments(options)],
+    }
+
+
+def ssh_document(options: Options, connection: dict[str, Any], port: int) -> dict[str, Any]:
+    """Return what the holder of SSH sessions is told."""
+    there = away(options)
+    silence_s = json.loads(options.for_daemons)["worker.lease"]
     return {
-        "control": connections["control"].to_json(),
-        "launcher": list(options.launcher),
-        "worker": [*worker, "--connection", worker_file, *worker_arguments(options)],
+        "nodes": [list(node) for node in there.nodes],
+        "client": there.ssh_client,
+        "args": there.ssh_args,
+        "programs": [local.program(Daemon.WORKER)],
+        "remote_exe": there.remote_exe,
+        "arguments": ["--connection", "-", "--silence", str(silence_s), *worker_arguments(options)],
+        "settings": options.for_daemons,
+        "environ": sent_variables(os.environ) if there.sends_variables else {},
+        "connection": connection,
+        "silence_s": silence_s,
+        "tunnel_to": port if there.tunnel else None,
+    }
+
+
+def away(options: Options) -> Elsewhere:
+    """Return where the workers are."""
+    assert options.elsewhere is not None, "they are not here"
+    return options.elsewhere
+
+
+def sent_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what -E sends, every value as it is."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and not any(word in name for word in NEVER_SENT)
     }
 
 

@@ -1,0 +1,186 @@
+"""Workers that are started elsewhere: by a script, Open MPI's mpirun, and over SSH by either client. Slurm: `test_slurm.py`."""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.faults.home import Home
+from tests.faults.processes import children, everyone, kill, until
+from tests.system.conftest import Elsewhere
+
+pytestmark = pytest.mark.system
+
+
+def workers(home: Home) -> dict[int, int]:
+    """Return guardian -> worker of what runs in a home, on whatever host."""
+    found = {}
+    for pid in home.alive():
+        if name(pid) == "hs-worker" and (below := [child for child in children(pid) if name(child) == "hs-worker"]):
+            found[pid] = below[0]
+    return found
+
+
+def name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def test_two_thousand_tasks_run_once_each_and_nothing_is_left(home: Home, elsewhere: Elsewhere) -> None:
+    """Not a process, a socket, a file."""
+    lines = b"".join(b"echo %d >> ledger\n" % number for number in range(2000))
+
+    done = home.run("hs-cluster", *elsewhere, "-N2", stdin=lines, seconds=120)
+
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    assert Counter(map(int, home.read("ledger").split())) == Counter(range(2000))
+    assert b"2000 tasks, 0 failed" in done.stderr
+    assert home.leftovers() == []
+    assert not list(Path(home.site, "runs").glob("*/connect"))
+
+
+def test_both_workers_take_work(home: Home, elsewhere: Elsewhere) -> None:
+    """Two tasks that wait for each other need two workers of one slot."""
+    lines = b"touch a; until [ -e b ]; do sleep 0.05; done\ntouch b; until [ -e a ]; do sleep 0.05; done\n"
+
+    done = home.run("hs-cluster", *elsewhere, stdin=lines)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_status_says_that_a_task_failed(home: Home, elsewhere: Elsewhere) -> None:
+    """The launcher's own status says nothing about tasks."""
+    done = home.run("hs-cluster", *elsewhere, "-f", "failed", stdin=b"true\nexit 7\n")
+
+    assert done.returncode == 1, done.stderr
+    assert home.read("failed") == b"exit 7\n"
+
+
+@pytest.mark.parametrize("whom", ["worker", "guardian"])
+def test_the_death_of_one_worker_does_not_take_the_other_along(home: Home, elsewhere: Elsewhere, whom: str) -> None:
+    """What it ran runs again, and the run completes; what the other one ran does not notice."""
+    once = "[ -e mark.{} ] || { touch mark.{}; echo start >> ledger; until [ -e go ]; do sleep 0.05; done; }"
+    task = f"[ -e mark.{{}} ] && echo start >> ledger; {once}; echo {{}} >> ended"
+    home.write("tasks", b"1\n2\n")
+    cluster = home.start("hs-cluster", *elsewhere, "-N2", "-t", task, "tasks", env={"HYPERSHELL_WORKER_LEASE": "2"})
+    assert until(lambda: home.read("ledger").count(b"start") == 2 and len(workers(home)) == 2, 30)
+    guardian, worker = next(item for item in workers(home).items() if children(item[1]))
+    running = len(children(worker))
+
+    kill(worker if whom == "worker" else guardian)
+
+    assert until(lambda: home.read("ledger").count(b"start") == 2 + running, 30), home.read("ledger")
+    home.write("go", b"")
+    assert cluster.wait(30) == 0
+    assert sorted(home.read("ended").split()) == [b"1", b"2"]
+    assert home.leftovers() == []
+
+
+def test_no_variable_of_the_launcher_reaches_a_task(home: Home, elsewhere: Elsewhere) -> None:
+    """An MPI program would take itself for a rank of ours, and wait for ever."""
+    done = home.run("hs-cluster", *elsewhere, stdin=b"env\n", env={"HOME": home.folder})
+
+    names = {line.partition(b"=")[0].decode() for line in done.stdout.splitlines()}
+    assert "TASK_ID" in names
+    launched = {n for n in names if re.match(r"(OMPI|PMIX|PRTE|PMI)_|HYPERSHELL_SETTINGS", n)}
+    assert launched == set()
+
+
+def test_values_arrive_as_they_are(home: Home, elsewhere: Elsewhere) -> None:
+    """Neither launcher nor shell may look at a template or a task."""
+    odd = rb"""a  b 'c' "d" $HOME `x` \n * {x}"""
+
+    done = home.run("hs-cluster", *elsewhere, "-t", "printf '%s|%s\\n' 'x  \"y\"\nz' {q}", stdin=odd + b"\n")
+
+    assert done.stdout == b'x  "y"\nz|' + odd + b"\n", done.stderr
+
+
+def test_the_keys_are_in_a_private_file_and_nowhere_else(home: Home, elsewhere: Elsewhere) -> None:
+    """Not in an argument, an environment, or what is said."""
+    home.write("tasks", b"env > seen; until [ -e go ]; do sleep 0.05; done\n")
+    cluster = home.start("hs-cluster", *elsewhere, "-vv", "tasks", stderr=subprocess.PIPE)
+    assert until(lambda: home.read("seen"), 30)
+    (path,) = Path(home.site, "runs").glob("*/connect/worker.json")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    text = path.read_text()
+    (secret,) = re.findall(r'"secret": "([^"]+)"', text)
+
+    exposed = [
+        f"{pid} {what}" for pid in everyone() for what in ("cmdline", "environ") if secret.encode() in look(pid, what)
+    ]
+    home.write("go", b"")
+    _, said = cluster.communicate(timeout=30)
+
+    assert exposed == []
+    assert secret.encode() not in said
+    assert secret.encode() not in home.read("seen")
+
+
+def look(pid: int, what: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{what}").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_the_first_signal_drains_and_what_is_left_can_be_continued(home: Home, elsewhere: Elsewhere) -> None:
+    """Running tasks finish; nothing new starts; the workers leave by themselves."""
+    home.write("tasks", b"touch one; until [ -e go ]; do sleep 0.05; done; touch ended\n" + b"touch two\n" * 4)
+    cluster = home.start("hs-cluster", *elsewhere, "-b5", "tasks", stderr=subprocess.PIPE)
+    assert until(lambda: home.read("one") is not None and os.path.exists(home.path("one")), 30)
+    assert until(lambda: os.path.exists(home.path("two")), 30)
+
+    cluster.send_signal(signal.SIGINT)
+    assert cluster.stderr is not None
+    assert b"draining" in cluster.stderr.readline()
+    home.write("go", b"")
+
+    assert cluster.wait(30) == 130
+    assert os.path.exists(home.path("ended"))
+    assert home.leftovers() == []
+
+
+def test_the_second_signal_stops_what_runs(home: Home, elsewhere: Elsewhere) -> None:
+    """Wherever it runs. What a shell starts in the background ignores SIGINT: it gets SIGTERM a second later."""
+    home.write("tasks", b"trap 'touch stopped; exit' INT TERM; touch one; while :; do sleep 0.05; done\n")
+    cluster = home.start("hs-cluster", *elsewhere, "-S1", "tasks", stderr=subprocess.PIPE)
+    assert until(lambda: os.path.exists(home.path("one")), 30)
+    assert cluster.stderr is not None
+    cluster.send_signal(signal.SIGINT)
+    assert b"draining" in cluster.stderr.readline()
+
+    cluster.send_signal(signal.SIGINT)
+
+    assert cluster.wait(30) == 130
+    assert os.path.exists(home.path("stopped"))
+    assert home.leftovers() == []
+
+
+def test_nothing_survives_a_killed_cluster(home: Home, elsewhere: Elsewhere) -> None:
+    """Its launcher is ended by who holds the lifeline."""
+    home.write("tasks", b"touch one; exec sleep 300\n")
+    cluster = home.start("hs-cluster", *elsewhere, "tasks")
+    assert until(lambda: os.path.exists(home.path("one")), 30)
+    home.remember(cluster.pid)
+
+    cluster.kill()
+
+    assert home.leftovers(seconds=15) == []
+
+
+def test_a_broker_that_dies_is_found_again_by_all(home: Home, elsewhere: Elsewhere) -> None:
+    """Nothing runs twice."""
+    home.write("tasks", b"".join(b"echo %d >> ledger; sleep 0.05\n" % number for number in range(100)))
+    cluster = home.start("hs-cluster", *elsewhere, "-N2", "tasks")
+    assert until(lambda: home.read("ledger").count(b"\n") > 10, 30)
+
+    kill(next(pid for pid in children(cluster.pid) if name(pid) == "hs-broker"))
+
+    assert cluster.wait(60) == 0
+    assert Counter(map(int, home.read("ledger").split())) == Counter(range(100))

@@ -1,0 +1,312 @@
+"""Workers over SSH, against a real sshd. What all ways have in common is in `test_elsewhere`."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.faults.home import Home
+from tests.faults.processes import kill, until
+from tests.system.conftest import Hosts
+from tests.system.sshd import a_port
+
+pytestmark = pytest.mark.system
+
+CLIENTS = ["fabric", "openssh"]
+
+FOR_TWO = b"touch a; until [ -e b ]; do sleep 0.1; done\ntouch b; until [ -e a ]; do sleep 0.1; done\n"
+"""Tasks that wait for each other: they need two workers of one slot."""
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest, home: Home) -> str:
+    """Let each of the two log in."""
+    name: str = request.param
+    home.env["HYPERSHELL_SSH_CLIENT"] = name
+    return name
+
+
+def run_on(
+    home: Home, hosts: Hosts, *options: str, stdin: bytes = b"echo ran\n"
+) -> "subprocess.CompletedProcess[bytes]":
+    return home.run("hs-cluster", *hosts.options, *options, stdin=stdin)
+
+
+def test_an_unknown_host_is_refused(home: Home, hosts: Hosts, client: str) -> None:
+    """Nobody asks, so nobody may say yes."""
+    home.write(".ssh/known_hosts", b"")
+
+    done = run_on(home, hosts)
+
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert re.search(rb"host key is not known|Host key verification failed", done.stderr)
+    assert b"no host is left" in done.stderr
+    assert home.leftovers() == []
+
+
+def test_a_host_with_another_key_than_the_known_one_is_refused(home: Home, hosts: Hosts, client: str) -> None:
+    """It may be somebody else."""
+    first, second = hosts.servers
+    swapped = second.known_host.replace(str(second.port), str(first.port))
+    home.write(".ssh/known_hosts", swapped.encode())
+
+    done = run_on(home, hosts, stdin=b"touch ran\n")
+
+    assert done.returncode == 3
+    assert not os.path.exists(home.path("ran"))
+
+
+def test_a_host_that_fails_is_named_and_the_run_goes_on(home: Home, hosts: Hosts, client: str) -> None:
+    """Here nobody listens any more."""
+    hosts.servers[1].close()
+
+    done = run_on(home, hosts, "-N2", stdin=b"echo ran\n" * 20)
+
+    assert (done.returncode, done.stdout) == (0, b"ran\n" * 20), done.stderr
+    assert re.search(rf"{hosts.servers[1].host}: .*Connection refused".encode(), done.stderr)
+
+
+def test_a_login_that_is_refused_says_so(home: Home, hosts: Hosts, client: str) -> None:
+    """And which client may do what fabric cannot."""
+    for server in hosts.servers:
+        Path(server.folder, "authorized_keys").write_text("")
+
+    done = run_on(home, hosts)
+
+    assert done.returncode == 3
+    assert re.search(rb"Permission denied|Authentication failed.*ssh.client = openssh", done.stderr, re.IGNORECASE), (
+        done.stderr
+    )
+
+
+def test_lines_of_known_hosts_that_mean_nothing_to_us_hide_no_host(home: Home, hosts: Hosts, client: str) -> None:
+    """An authority, a comment, a pattern, garbage."""
+    known = "".join(server.known_host for server in hosts.servers)
+    pattern = re.sub(r"\[127[^]]*\]", "[127.0.0.?]", known)
+    home.write(".ssh/known_hosts", f"@cert-authority *.example.org ssh-ed25519 AAAA\n# x\nnonsense\n{pattern}".encode())
+
+    done = run_on(home, hosts)
+
+    assert (done.returncode, done.stdout) == (0, b"ran\n"), done.stderr
+
+
+def test_a_key_that_was_revoked_is_refused(home: Home, hosts: Hosts, client: str) -> None:
+    """Whatever else the file says of it."""
+    known = "".join(server.known_host for server in hosts.servers)
+    revoked = "".join(f"@revoked * {server.known_host.split(' ', 1)[1]}" for server in hosts.servers)
+    home.write(".ssh/known_hosts", (revoked + known).encode())
+
+    assert run_on(home, hosts).returncode == 3
+
+
+def test_the_configuration_of_the_user_applies(home: Home, hosts: Hosts) -> None:
+    """Names that only it knows, with address, port, user and key."""
+    for number, server in enumerate(hosts.servers, 1):
+        with open(home.path(".ssh/config"), "a", encoding="ascii") as file:
+            file.write(f"Host n{number}\n HostName 127.0.0.1\n Port {server.port}\n User {server.user}\n")
+            file.write(f" IdentityFile {server.key}\n IdentitiesOnly yes\n")
+
+    done = home.run("hs-cluster", "--ssh", "n[1-2]", stdin=FOR_TWO)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_hosts_may_stand_in_the_settings(home: Home, hosts: Hosts) -> None:
+    """As a table of lists, and --ssh-group names one."""
+    first, second = hosts.servers
+    args = hosts.options[3]
+    os.makedirs(home.path(".hypershell"))
+    nodes = f"{{ one = '{first.host}', two = ['{second.host}'] }}"
+    home.write(".hypershell/config.toml", f"[ssh]\nargs = '{args}'\nnodelist = {nodes}\n".encode())
+
+    grouped = home.run("hs-cluster", "--ssh-group", "two", stdin=b"echo $SSH_CONNECTION\n")
+    every = home.run("hs-cluster", "--ssh", stdin=FOR_TWO)
+
+    assert grouped.stdout.split()[3] == str(second.port).encode(), grouped.stderr
+    assert every.returncode == 0, every.stderr
+
+
+def test_variables_arrive_as_they_are_and_secrets_stay(home: Home, hosts: Hosts, client: str) -> None:
+    """Blanks, quotes, newlines, bytes that are no text."""
+    odd = "a  b 'c' \"d\"\n$HOME `x` \\ \udcff"
+    env = {"HYPERSHELL_WORKER_TEMPLATE": odd, "HYPERSHELL_DATABASE_URL": "", "HYPERSHELL_SITE": home.site}
+
+    done = home.run(
+        "hs-cluster", *hosts.options, "-E", "-t", "{}", env=env,
+        stdin=b'printf %s "$HYPERSHELL_WORKER_TEMPLATE"; echo; env | grep -c ^HYPERSHELL_DATABASE\n',
+    )  # fmt: skip
+
+    assert done.stdout == os.fsencode(odd) + b"\n0\n", done.stderr
+
+
+def test_without_e_no_variable_is_sent(home: Home, hosts: Hosts, client: str) -> None:
+    """A host has settings of its own."""
+    done = run_on(home, hosts, stdin=b"echo ${HYPERSHELL_SITE-none} ${HYPERSHELL_SETTINGS-none}\n")
+
+    assert done.stdout == b"none none\n", done.stderr
+
+
+def test_a_session_that_is_cut_takes_its_worker_along_and_is_opened_again(
+    home: Home, hosts: Hosts, client: str
+) -> None:
+    """What ran there runs again."""
+    home.write("tasks", b"[ -e mark ] && exec touch ended; touch mark; echo $$ >> started; exec sleep 300\n")
+    home.env["HYPERSHELL_WORKER_LEASE"] = "3"
+    cluster = home.start("hs-cluster", *hosts.options, "tasks", stderr=subprocess.PIPE)
+    assert until(lambda: home.read("started").count(b"\n") == 1, 30)
+    task = int(home.read("started"))
+    home.remember(cluster.pid)
+
+    for session in sessions_of(hosts):
+        kill(session)
+
+    assert until(lambda: not os.path.exists(f"/proc/{task}"), 15), "it outlived its session"
+    assert cluster.wait(60) == 0
+    assert os.path.exists(home.path("ended"))
+    assert cluster.stderr is not None
+    assert b"trying again" in cluster.stderr.read()
+
+
+def sessions_of(hosts: Hosts) -> list[int]:
+    """Return the processes of sshd that serve somebody."""
+    found = []
+    for server in hosts.servers:
+        with open(f"/proc/{server.process.pid}/task/{server.process.pid}/children", encoding="ascii") as file:
+            found += [int(pid) for pid in file.read().split()]
+    return found
+
+
+def test_lines_of_outputs_stay_whole(home: Home, hosts: Hosts, client: str) -> None:
+    """Of two hosts and four slots at once, on both streams."""
+    task = b"for i in 1 2 3 4 5 6 7 8 9; do printf a; printf 'aaa\\n'; printf b >&2; printf 'bbb\\n' >&2; done\n"
+
+    done = run_on(home, hosts, "-N2", "-q", stdin=task * 20)
+
+    assert done.stdout == b"aaaa\n" * 180
+    assert done.stderr == b"bbbb\n" * 180
+
+
+def test_a_reader_that_has_enough_ends_the_run(home: Home, hosts: Hosts, client: str) -> None:
+    """As `| head` does with a local one."""
+    read_end, write_end = os.pipe()
+    cluster = home.start("hs-cluster", *hosts.options, stdin=subprocess.PIPE, stdout=write_end, stderr=subprocess.PIPE)
+    os.close(write_end)
+    os.close(read_end)
+    _, said = cluster.communicate(b"seq 100000\n" * 20, timeout=60)
+
+    assert cluster.returncode == 3
+    assert b"cannot be written: Broken pipe" in said
+
+
+def test_no_key_is_in_the_log_of_the_host(home: Home, hosts: Hosts, client: str) -> None:
+    """Nor is anything of the worker's but the path of its program."""
+    home.write("tasks", b"until [ -e go ]; do sleep 0.05; done\n")
+    cluster = home.start("hs-cluster", *hosts.options, "-t", "echo secret-template; {}", "tasks")
+    assert until(lambda: list(Path(home.site, "runs").glob("*/connect/worker.json")), 20)
+    (path,) = Path(home.site, "runs").glob("*/connect/worker.json")
+    secret = json.loads(path.read_text())["keys"]["secret"].encode()
+    assert until(lambda: all(b"Starting session" in server.log() for server in hosts.servers), 20)
+    home.write("go", b"")
+
+    assert cluster.wait(30) == 0
+    assert not any(secret in server.log() or b"secret-template" in server.log() for server in hosts.servers)
+
+
+def test_the_program_of_the_hosts_can_be_named(home: Home, hosts: Hosts) -> None:
+    """What is not there is that host's reason."""
+    done = run_on(home, hosts, "--remote-exe", "/no/such/worker")
+
+    assert done.returncode == 3
+    assert b"/no/such/worker" in done.stderr
+    assert b"not found" in done.stderr
+
+
+def test_a_tunnel_needs_no_way_back(home: Home, hosts: Hosts, client: str) -> None:
+    """The broker listens on loopback alone, and the workers come in through their sessions."""
+    home.write("tasks", b"until [ -e go ]; do sleep 0.05; done; echo ran\n" * 2)
+    cluster = home.start("hs-cluster", *hosts.options, "--ssh-tunnel", "tasks", stdout=subprocess.PIPE)
+    assert until(lambda: list(Path(home.site, "runs").glob("*/connect/worker.json")), 20)
+    (path,) = Path(home.site, "runs").glob("*/connect/worker.json")
+    endpoints = json.loads(path.read_text())["endpoints"]
+    home.write("go", b"")
+    out, _ = cluster.communicate(timeout=30)
+
+    assert (cluster.returncode, out) == (0, b"ran\n" * 2)
+    assert all(endpoint.startswith("tcp://127.0.0.1:") for endpoint in endpoints)
+
+
+def test_more_hosts_than_logins_at_once(home: Home, hosts: Hosts, client: str) -> None:
+    """Each host is asked once for each name that it has, and sshd drops nobody."""
+    server = hosts.servers[0]
+    names = ",".join(f"{server.user}@127.0.0.{number}:{server.port}" for number in range(1, 2))
+    aliases = "".join(f"Host m{number}\n HostName 127.0.0.1\n Port {server.port}\n" for number in range(12))
+    config = home.write("ssh_config", aliases.encode())
+    args = hosts.options[3].replace(f"-F {os.devnull}", f"-F {config}")
+
+    done = home.run("hs-cluster", "--ssh", f"{names},m[0-11]", "--ssh-args", args, stdin=b"true\n" * 40)
+
+    assert done.returncode == 0, done.stderr
+    assert b"going on without" not in done.stderr
+    assert b"drop connection" not in server.log()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ssh", "tasks"], "put FILE first, or --ssh=NAME"),
+        (["--ssh"], "no hosts"),
+        (["--ssh-group", "fast"], "has no groups"),
+        (["--ssh", "a", "--mpi"], "exclude each other"),
+        (["--ssh", "a", "--launcher", "true"], "exclude each other"),
+        (["--ssh", "a", "-o", "out"], "exclude each other"),
+        (["--ssh", "a[1-"], "brackets do not match"),
+        (["--ssh", "a", "--ssh-args", "-X"], "-X: cannot be honoured"),
+        (["--ssh-args", "-v"], "only for --ssh"),
+        (["--ssh-tunnel"], "only for --ssh"),
+        (["-E"], "only for --ssh"),
+        (["--remote-exe", "/x"], "only for --ssh"),
+    ],
+)
+def test_misuse_is_refused_before_anything_starts(home: Home, options: list[str], said: str) -> None:
+    """One line that says what."""
+    home.write("tasks", b"true\n")
+
+    done = home.run("hs-cluster", *options, stdin=b"true\n")
+
+    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode == 2
+    assert said in line
+    assert not os.path.exists(home.path("site", "runs"))
+
+
+def test_nobody_there_ends_the_run_within_seconds(home: Home, client: str) -> None:
+    """A port where nobody listens; the reason of each host is said."""
+    home.write("tasks", b"true\n")
+
+    done = home.run("hs-cluster", "--ssh", f"127.0.0.1:{a_port()}", "tasks", seconds=20)
+
+    assert done.returncode == 3
+    assert b"Connection refused" in done.stderr
+    assert b"to go on: hs-cluster --restart" in done.stderr
+
+
+def test_the_first_signal_while_hosts_are_asked_ends_the_run(home: Home, hosts: Hosts, client: str) -> None:
+    """Nobody is asked any more, and nothing stays."""
+    for server in hosts.servers:
+        os.kill(server.process.pid, signal.SIGSTOP)
+    home.write("tasks", b"true\n")
+    cluster = home.start("hs-cluster", *hosts.options, "tasks", stderr=subprocess.PIPE)
+    assert until(lambda: any("launchers.ssh" in line for line in home.alive().values()), 20)
+    assert until(lambda: list(Path(home.site, "runs").glob("*/connect/worker.json")), 20)
+
+    cluster.send_signal(signal.SIGINT)
+    cluster.send_signal(signal.SIGTERM)
+    status = cluster.wait(40)
+    for server in hosts.servers:
+        os.kill(server.process.pid, signal.SIGCONT)
+
+    assert status in (130, 143)
+    assert home.leftovers() == []
