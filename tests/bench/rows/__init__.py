@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.bench.bench import Bench
-from tests.bench.rows import control, many, moments, outputs, spawning
+from tests.bench.rows import control, many, moments, outputs, spawning, standing
 from tests.bench.table import Judged
 
 ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
@@ -17,7 +17,8 @@ ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
     "relay": control.relay,
     "startup": moments.startup,
     "end": moments.end,
-    "latency": moments.latency,
+    "latency": standing.latency,
+    "idle": standing.idle,
     "million": many.million,
     "workers": many.workers,
 }

@@ -1,4 +1,4 @@
-"""Rows about single moments: `startup`, `end` and `latency`."""
+"""Rows about single moments: `startup` and `end`."""
 
 import os
 import select
@@ -7,17 +7,11 @@ import sys
 import time
 
 from tests.bench.bench import Bench, RunError
-from tests.bench.measure import Series, measured, percentile
-from tests.bench.table import Judged, figure, figures
+from tests.bench.measure import measured
+from tests.bench.table import Judged, figures
 from tests.faults.processes import ended_within
 
 IMPORTS = "import zmq, msgpack, click, structlog, sqlalchemy"
-
-SUBMISSIONS = 50
-"""Lines written to a waiting cluster, one after the other is through."""
-
-IDLE_S = 0.15
-"""Between two of them: longer than any batching, so the cluster really is idle."""
 
 ANSWER_S = 30.0
 """What has not come after so long never will."""
@@ -76,52 +70,6 @@ def end(bench: Bench) -> list[Judged]:
             figures=figures([series], "s"),
         )
     ]
-
-
-def latency(bench: Bench) -> list[Judged]:
-    """From a line written to the stdin of an idle, waiting hs-cluster to the output of its task.
-
-    It stands for "submit -> start on an idle --forever cluster" and is longer: the task's own spawning is in it.
-    """
-    cluster = bench.home.start("hs-cluster", "-N2", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert cluster.stdin
-    assert cluster.stdout
-    waited = []
-    for number in range(SUBMISSIONS + 1):
-        select.select([], [], [], IDLE_S)
-        begin = time.perf_counter()
-        cluster.stdin.write(b"/bin/echo %d\n" % number)
-        cluster.stdin.flush()
-        _answer(cluster.stdout.fileno())
-        waited.append(1000 * (time.perf_counter() - begin))
-    cluster.stdin.close()
-    cluster.wait(ANSWER_S)
-    waited = waited[1:]  # the first one waited for the daemons to start
-    p50 = percentile(waited, 0.5)
-    others = [
-        Series(name="p90", values=(percentile(waited, 0.9),)),
-        Series(name="largest", values=(max(waited),)),
-        Series(name="bare spawn of the same", values=tuple(1000 * _bare_echo(bench) for _ in range(20))),
-    ]
-    return [
-        Judged(
-            row="latency",
-            what="line on stdin of an idle cluster -> its output, p50",
-            value=p50,
-            unit="ms",
-            bar=10.0,
-            at_most=True,
-            aim="3 ms",
-            figures=tuple(figure(series, "ms") for series in others),
-        )
-    ]
-
-
-def _bare_echo(bench: Bench) -> float:
-    begin = time.perf_counter()
-    pid = os.posix_spawn("/bin/echo", ["echo"], bench.home.env, file_actions=[(os.POSIX_SPAWN_CLOSE, 1)])
-    os.waitpid(pid, 0)
-    return time.perf_counter() - begin
 
 
 def _answer(descriptor: int) -> bytes:
