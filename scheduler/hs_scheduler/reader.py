@@ -90,7 +90,7 @@ def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator
     """
     if sqlite3.sqlite_version_info < SQLITE_MIN:
         raise StoppedError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
-    path = os.path.abspath(path)
+    path = os.path.realpath(path)
     if not os.path.isfile(path):
         raise StoppedError(f"there is no database {path}")
     log_is_empty = not os.path.exists(f"{path}-wal") or not os.path.getsize(f"{path}-wal")

@@ -124,6 +124,14 @@ def test_another_process_is_refused_and_told_who_owns_it(path: Path, store: Sqli
     add(store, 1)
 
 
+def test_by_whatever_name_it_is_opened_there_is_one_owner(path: Path, store: SqliteStore) -> None:
+    """The folder of a run may hold a link to a database that was named."""
+    (path.parent / "link.db").symlink_to(path)
+
+    with pytest.raises(StoppedError, match=f"owned by .* pid {os.getpid()}"):
+        SqliteStore(str(path.parent / "link.db"))
+
+
 def test_an_owner_that_was_killed_leaves_no_lock(path: Path) -> None:
     """The file stays, but the kernel has dropped the lock; what was committed is there."""
     script = """

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from typing import Any
 
 from tests.faults.home import Home
 from tests.faults.processes import ended_within, until
@@ -26,10 +27,16 @@ class Queue:
         owner = owner_of(self.database)
         return owner is not None and bool(owner.control)
 
+    def search(self, *options: str) -> list[dict[str, Any]]:
+        """Return tasks."""
+        found = self.home.run("hs", "task", "search", "--json", "--database", self.database, *options)
+        assert found.returncode == 0, found.stderr
+        rows: list[dict[str, Any]] = json.loads(found.stdout)
+        return rows
+
     def args(self) -> list[str]:
         """The args of each task, each attempt."""
-        found = self.home.run("hs", "task", "search", "args", "--json", "--database", self.database)
-        return [row["args"] for row in json.loads(found.stdout)]
+        return [row["args"] for row in self.search("args")]
 
     def lines(self) -> list[bytes]:
         return self.home.read("ran").split()

@@ -16,7 +16,7 @@ def to_read(asked: str | None) -> str:
         StoppedError: There is none yet.
 
     """
-    location = asked or configured() or of_folder(site.latest())
+    location = asked or configured() or _without_links(of_folder(site.latest()))
     if not is_url(location) and not os.path.exists(location):
         hint = "" if asked else ": hs-cluster and hs submit make one, --database names another"
         raise StoppedError(f"there is no database {location} yet{hint}")
@@ -27,6 +27,11 @@ def to_write(asked: str | None) -> tuple[str, bool]:
     """Return the database to add tasks to, and whether it is the site's standing queue."""
     location = asked or configured()
     return (location, False) if location else (os.path.join(site.main(), NAME), True)
+
+
+def _without_links(location: str) -> str:
+    """Return the file that `latest` leads to: to be named, and changed, as what it is."""
+    return location if is_url(location) else os.path.realpath(location)
 
 
 def configured() -> str:
