@@ -147,6 +147,12 @@ def pack_outcomes(outcomes: Sequence[Outcome]) -> bytes:
     return _pack(outcomes)
 
 
+def join_outcomes(packed: Sequence[bytes]) -> bytes:
+    """Return the body of a Result with these outcomes, each packed by itself."""
+    head: bytes = msgpack.Packer().pack_array_header(len(packed))
+    return head + b"".join(packed)
+
+
 def unpack_outcomes(body: bytes) -> list[Outcome]:
     """Return the outcomes in the body of a Result.
 

@@ -109,6 +109,7 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
         spool.remove()
     if finish.status != STATUS_STOPPED:
         runs.forget_settings(places.run)
+        runs.remove_map(places.run)
     _say_how_it_ended(options, places.run, cluster, finish, terminal, monotonic() - began)
     terminal.out.flush(LAST_WORDS_MS)
     terminal.err.flush(LAST_WORDS_MS)
@@ -207,6 +208,11 @@ def _record(asked: Options, run: Run, past: "Past | None", *, spooled: bool) -> 
     else:
         settings = arguments.settings_of(asked, run, spooled=spooled)
         settings["whole"] |= past is not None
+    if run.map and os.path.exists(run.map):
+        from hs_deploy.recovery import take_up  # noqa: PLC0415 - everybody was killed
+        from hs_scheduler.store import Retry  # noqa: PLC0415
+
+        take_up(run, settings, Retry(asked.retries_max, asked.eager))
     if run.database is not None:
         if past is not None and run.folder is not None:
             runs.remove_remains(run.folder)

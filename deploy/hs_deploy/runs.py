@@ -2,6 +2,7 @@
 
 <site>/runs/<run-id>/   tasks.db (or a link to the database that was named; of one on a server tasks.url, its URL),
                         input (copy of a piped stdin), settings.json,
+                        worker.map (what the database does not hold yet),
                         connect/<role>.json (only while others may join),
                         outputs/ (with -k and --group-output, until they are printed)
 <runtime>               the socket of a local cluster, and the connection file for commands; gone with the run
@@ -16,6 +17,7 @@ from typing import Any
 
 from hs_common import site
 from hs_common.errors import RefusedError
+from hs_common.filesystems import network_name
 
 DATABASE_NAME = "tasks.db"
 URL_NAME = "tasks.url"
@@ -27,6 +29,8 @@ OUTPUTS_NAME = "outputs"
 ORDER_NAME = "order"
 """In the folder of the outputs: in which order they are to be printed."""
 SETTINGS_NAME = "settings.json"
+MAP_NAME = "worker.map"
+"""What the worker knows and the database does not yet."""
 
 KEPT_MIN = 1_000
 """So many runs are kept, however old they are."""
@@ -46,6 +50,8 @@ class Run:
     database: str | None
     """A path, or the URL of a server; None: nothing is recorded."""
     runtime: str
+    map: str = ""
+    """Path of the map of the worker, or "": it is in memory only (nothing can be continued, or it is a network file system)."""
 
     @property
     def spool(self) -> str:
@@ -100,7 +106,14 @@ def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool
             raise RefusedError(f"{folder}: {exc.strerror}") from exc
     if folder is not None and not no_db:
         database = database or os.path.join(folder, DATABASE_NAME)
-    return Run(uid=uid, folder=folder, database=database, runtime=site.runtime_path())
+    mapped = folder is not None and not no_db and not network_name(folder)
+    return Run(
+        uid=uid,
+        folder=folder,
+        database=database,
+        runtime=site.runtime_path(),
+        map=os.path.join(folder, MAP_NAME) if folder is not None and mapped else "",
+    )
 
 
 def is_server(database: str) -> bool:
@@ -184,6 +197,13 @@ def _write_privately(path: str, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with open(fd, "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def remove_map(run: Run) -> None:
+    """Remove the map of the worker: all that it knew is in the database."""
+    if run.map:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(run.map)
 
 
 def _remove(runtime: str) -> None:

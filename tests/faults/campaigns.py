@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 SLOTS = 4
 
-UNACKNOWLEDGED = 400
-"""Results that die with worker and guardian together, as with their host: those of about 100 ms, and what runs."""
-
 DAEMONS = ("broker", "scheduler", "guardian")
 """What hs-cluster starts; the worker is the guardian's."""
 
@@ -74,13 +71,13 @@ CAMPAIGNS = (
         name="worker", about="kill -9 of the worker, not its guardian", kill=("worker",), reruns=SLOTS, no_db=True
     ),
     Campaign(name="guardian", about="kill -9 of the guardian", kill=("guardian",), reruns=SLOTS, no_db=True),
-    Campaign(name="daemons", about="kill -9 of all daemons at once", kill=(*DAEMONS, "worker"), reruns=UNACKNOWLEDGED),
+    Campaign(name="daemons", about="kill -9 of all daemons at once", kill=(*DAEMONS, "worker"), reruns=SLOTS),
     Campaign(name="cluster", about="kill -9 of hs-cluster itself", kill=("cluster",), finishes=False, no_db=True),
     Campaign(
         name="restart",
         about="kill -9 of every process; --restart completes it",
         kill=("everything",),
-        reruns=UNACKNOWLEDGED,
+        reruns=SLOTS,
         restarts=True,
     ),
     Campaign(

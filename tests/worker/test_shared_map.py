@@ -1,12 +1,16 @@
 """The map that outlives a worker, in one process."""
 
+import os
+import signal
+from pathlib import Path
+
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hs_common.tasks import Outcome, OutcomeKind
-from hs_worker.shared_map import SharedMap, settle
+from hs_worker.shared_map import SharedMap, left_in, settle
 
 
 def an_outcome(row: int, *, dispatch: int = 1, reason: str = "") -> bytes:
@@ -95,3 +99,54 @@ def test_recording_is_what_counts_as_progress() -> None:
     shared.append(1, b"x")
 
     assert shared.finished == 1
+
+
+def test_a_file_says_what_had_finished_when_everybody_was_killed(tmp_path: Path) -> None:
+    """Nobody closed it, and nobody wrote it to the disk: the kernel has its pages."""
+    path = str(tmp_path / "map")
+    pid = os.fork()
+    if not pid:
+        shared = SharedMap(3, 4096, path)
+        shared.succeed(b"w" * 16)
+        shared.append(1, an_outcome(10))
+        shared.append(2, an_outcome(20))
+        shared.occupy(1, 30, 1, 3, 1.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+    assert left_in(path, 4096) == (b"w" * 16, [an_outcome(10), an_outcome(20)])
+    # And the next guardian of the same run takes it over, with the task that was running.
+    shared = SharedMap(3, 4096, path)
+    assert [(slot, found.row) for slot, found in shared.occupied()] == [(1, 30)]
+    shared.succeed(b"x" * 16)
+    assert len(settle(shared)) == 3
+    assert oct(os.stat(path).st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.parametrize("damage", ["boot", "slots", "empty", "missing"])
+def test_a_file_that_cannot_be_trusted_is_none(tmp_path: Path, damage: str) -> None:
+    """Of another boot (the power may have failed), of another number of slots, or not whole."""
+    path = tmp_path / "map"
+    SharedMap(3, 4096, str(path)).append(1, an_outcome(10))
+    data = bytearray(path.read_bytes())
+    if damage == "boot":
+        data[64] ^= 1
+        path.write_bytes(data)
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "missing":
+        path.unlink()
+
+    slots = 4 if damage == "slots" else 3
+    left = left_in(str(path), 4096) if damage != "slots" else None
+
+    assert not (left and left[1])
+    assert list(SharedMap(slots, 4096, str(path)).records()) == []
+
+
+def test_a_file_is_reserved_as_a_whole(tmp_path: Path) -> None:
+    """A page that the disk has no room for would be a SIGBUS, at any moment."""
+    path = tmp_path / "map"
+    SharedMap(3, 1 << 20, str(path))
+
+    assert path.stat().st_blocks * 512 >= 1 << 20

@@ -21,6 +21,7 @@ from hs_common.prctl import protect_secrets, set_process_name
 from hs_worker.guardian import Start, close_on_exec, guard
 from hs_worker.options import Options
 from hs_worker.settings import AREA_BYTES
+from hs_worker.shared_map import SharedMap
 
 _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--connection": ("connection", str),
@@ -38,6 +39,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--until": ("until", float),
     "--spool": ("spool", str),
     "--silence": ("silence_s", float),
+    "--map": ("map", str),
 }
 _FLAGS: dict[str, tuple[str, bool]] = {
     "--no-confirm": ("confirm", False),
@@ -108,11 +110,7 @@ def run(options: Options) -> NoReturn:
         options = replace(options, ends_at=_ends_at(options))
         lifeline = 0 if options.connection == "-" else None
         notifier = of_service() if lifeline is None else Notifier()
-        leave(
-            guard(
-                lambda start: _work(options, start), options.slots(), AREA_BYTES, lifeline, notifier, options.silence_s
-            )
-        )
+        leave(guard(lambda start: _work(options, start), _shared(options), lifeline, notifier, options.silence_s))
     except HSError as exc:
         leave(_status(exc), str(exc))
 
@@ -123,6 +121,15 @@ def leave(status: int, reason: str = "") -> NoReturn:
         with contextlib.suppress(OSError):
             os.write(2, f"hs-worker: {reason}\n".encode(errors="backslashreplace"))
     os._exit(status)
+
+
+def _shared(options: Options) -> SharedMap:
+    """Return the map of guardian and worker: without its file where that cannot be made, for most deaths need none."""
+    try:
+        return SharedMap(options.slots(), AREA_BYTES, options.map)
+    except OSError as exc:
+        get_logger("worker").warning("map.anonymous", path=options.map, reason=exc.strerror)
+        return SharedMap(options.slots(), AREA_BYTES)
 
 
 def _work(options: Options, start: Start) -> int:

@@ -49,6 +49,7 @@ from hs_worker.options import Options
 @click.option("--spool", default="", hidden=True)
 @click.option("--wake", "wakes", is_flag=True, hidden=True)
 @click.option("--judged", is_flag=True, hidden=True)
+@click.option("--map", default="", hidden=True)
 @click.option("--errors-fd", type=click.IntRange(2, 1023), default=2, hidden=True)
 @version_option
 def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
@@ -89,6 +90,7 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         spool=given["spool"],
         wakes=given["wakes"],
         judged=given["judged"],
+        map=given["map"],
     )
 
 

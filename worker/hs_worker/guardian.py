@@ -244,12 +244,10 @@ class Guardian:
             self._pipe = -1
 
 
-def guard(
-    work: Work, slots: int, area_bytes: int, lifeline: int | None, notifier: Notifier, silence_s: float = 0.0
-) -> int:
+def guard(work: Work, shared: SharedMap, lifeline: int | None, notifier: Notifier, silence_s: float = 0.0) -> int:
     """Be the guardian of a worker; return the exit status when all is over."""
     become_subreaper()
-    return Guardian(work, SharedMap(slots, area_bytes), lifeline, notifier, silence_s).run()
+    return Guardian(work, shared, lifeline, notifier, silence_s).run()
 
 
 def close_on_exec() -> None:

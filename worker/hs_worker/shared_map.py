@@ -2,16 +2,21 @@
 
     words:  [0] tail << 32 | used  of the ring     [1] tasks finished since ever     [2..3] incarnation of the worker
             [4..5] the one it replaces    [6] whether a broker has welcomed it    [7] turns of its loop, where they are counted
+            [8] the boot, in a file
     slots:  per slot [row, dispatch, bundle, pid, start as a double]; row 0: empty
     ring:   records, oldest first, around the end: | length u32 | - u32 | bundle u64 | packed outcome |
 
 Each change is one store of one aligned word, done last: so a worker killed between two instructions leaves either the old or the
 new, never a mixture. Slot before spawn, record before the slot is cleared: a task is in one of the two as long as it matters.
 
-The pages are anonymous: no file, no name, gone with the last of the two processes.
+The pages are anonymous, gone with the last of the two processes; or those of a file in the folder of a run, which says what
+had finished when everybody was killed (`left_in`). Nothing is written or synced for that: the kernel keeps the pages as long as
+it lives itself. What an earlier boot left is not trusted.
 """
 
 import mmap
+import os
+import sys
 from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
@@ -19,7 +24,8 @@ from typing import NamedTuple
 from hs_common import limits
 from hs_common.tasks import Outcome, OutcomeKind, pack_outcomes
 
-_HEADER_WORDS = 8
+_HEADER_WORDS = 9
+_BOOT_WORD = 8
 _SLOT_WORDS = 5
 _WORD = 8
 _RECORD = Struct("<IIQ")
@@ -45,20 +51,26 @@ class SharedMap:
     Args:
         slots: How many tasks run at once.
         area_bytes: Room for outcomes that are not committed.
+        path: Of the file; what one of the same slots and boot holds is taken over. "": anonymous.
+
+    Raises:
+        OSError: The file cannot be made.
 
     """
 
-    def __init__(self, slots: int, area_bytes: int) -> None:
+    def __init__(self, slots: int, area_bytes: int, path: str = "") -> None:
         if not 1 <= slots <= limits.SLOTS_MAX:
             raise ValueError(f"{slots} slots are not in 1..{limits.SLOTS_MAX}")
         self._slots = slots
         head = (_HEADER_WORDS + slots * _SLOT_WORDS) * _WORD
         self._capacity = area_bytes
-        self._map = mmap.mmap(-1, head + area_bytes)
+        self._map = _mapped(path, head + area_bytes) if path else mmap.mmap(-1, head + area_bytes)
         view = memoryview(self._map)
         self._words = view[:head].cast("Q")
         self._bytes = view[:head]
         self._ring = view[head:]
+        if path:
+            self._words[_BOOT_WORD] = _boot()
 
     @property
     def finished(self) -> int:
@@ -182,6 +194,44 @@ class SharedMap:
         if end <= self._capacity:
             return bytes(self._ring[at:end])
         return bytes(self._ring[at:]) + bytes(self._ring[: end - self._capacity])
+
+
+def left_in(path: str, area_bytes: int) -> tuple[bytes, list[bytes]] | None:
+    """Return what the last worker of a run left in its file: its incarnation, and the packed outcomes, oldest first.
+
+    None: there is no such file, or it is of another boot: what of it reached the disk is anybody's guess.
+    """
+    try:
+        spare = os.stat(path).st_size - area_bytes - _HEADER_WORDS * _WORD
+    except FileNotFoundError:
+        return None
+    slots, rest = divmod(spare, _SLOT_WORDS * _WORD)
+    if rest or not 1 <= slots <= limits.SLOTS_MAX:
+        return None
+    shared = SharedMap(slots, area_bytes, path)
+    return shared.incarnation, [packed for _, packed in shared.records()]
+
+
+def _mapped(path: str, size: int) -> mmap.mmap:
+    """Map a file of this size: what is there, if it is of this boot, else zeros.
+
+    All of it is reserved at once, or a full disk would be a SIGBUS in the middle of the work.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        boot = int.from_bytes(os.pread(fd, _WORD, _BOOT_WORD * _WORD), sys.byteorder)
+        if os.fstat(fd).st_size != size or boot != _boot():
+            os.ftruncate(fd, 0)
+            os.posix_fallocate(fd, 0, size)
+        return mmap.mmap(fd, size)
+    finally:
+        os.close(fd)
+
+
+def _boot() -> int:
+    """Return what is the same until the kernel is started anew, and not 0."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return int(file.read(8), 16) | 1 << 32
 
 
 def settle(shared: SharedMap) -> list[tuple[int, bytes]]:

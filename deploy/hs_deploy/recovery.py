@@ -1,0 +1,51 @@
+"""What had finished when everybody was killed, and was not in the database yet: the map of the worker still knows.
+
+    <run>/worker.map ──outcomes──▶ database        before anything is started; then the file is gone
+
+Only what ran to its end counts. What was running, or had been handed back, is the scheduler's to start again.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from hs_common.clock import wall
+from hs_common.errors import WireError
+from hs_common.tasks import OutcomeKind, join_outcomes, unpack_outcomes
+from hs_deploy.runs import Run, remove_map
+from hs_scheduler.engines import open_store
+from hs_scheduler.store import Retry
+from hs_worker.settings import AREA_BYTES
+from hs_worker.shared_map import left_in
+
+_ENDED = (OutcomeKind.FINISHED, OutcomeKind.REJECTED)
+
+
+def take_up(run: Run, settings: Mapping[str, Any], retry: Retry) -> int:
+    """Record what the last worker of this run left; return how many tasks that ended. `settings`: as the run records them.
+
+    Raises:
+        StoppedError: The database cannot be used.
+
+    """
+    assert run.database is not None, "only a recorded run is continued"
+    left = left_in(run.map, AREA_BYTES)
+    if left is None:
+        return 0
+    worker, packed = left
+    try:
+        outcomes = [outcome for outcome in unpack_outcomes(join_outcomes(packed)) if outcome.kind in _ENDED]
+    except WireError:
+        outcomes = []  # of another version of ours: those tasks run again
+    ended = 0
+    if outcomes:
+        store = open_store(run.database, program="hs-cluster", brief=True)
+        try:
+            store.open_run(run.uid, dict(settings), wall(), whole=bool(settings.get("whole")))
+            with store.transaction():
+                # By the fence of any outcome: what is recorded already, or was dispatched again since, stays as it is.
+                ended = len(store.record(worker, os.uname().nodename, outcomes, retry, wall()))
+        finally:
+            store.close()
+    remove_map(run)
+    return ended
