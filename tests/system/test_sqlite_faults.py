@@ -1,0 +1,59 @@
+"""Whole runs whose database file cannot be written for a while, or is gone. `make faults ONLY=sqlite-lock` locks it."""
+
+import os
+import shlex
+import sqlite3
+import subprocess
+from contextlib import closing
+
+import pytest
+from tests.faults.home import Home
+
+pytestmark = pytest.mark.system
+
+BEFORE, AFTER = 200, 2_000
+DISK = "4m"
+
+
+def in_a_small_disk(home: Home, script: str) -> tuple[str, ...]:
+    """Return the command that runs a script in which `disk/` is a file system of its own."""
+    os.mkdir(home.path("disk"))
+    own = "unshare --mount" if os.geteuid() == 0 else "unshare --user --map-root-user --mount"
+    mount = f"mount -t tmpfs -o size={DISK} none {shlex.quote(home.path('disk'))}"
+    if subprocess.run([*own.split(), "sh", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("nobody may mount here")
+    return (*own.split(), "sh", "-c", f"{mount} && {script}")
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_lost(home: Home) -> None:
+    """A task fills it, and empties it again; meanwhile results are kept, and none is acknowledged."""
+    fill = "dd if=/dev/zero of=disk/ballast bs=4k 2>/dev/null; echo full >>seen; sleep 2; rm disk/ballast"
+    lines = ["true"] * BEFORE + [fill] + ["echo x >>ran"] * AFTER
+    home.write("tasks.txt", "\n".join(lines).encode())
+    # What is on that disk is gone with the last process that sees it.
+    script = "hs-cluster -N2 --database disk/tasks.db tasks.txt; status=$?; cp disk/tasks.db* . ; exit $status"
+
+    done = home.run(*in_a_small_disk(home, script), seconds=90)
+
+    assert done.returncode == 0, done.stderr
+    assert home.read("seen") == b"full\n"
+    assert home.read("ran").count(b"x") == AFTER
+    with closing(sqlite3.connect(home.path("tasks.db"))) as db:
+        rows = db.execute("SELECT state, exit_status, dispatch, count(*) FROM task GROUP BY 1, 2, 3").fetchall()
+        assert rows == [(3, 0, 1, BEFORE + 1 + AFTER)]
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert b"disk is full" in done.stderr, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("loss", ["rm tasks.db", "mv tasks.db other.db; touch tasks.db"])
+def test_a_file_that_is_gone_ends_the_run_with_a_reason(home: Home, loss: str) -> None:
+    """SQLite would go on writing into a file that nobody finds any more."""
+    home.write("tasks.txt", "\n".join(["true"] * BEFORE + [loss] + ["true"] * AFTER).encode())
+
+    done = home.run("hs-cluster", "-N2", "--database", "tasks.db", "tasks.txt")
+
+    assert done.returncode == 3, done.stderr
+    assert b"was there a moment ago" in done.stderr or b"was replaced by another file" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert home.leftovers() == []
