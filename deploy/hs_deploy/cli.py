@@ -39,11 +39,14 @@ LAZY_WORKER = {
 }
 """Likewise of `hs worker`: what is asked of running workers. Without one of these it is a worker itself."""
 
+ALSO = {"worker": "hs_deploy.cli:workers"}
+"""Command of `hs` that is no group, and has others below it all the same -> their group."""
+
 HELP = {
     "cluster": "Run task lines here and exit when all are finished.",
     "broker": "The daemon between schedulers and workers.",
     "scheduler": "The daemon that owns the tasks.",
-    "worker": "The daemon that runs tasks.",
+    "worker": "The daemon that runs tasks. Or list, drain, stop: those of a running cluster.",
     "submit": "Add tasks to a database.",
     "task": "Look at tasks, and change them.",
     "status": "Show what a running cluster does.",
@@ -101,7 +104,7 @@ class _Command(_Defects, click.Command):
     pass
 
 
-class _LazyGroup(_Defects, click.Group):
+class LazyGroup(_Defects, click.Group):
     """A group whose commands are imported when they are used."""
 
     def __init__(self, *args: Any, places: dict[str, str], **keys: Any) -> None:  # noqa: ANN401
@@ -109,16 +112,18 @@ class _LazyGroup(_Defects, click.Group):
         self._places = places
 
     def list_commands(self, _context: click.Context) -> list[str]:
+        """Return them in the order of their table."""
         return list(self._places)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        if name not in self._places:
-            return None
-        from importlib import import_module  # noqa: PLC0415
+        """Import one."""
+        return _imported(self._places[name]) if name in self._places else None
 
-        module, _, attribute = self._places[name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
+    def below(self, name: str) -> click.Group | None:
+        """Return the group of what is below a command that is none itself."""
+        group = _imported(ALSO[name]) if self._places is LAZY and name in ALSO else None
+        assert group is None or isinstance(group, click.Group)
+        return group
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -126,8 +131,8 @@ class _LazyGroup(_Defects, click.Group):
         """Answer the name of an older tool with ours."""
         if args and args[0] not in self._places and args[0] in OLDER_COMMANDS:
             raise RefusedError(f"there is no command {args[0]}: use {OLDER_COMMANDS[args[0]]}")
-        if args[:1] == ["worker"] and args[1:2] and args[1] in LAZY_WORKER and self._places is LAZY:
-            return "worker", workers, args[1:]
+        if len(args) > 1 and (group := self.below(args[0])) is not None and args[1] in group.list_commands(context):
+            return args[0], group, args[1:]
         return super().resolve_command(context, args)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -230,18 +235,18 @@ def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - c
     return oneshot.run(asked)
 
 
-@click.group(cls=_LazyGroup, places=LAZY, context_settings=SETTINGS)
+@click.group(cls=LazyGroup, places=LAZY, context_settings=SETTINGS)
 @version_option
 def main() -> None:
     """Run thousands or millions of shell command lines, with every result recorded."""
 
 
-@click.group(cls=_LazyGroup, places=LAZY_TASK, context_settings=SETTINGS)
+@click.group(cls=LazyGroup, places=LAZY_TASK, context_settings=SETTINGS)
 def task() -> None:
     """Look at tasks, and change them."""
 
 
-@click.group("worker", cls=_LazyGroup, places=LAZY_WORKER, context_settings=SETTINGS)
+@click.group("worker", cls=LazyGroup, places=LAZY_WORKER, context_settings=SETTINGS)
 def workers() -> None:
     """Look at the workers of a running cluster, and send them away."""
 
@@ -249,3 +254,11 @@ def workers() -> None:
 def cluster_main() -> None:
     """Run `hs-cluster`."""
     cluster.main()
+
+
+def _imported(place: str) -> click.Command:
+    from importlib import import_module  # noqa: PLC0415
+
+    module, _, attribute = place.partition(":")
+    command: click.Command = getattr(import_module(module), attribute)
+    return command

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import click
 
+from hs_deploy.cli import HELP, LazyGroup
+
 PROGRAM_PREFIX = "hs-"
 """hs-cluster is `hs cluster`, and so on."""
 
@@ -33,6 +35,8 @@ class _Walk:
 
     command: click.Command
     context: click.Context
+    group: click.Group | None
+    """Of what may come next."""
     arguments: list[str] = field(default_factory=list)
     option: click.Option | None = None
     """That waits for its value."""
@@ -49,11 +53,16 @@ class _Walk:
             self.only_arguments = True
         elif known is not None or (word.startswith("-") and word != "-" and not self.only_arguments):
             self.option = self._waiting(word)
-        elif (below := self._below(word)) is not None:
-            self.command = below
-            self.context = click.Context(below, parent=self.context, info_name=word, resilient_parsing=True)
+            if not isinstance(self.command, click.Group):
+                self.group = None
+        elif self.group is not None and (command := self.group.get_command(self.context, word)) is not None:
+            below = self.group.below(word) if isinstance(self.group, LazyGroup) else None
+            self.group = command if isinstance(command, click.Group) else below
+            self.command = command
+            self.context = click.Context(command, parent=self.context, info_name=word, resilient_parsing=True)
         else:
             self.arguments.append(word)
+            self.group = None
 
     def options(self) -> Iterator[tuple[str, click.Option]]:
         """Yield each name of an option with it."""
@@ -71,11 +80,6 @@ class _Walk:
 
     def _option(self, word: str) -> click.Option | None:
         return dict(self.options()).get(word)
-
-    def _below(self, word: str) -> click.Command | None:
-        if not isinstance(self.command, click.Group) or self.arguments:
-            return None
-        return self.command.get_command(self.context, word)
 
     def _waiting(self, word: str) -> click.Option | None:
         """Return the option whose value is the next word."""
@@ -98,24 +102,23 @@ def candidates(top: click.Group, words: Sequence[str], incomplete: str) -> list[
         incomplete: As far as it is typed.
 
     """
-    walk = _Walk(top, click.Context(top, info_name="hs", resilient_parsing=True))
+    walk = _Walk(top, click.Context(top, info_name="hs", resilient_parsing=True), top)
     program = os.path.basename(words[0])
-    for word in ([program.removeprefix(PROGRAM_PREFIX)] if program.startswith(PROGRAM_PREFIX) else []) + list(
-        words[1:]
-    ):
+    if program.startswith(PROGRAM_PREFIX):
+        walk.step(program.removeprefix(PROGRAM_PREFIX))
+        walk.group = None  # What else is below hs worker is not below hs-worker.
+    for word in words[1:]:
         walk.step(word)
     name, equals, part = incomplete.partition("=")
-    if walk.option is not None and not incomplete.startswith(
-        "--"
-    ):  # which no value does: there is none, or it was left out
-        return _matching(_values(walk, walk.option), incomplete.removeprefix("="))
+    # No value begins with two dashes: it was left out, or has no need to be there.
+    waiting = None if incomplete.startswith("--") else walk.option
+    if waiting is not None:
+        return _matching(_values(walk, waiting), incomplete.removeprefix("="))
     if walk.only_arguments or not incomplete.startswith("-"):
         return _matching(_next(walk), incomplete)
     if equals and (option := dict(walk.options()).get(name)) is not None:
-        return [
-            Candidate(one.kind, one.value and f"{name}={one.value}", one.help)
-            for one in _matching(_values(walk, option), part)
-        ]
+        found = _matching(_values(walk, option), part)
+        return [Candidate(one.kind, one.value and f"{name}={one.value}", one.help) for one in found]
     return _matching((Candidate("word", name, option.help or "") for name, option in walk.options()), incomplete)
 
 
@@ -129,15 +132,13 @@ def _matching(found: Iterator[Candidate], incomplete: str) -> list[Candidate]:
 
 def _next(walk: _Walk) -> Iterator[Candidate]:
     """Yield what is neither an option nor its value."""
-    if isinstance(walk.command, click.Group) and not walk.arguments:
-        yield from _commands(walk.command, walk.context)
+    if walk.group is not None:
+        yield from _commands(walk.group, walk.context)
     if (argument := walk.argument()) is not None:
         yield from _values(walk, argument)
 
 
 def _commands(group: click.Group, context: click.Context) -> Iterator[Candidate]:
-    from hs_deploy.cli import HELP  # noqa: PLC0415 - which asks us
-
     for name in group.list_commands(context):
         if context.parent is None and name in HELP:
             yield Candidate("word", name, HELP[name])  # which imports none of them

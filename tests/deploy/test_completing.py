@@ -4,7 +4,7 @@ import click
 import pytest
 
 from hs_common.setting import KEYS
-from hs_deploy.cli import LAZY, LAZY_TASK, main
+from hs_deploy.cli import LAZY, LAZY_TASK, LAZY_WORKER, main
 from hs_deploy.commands.config import config
 from hs_deploy.completing import Candidate, candidates
 from hs_scheduler.fields import FIELDS
@@ -29,6 +29,12 @@ def after(line: str) -> list[str]:
         ("hs task ", list(LAZY_TASK)),
         ("hs config ", sorted(config.commands)),
         ("hs nothing ", []),
+        ("hs worker ", list(LAZY_WORKER)),
+        ("hs worker dr", ["drain"]),
+        ("hs worker --cap", ["--capture"]),
+        ("hs worker -N 2 --cap", ["--capture"]),
+        ("hs worker -N 2 ", []),
+        ("hs-worker ", []),
         ("hs -V ta", ["task"]),
         ("hs-cluster ", FILES),
         ("hs cluster ", FILES),

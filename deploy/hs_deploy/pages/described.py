@@ -11,6 +11,7 @@ from inspect import cleandoc
 import click
 
 from hs_common.config import KEYS
+from hs_deploy.cli import LazyGroup
 
 PROGRAMS = ("hs-cluster", "hs-broker", "hs-scheduler", "hs-worker")
 """Commands of `hs` that are programs as well."""
@@ -77,8 +78,15 @@ class Page:
         return "-".join(self.words)
 
 
-def describe(command: click.Command, words: tuple[str, ...] = ("hs",)) -> Page:
-    """Return the page of a command, those of its own commands in it."""
+def describe(command: click.Command, words: tuple[str, ...] = ("hs",), below: click.Group | None = None) -> Page:
+    """Return the page of a command, those of its own commands in it.
+
+    Args:
+        command: What is described.
+        words: Where it is.
+        below: What else is there, if it is no group.
+
+    """
     name = "-".join(words)
     typed = name if name in PROGRAMS else " ".join(words)
     context = click.Context(command, info_name=typed, **command.context_settings)
@@ -93,7 +101,7 @@ def describe(command: click.Command, words: tuple[str, ...] = ("hs",)) -> Page:
             for option in command.get_params(context)
             if isinstance(option, click.Option) and (record := option.get_help_record(context))
         ),
-        commands=tuple(describe(one, (*words, below)) for below, one in _commands(command, context)),
+        commands=tuple(_described(command if isinstance(command, click.Group) else below, words)),
         examples=_paragraphs(command.epilog),
     )
 
@@ -105,12 +113,15 @@ def flat(page: Page) -> Iterator[Page]:
         yield from flat(one)
 
 
-def _commands(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            if found is not None and not found.hidden:
-                yield name, found
+def _described(group: click.Group | None, words: tuple[str, ...]) -> Iterator[Page]:
+    """Yield the pages of what is in a group."""
+    if group is None:
+        return
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is not None and not command.hidden:
+            yield describe(command, (*words, name), group.below(name) if isinstance(group, LazyGroup) else None)
 
 
 def _setting(page: str, parameter: click.Parameter) -> str:
