@@ -20,10 +20,9 @@ class Field(NamedTuple):
     sql: str
 
 
-FROM = """task
-LEFT JOIN run ON run.run = task.run
-LEFT JOIN place ON place.place = task.place
-LEFT JOIN worker ON worker.worker = task.worker"""
+_JOINS = {table: f"LEFT JOIN {table} ON {table}.{table} = task.{table}" for table in ("run", "place", "worker")}
+
+FROM = "\n".join(["task", *_JOINS.values()])
 
 FIELDS = (
     Field("id", "uuid", "task.uid"),
@@ -66,6 +65,11 @@ FIELDS = (
 )
 
 BY_NAME = {field.name: field for field in FIELDS}
+
+
+def tables_of(sql: str) -> str:
+    """Return as much of `FROM` as these expressions ask for: an engine looks into each table that is named, used or not."""
+    return " ".join(["task", *(join for table, join in _JOINS.items() if f"{table}." in sql)])
 
 
 def shown(field: Field, raw: Any) -> Any:  # noqa: ANN401 - what a column holds

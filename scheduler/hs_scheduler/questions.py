@@ -15,7 +15,7 @@ from typing import Any
 from hs_scheduler import archives
 from hs_scheduler.changes import PIECE_ROWS
 from hs_scheduler.engines import dialect_of, is_url, open_reader
-from hs_scheduler.fields import FROM, Field
+from hs_scheduler.fields import Field, tables_of
 from hs_scheduler.filters import Filter
 from hs_scheduler.reader import Reader
 
@@ -47,7 +47,7 @@ def number_of(location: str, question: Question) -> int:
     """
     where = question.filter.where(dialect_of(location))
     limit = f"LIMIT {question.limit}" if question.limit else ""
-    statement = f"SELECT count(*) FROM (SELECT 1 FROM {FROM} WHERE {where.sql} {limit}) AS found"  # noqa: S608 - ours
+    statement = f"SELECT count(*) FROM (SELECT 1 FROM {tables_of(where.sql)} WHERE {where.sql} {limit}) AS found"  # noqa: S608 - ours
     count = 0
     with _opened(location) as readers:
         for reader in readers:
@@ -66,7 +66,7 @@ def pieces_of(location: str, tasks: Filter) -> list[tuple[int, int, int]]:
     """
     where = tasks.where(dialect_of(location))
     statement = (
-        f"SELECT (task.row - 1) / {PIECE_ROWS}, count(*), max(task.row) FROM {FROM}"  # noqa: S608 - ours
+        f"SELECT (task.row - 1) / {PIECE_ROWS}, count(*), max(task.row) FROM {tables_of(where.sql)}"  # noqa: S608 - ours
         f" WHERE {where.sql} GROUP BY 1 ORDER BY 1"
     )
     with open_reader(location) as reader, reader.defined(where.functions):
@@ -92,7 +92,8 @@ def asking(location: str, question: Question) -> Iterator[Iterator[Row]]:
     keys = [question.order_by.sql if question.order_by else "NULL", "task.row"]
     columns = ", ".join([*keys, *(field.sql for field in question.fields)])
     limit = f"LIMIT {question.limit}" if question.limit else ""
-    statement = f"SELECT {columns} FROM {FROM} WHERE {where.sql} ORDER BY {by}task.row{down} {limit}"  # noqa: S608 - ours
+    tables = tables_of(f"{columns} {where.sql}")
+    statement = f"SELECT {columns} FROM {tables} WHERE {where.sql} ORDER BY {by}task.row{down} {limit}"  # noqa: S608 - ours
     with ExitStack() as stack:
         streams = []
         for reader in stack.enter_context(_opened(location)):

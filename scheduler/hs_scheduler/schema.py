@@ -79,11 +79,11 @@ CREATE INDEX task_ready_in_run ON task (run, "group", late, priority DESC) WHERE
 """
 
 # `fence`: results of dispatches up to it do not count any more (the row was reverted). The index is for those who ask what failed
-# (`statements.FAILED`, word for word), and for the groups; a task that succeeds never enters it. From here on a row may be
-# ON_HOLD (-1), which programs of schema 1 do not know.
+# (`statements.FAILED`, word for word), and for the groups, and answers without a look at the rows; a task that succeeds never
+# enters it. From here on a row may be ON_HOLD (-1), which programs of schema 1 do not know.
 _SECOND = """
 ALTER TABLE task ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX task_failed ON task (next, "group")
+CREATE INDEX task_failed ON task (next, "group", state, exit_status, reason)
 WHERE state IN (5, 6) OR state = 3 AND (coalesce(exit_status, 1) <> 0 OR reason IS NOT NULL)
 """
 

@@ -82,7 +82,7 @@ CREATE TABLE worker (
 INSERT INTO "worker" VALUES(1,X'00E9ABCC77ED6BB8E10711EA375D2F4B','node1',1,1.79536667671390914912e+09);
 CREATE INDEX task_ready ON task ("group", late, priority DESC) WHERE state = 0;
 CREATE INDEX task_ready_in_run ON task (run, "group", late, priority DESC) WHERE state = 0;
-CREATE INDEX task_failed ON task (next, "group")
+CREATE INDEX task_failed ON task (next, "group", state, exit_status, reason)
 WHERE state IN (5, 6) OR state = 3 AND (coalesce(exit_status, 1) <> 0 OR reason IS NOT NULL)
 ;
 DELETE FROM "sqlite_sequence";

@@ -1,0 +1,77 @@
+"""Questions about many tasks: 200 made by chance, on both engines, against what Python says; and which indexes they follow."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+from tests.scheduler import generated
+from tests.scheduler.building import output
+
+from hs_scheduler.commands.search import search
+from hs_scheduler.conditions import field_named
+from hs_scheduler.engines import open_store
+from hs_scheduler.fields import BY_NAME, shown, tables_of
+from hs_scheduler.filters import Filter
+from hs_scheduler.questions import Question, asking, number_of
+from hs_scheduler.sqlite import SqliteStore
+
+QUESTIONS = 200
+SEED = 4
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with tasks of every kind."""
+    place = str(tmp_path / "tasks.db") if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    store = open_store(place, create=True)
+    generated.fill(store, Random(SEED))
+    store.close()
+    return str(place)
+
+
+def test_engines_and_python_find_the_same_tasks_in_the_same_order(location: str) -> None:
+    """Whatever is asked; the values are those of the tasks that are there."""
+    rows = json.loads(output(search, "--json", "--database", location))
+    random = Random(SEED)
+    answered = []
+    for _ in range(QUESTIONS):
+        asked = generated.question(random, rows)
+        question = Question(
+            filter=asked.filter,
+            fields=(BY_NAME["id"],),
+            order_by=field_named(asked.order_by) if asked.order_by else None,
+            descending=asked.descending,
+            limit=asked.limit,
+        )
+        with asking(location, question) as found:
+            ids = [shown(BY_NAME["id"], uid) for (uid,) in found]
+        assert ids == generated.answer(asked, rows), asked
+        assert number_of(location, question) == len(ids), asked
+        answered.append(len(ids))
+    assert len(rows) > generated.TASKS
+    assert sum(count > 0 for count in answered) > QUESTIONS / 4, "many questions have an answer"
+    assert len(set(answered)) > QUESTIONS / 20
+
+
+@pytest.mark.parametrize(
+    ("tasks", "plan"),
+    [
+        (Filter(ended="failed"), "USING COVERING INDEX task_failed"),
+        (Filter(ended="failed", group=3), "USING COVERING INDEX task_failed"),
+        (
+            Filter(conditions=("id == 01a203bd-7b5c-7d0e-8f11-2c3d4e5f6a7b",)),
+            "INDEX sqlite_autoindex_task_1 (uid=?)",
+        ),
+        (Filter(conditions=("state == NEW",)), "INDEX task_ready"),
+    ],
+)
+def test_what_is_asked_often_follows_an_index(tmp_path: Path, tasks: Filter, plan: str) -> None:
+    store = SqliteStore(str(tmp_path / "tasks.db"))
+    where = tasks.where()
+    found = store._engine.execute(
+        f"EXPLAIN QUERY PLAN SELECT count(*) FROM (SELECT 1 FROM {tables_of(where.sql)} WHERE {where.sql}) AS found",
+        where.values,
+    ).fetchall()
+    store.close()
+    assert any(plan in step[3] for step in found), found
