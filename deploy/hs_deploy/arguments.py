@@ -68,6 +68,7 @@ def tasks_arguments(options: Options) -> list[str]:
     arguments += ["--judged"] if options.halt is not None else []
     arguments += ["--cores", str(options.cores)] if options.cores else []
     arguments += ["--memory", str(options.memory)] if options.memory else []
+    arguments += ["-T", str(options.timeout_s)] if options.timeout_s else []
     # An instant, not a duration: the same for a worker that is started again.
     return arguments + (["--until", str(options.until)] if options.until else [])
 

@@ -199,6 +199,14 @@ class LazyGroup(_Defects, click.Group):
 @click.option("--mpi", is_flag=True, help="Workers started by mpirun: the same as --launcher=mpirun.")
 @click.option("--launcher", metavar="ARGS", help="Workers started by this program and its arguments, as 'srun -N4'.")
 @click.option("--remote-exe", metavar="PATH", help="The worker's program on other hosts.  [as here]")
+@click.option("-A", "--autoscaling", metavar="[MODE]", is_flag=False, flag_value=" ",
+              help="As many workers as there is work for: fixed or dynamic; stays until told to stop.  [fixed]")  # fmt: skip
+@click.option("-F", "--factor", metavar="NUM", help="With -A dynamic: how far the work may pile up.  [1]")
+@click.option("-P", "--period", metavar="SEC", help="With -A: between two decisions.  [60]")
+@click.option("-I", "--init-size", metavar="NUM", help="With -A: workers to begin with.  [1]")
+@click.option("-X", "--min-size", metavar="NUM", help="With -A: workers at least.  [0]")
+@click.option("-Y", "--max-size", metavar="NUM", help="With -A dynamic: workers at most.  [2]")
+@click.option("-T", "--timeout", metavar="SEC", help="With -A: a worker leaves after so long without work.  [never]")
 @click.option("--no-confirm", is_flag=True, help="Workers do not confirm bundles: fewer messages.")
 @click.option("-d", "--delay-start", metavar="SEC", help="Workers wait so long first; negative: random up to it.  [0]")
 @click.option("--dry-run", is_flag=True, help="Print the expanded lines, run nothing.")

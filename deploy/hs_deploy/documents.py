@@ -26,6 +26,7 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
     server, connections = make_cluster((run.endpoint,), host)
     listening = server.to_json()
     worker: object = {"connection": connections["worker"].to_json()}
+    path = None
     if port is not None:
         from hs_common import addresses  # noqa: PLC0415 - few listen
         from hs_deploy import joining  # noqa: PLC0415
@@ -34,12 +35,21 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
         listening["endpoints"] = [run.endpoint, addresses.bind_endpoint(asked.bind, port)]
         endpoints = addresses.advertised(asked.bind, port)
         path = joining.write_connections(run.folder, connections, endpoints)
-        if asked.remote:
+        if asked.remote and asked.policy is None:
             from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
 
             worker = remote.document(asked, connections, worker_file=path, endpoints=endpoints, port=port)
+    if asked.policy is not None:
+        from hs_deploy.launchers import remote  # noqa: PLC0415 - few are scaled
+
+        worker = remote.scaled_document(asked, connections, worker_file=path)
     to_broker: dict[str, Any] = {"server": listening}
-    to_scheduler = {"connection": connections["scheduler"].to_json(), "run": record, "remote": asked.remote}
+    to_scheduler = {
+        "connection": connections["scheduler"].to_json(),
+        "run": record,
+        "remote": asked.remote,
+        "scaled": asked.policy is not None,
+    }
     if run.database is not None:
         # By this file commands reach who owns the database; the broker writes it beside its socket.
         to_broker["control"] = {"path": run.control, "connection": connections["control"].to_json()}

@@ -14,7 +14,9 @@ from hs_common.clock import wall
 from hs_common.config import KEYS, Key, Settings
 from hs_common.errors import RefusedError
 from hs_common.setting import MEMORY, parse_option, size
+from hs_deploy.autoscale import Policy
 from hs_deploy.elsewhere import ONLY_HERE, Elsewhere, elsewhere, find_program
+from hs_deploy.scaling import policy_of
 
 SIGNALWAIT = Key("--signalwait", "number", 10.0, "seconds between the signals that stop a task", 0, 3600)
 """Of -S; an option alone, no setting."""
@@ -35,6 +37,7 @@ EXCLUSIONS = {
     "launcher": ("ssh", "ssh_group", *ONLY_HERE),
     "ssh": ONLY_HERE,
     "ssh_group": ONLY_HERE,
+    "autoscaling": ("mpi", "ssh", "ssh_group", "no_db", "once", "dry_run", *ONLY_HERE),
     "quiet": ("verbose",),
 }
 """Parameter -> those that it cannot be together with."""
@@ -85,6 +88,10 @@ class Options:
     group_output: bool
     elsewhere: Elsewhere | None
     """Where the workers are; None: here."""
+    policy: Policy | None
+    """How many workers there are; None: one, or as many as are started elsewhere."""
+    timeout_s: float
+    """After which a worker without work leaves; 0: never."""
     output: str | None
     errors: str | None
     failures: str | None
@@ -106,8 +113,8 @@ class Options:
 
     @property
     def remote(self) -> bool:
-        """Whether the workers are started somewhere else."""
-        return self.elsewhere is not None
+        """Whether the workers are not a daemon of ours: they are somewhere else, or as many as there is work for."""
+        return self.elsewhere is not None or self.policy is not None
 
     @property
     def spools(self) -> bool:
@@ -167,7 +174,9 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         return settings.get(key) if typed[name] is None else parse_option(KEYS[key], typed[name], option)
 
     quiet = bool(typed["quiet"])
+    waits = typed["restart"] or typed["retry_failed"] or typed["forever"] or typed["autoscaling"] is not None
     away = elsewhere(typed, settings)
+    policy = policy_of(typed, settings)
     level = LEVELS.get(-1 if quiet else min(2, typed["verbose"]))
     shell_place = f"{settings.origin('worker.shell')}: worker.shell" if typed["shell"] is None else "--shell"
     return Options(
@@ -199,17 +208,19 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         keep_order=typed["keep_order"],
         group_output=typed["group_output"],
         elsewhere=away,
+        policy=policy,
+        timeout_s=value("timeout", "worker.timeout", "-T") if policy is not None else 0.0,
         output=typed["output"],
         errors=typed["errors"],
         failures=typed["failures"],
         joblog=typed["joblog"],
         halt=_halt(typed["halt"]),
         once=typed["once"],
-        forever=typed["forever"],
+        # Scaled, a cluster stays until it is told to stop.
+        forever=typed["forever"] or policy is not None,
         restart=typed["restart"] or typed["retry_failed"],
         retry_failed=typed["retry_failed"],
-        reads_stdin=typed["file"] == "-"
-        or (typed["file"] is None and not (typed["restart"] or typed["retry_failed"] or typed["forever"])),
+        reads_stdin=typed["file"] == "-" or (typed["file"] is None and not waits),
         level=level,
         for_daemons=settings.for_daemons(**({} if level is None else {"logging_level": level})),
         quiet=quiet,

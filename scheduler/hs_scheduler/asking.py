@@ -3,11 +3,12 @@
     submit   [key, host, folder, [[args, detail or nil, group, priority, reason], ...]]  ▶ {"count": N, "id": of the first}
     wait     [ids, 16 bytes each]     ▶ parts {"waiting": N}; at the end the public fields of the last attempt of each
     update   [key, piece (`hs_scheduler.changes`)]        ▶ {"count": N, "left": {why tasks were left as they are: N}}
-    status   nothing                                                                     ▶ see `hs_scheduler.status`
+    status   nothing, or of whoever scales the cluster the numbers of his last decision, JSON ▶ see `hs_scheduler.status`
 
 A key is 16 random bytes, chosen once for what is to be done once, however often it has to be said.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgpack
 
 from hs_common import limits
-from hs_common.errors import WireError
+from hs_common.errors import RefusedError, WireError
 from hs_common.tasks import Detail
 from hs_scheduler.store import NewTask
 
@@ -27,6 +28,9 @@ SUBMIT_TASKS_MAX = 2_000
 
 SUBMIT_BYTES_MAX = 1 * limits.MIB
 """Likewise; a single task always fits."""
+
+SCALING_BYTES_MAX = 4 * limits.KIB
+"""Of the numbers of a decision."""
 
 WAIT_IDS_MAX = 10_000
 """Tasks that one command waits for."""
@@ -152,3 +156,19 @@ def _unpack(body: bytes) -> Any:  # noqa: ANN401 - what a client sent; the calle
         return msgpack.unpackb(body, raw=False, max_ext_len=0, max_array_len=limits.IDS_MAX)
     except (ValueError, RecursionError, msgpack.UnpackException) as exc:
         raise WireError(f"body is not msgpack: {exc!r}") from exc
+
+
+def scaling_of(body: bytes) -> dict[str, Any]:
+    """Return what whoever scales the cluster tells with its question: the numbers of its last decision.
+
+    Raises:
+        RefusedError: It is no JSON object, or too long.
+
+    """
+    try:
+        found = json.loads(body) if len(body) <= SCALING_BYTES_MAX else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise RefusedError("status: what comes with the question is no decision")
+    return found

@@ -26,6 +26,7 @@ from hs_scheduler.memory import MemoryStore
 from hs_scheduler.patience import Patience
 from hs_scheduler.queue_store import QueueStore
 from hs_scheduler.rate import Rate
+from hs_scheduler.recent import Recent
 from hs_scheduler.report import JobLog, Report
 from hs_scheduler.source import FileSource, Source, StreamSource
 from hs_scheduler.status import status
@@ -84,6 +85,8 @@ class Parts:
     feed: Feed
     desk: Desk
     rate: Rate
+    recent: Recent | None
+    """None: nobody scales the cluster."""
     link: Link
     report: Report
     joblog: JobLog | None
@@ -156,6 +159,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
         late_retries=bool(options.max_retries) and not options.eager,
     )
     rate = Rate()
+    recent = Recent() if document.get("scaled") else None
     if queue is not None:
         patience.carry_out(lambda: queue.forget_answers(wall()))
         if control := _control(options, document):
@@ -172,11 +176,13 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
                 core=core,
                 feed=feed,
                 rate=rate,
+                recent=recent,
                 database=queue.name if queue is not None else "",
                 now=monotonic(),
             ),
         ),
         rate=rate,
+        recent=recent,
         link=Link(new_context(), connection),
         report=report,
         joblog=JobLog(options.joblog, store) if options.joblog else None,

@@ -166,7 +166,7 @@ def _check_exclusions(options: "Options") -> None:
     # hs-cluster continues a run whose input was not read to its end: it names what is left of it.
     by_hand = options.report_fd is None
     for refused, names in (
-        (options.restart and options.forever, "--restart and --forever"),
+        (by_hand and options.restart and options.forever, "--restart and --forever"),
         (options.restart and options.once, "--restart and --once"),
         (by_hand and options.restart and input_named, "--restart and FILE"),
         (options.no_db and options.restart, "--no-db and --restart"),

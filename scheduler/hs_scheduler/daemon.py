@@ -297,6 +297,8 @@ class SchedulerDaemon:
         if applied:
             self._parts.report.count(applied, self._store)
             self._parts.rate.note(monotonic(), ended(self._store.counts))
+            if self._parts.recent is not None:
+                self._parts.recent.note(applied)
             if self._parts.joblog is not None:
                 self._parts.joblog.write(applied)
             ordering = self._parts.ordering

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hs_common.errors import HSError, RefusedError, StoppedError, WireError
 from hs_common.message_requests import DONE, MISUSED, STOPPED
 from hs_common.messages import Reply, Request
-from hs_scheduler.asking import Submission, Update, unpack_ids, unpack_submission, unpack_update
+from hs_scheduler.asking import Submission, Update, scaling_of, unpack_ids, unpack_submission, unpack_update
 from hs_scheduler.events import ClaimedBundle, Send
 from hs_scheduler.feed import Feed
 from hs_scheduler.fields import uuid_text
@@ -50,6 +50,8 @@ class Desk:
         self._store = store
         self._feed = feed
         self._status = status
+        self._scaling: dict[str, Any] | None = None
+        """What whoever scales the cluster decided last, and by which numbers."""
         self._session = b""
         self._waits = Waits()
         self._asked: list[tuple[Request, Submission | Update]] = []
@@ -79,7 +81,9 @@ class Desk:
         try:
             match request.verb:
                 case "status":
-                    self._reply(request, DONE, _json(self._status()))
+                    if request.body:
+                        self._scaling = scaling_of(request.body)
+                    self._reply(request, DONE, _json(self._status() | {"autoscaling": self._scaling}))
                 case "wait":
                     self._begin_wait(request, unpack_ids(request.body))
                 case "submit":

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hs_common.messages import Demand
-from hs_common.tasks import Detail, Task, pack_bundle
+from hs_common.tasks import Bundle, Detail, Task, pack_bundle
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import ClaimedBundle
 from hs_scheduler.groups import NONE_SHOWN, Groups
@@ -229,11 +229,7 @@ class Feed:
 
     def _place(self, lines: Sequence[NewTask], cwd: bytes) -> list[int]:
         """Return a bundle for each line, 0 for one that can never run."""
-        runnable = [line for line in lines if not line.rejected]
-        places = self._core.place([(cwd, _demand(line.detail) if line.detail else NO_DEMAND) for line in runnable])
-        if len(runnable) == len(lines):
-            return places
-        ids = iter(places)
+        ids = iter(self._core.place([(cwd, _demand(line.detail)) for line in lines if not line.rejected]))
         return [0 if line.rejected else next(ids) for line in lines]
 
     def _claim(self, count: int, wall: float) -> list[ClaimedBundle]:
@@ -256,6 +252,17 @@ class Feed:
         self._groups.show(max(line.group for line in lines))
         return False
 
+    def active_group(self) -> int:
+        """Return the lowest group of which something is out or waits; 0: nothing is there."""
+        out = self._core.lowest_group_out()
+        waiting = [first.group for first in self._store.ready(1)]
+        return min([*waiting, *([] if out is None else [out])], default=0)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether there may be more than one group."""
+        return self._groups.several
+
     def _may_go(self, group: int) -> bool:
         may_go = self._groups.may_go(group, self._core.lowest_group_out(), input_ended=self.ended_source)
         self._shut = not may_go
@@ -269,13 +276,11 @@ def _demand(detail: Detail | None) -> Demand:
 def _groups(pairs: Sequence[tuple[int, Task]]) -> list[tuple[int, list[Task]]]:
     """Return (bundle, its tasks); neighbours with one id belong together."""
     groups: list[tuple[int, list[Task]]] = []
-    last, tasks = 0, []
     for bundle, task in pairs:
-        if bundle == last:
-            tasks.append(task)
+        if groups and groups[-1][0] == bundle:
+            groups[-1][1].append(task)
         else:
-            last, tasks = bundle, [task]
-            groups.append((bundle, tasks))
+            groups.append((bundle, [task]))
     return groups
 
 
@@ -291,8 +296,7 @@ def _pack(pairs: Sequence[tuple[int, Task]], folders: Sequence[bytes], group: in
     at = 0
     for bundle, tasks in _groups(pairs):
         rows = [(task.row, task.dispatch) for task in tasks]
-        detail = tasks[0].detail
-        demand = _demand(detail) if detail else NO_DEMAND
-        claimed.append(ClaimedBundle(bundle, rows, demand, pack_bundle((folders[at], tasks)), group))
+        demand = _demand(tasks[0].detail)
+        claimed.append(ClaimedBundle(bundle, rows, demand, pack_bundle(Bundle(folders[at], tasks)), group))
         at += len(tasks)
     return claimed

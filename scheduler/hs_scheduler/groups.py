@@ -40,6 +40,11 @@ class Groups:
         """Note that the input has shown this group."""
         self._shown = max(self._shown, group)
 
+    @property
+    def several(self) -> bool:
+        """Whether the input may have shown any but group 0."""
+        return self._shown not in (0, NONE_SHOWN)
+
     def may_go(self, group: int, lowest_out: int | None, *, input_ended: bool) -> bool:
         """Whether tasks of this group, the lowest that waits, may be handed out; lowest_out: of what is out, or None."""
         self.awaits_input = False

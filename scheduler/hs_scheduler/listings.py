@@ -45,6 +45,12 @@ class Listings(Runs):
                     groups += self._engine.execute(self._scoped(statement), {"run": self._run}).fetchone()
         return min((int(group) for group in groups if group is not None), default=None)
 
+    def left_of_group(self, group: int) -> int:
+        """Return how many tasks of a group wait or are out."""
+        with self._engine.translated():
+            found = self._engine.execute(self._scoped(statements.LEFT_OF_GROUP), {"group": group, "run": self._run})
+            return int(found.fetchone()[0])
+
     def held(self) -> Iterator[Held]:
         """Yield every ASSIGNED or RUNNING row."""
         # Without an index, for it would cost each task something; the counts say when there is nothing to look for.

@@ -113,6 +113,9 @@ INPUT_ORDER = "SELECT row, state, next FROM task WHERE row > :after AND attempt 
 
 FAILED_GROUP = f"""SELECT min("group") FROM task WHERE {FAILED} AND next IS NULL {{scope}}"""
 
+LEFT_OF_GROUP = f"""SELECT count(*) FROM task WHERE state BETWEEN {State.NEW:d} AND {State.RUNNING:d}
+AND "group" = :group {{scope}}"""
+
 ON_HOLD_GROUP = f"""SELECT min("group") FROM task WHERE state = {State.ON_HOLD:d} {{scope}}"""
 
 FAILURES_BEFORE = f"""SELECT count(*) FROM task

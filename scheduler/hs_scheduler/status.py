@@ -7,17 +7,32 @@ from hs_common import __version__
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.feed import Feed
 from hs_scheduler.rate import Rate
+from hs_scheduler.recent import Recent
 from hs_scheduler.store import Counts, Store
 
 PLACES = 3
 """Decimals of rates and durations."""
 
 
-def status(*, store: Store, core: SchedulerCore, feed: Feed, rate: Rate, database: str, now: float) -> dict[str, Any]:
-    """Return the answer. `now`: monotonic seconds; `database`: as messages call it, or ""."""
+def status(
+    *, store: Store, core: SchedulerCore, feed: Feed, rate: Rate, recent: Recent | None, database: str, now: float
+) -> dict[str, Any]:
+    """Return the answer.
+
+    Args:
+        store: What there is to do.
+        core: Who is here.
+        feed: What is read, and of which group.
+        rate: How fast.
+        recent: How long tasks take; None: nobody scales this cluster.
+        database: As messages call it, or "".
+        now: Monotonic seconds.
+
+    """
     counts = store.counts
     per_s = rate.per_s(now, ended(counts))
     left = counts.new + counts.assigned
+    group = feed.active_group()
     return {
         "host": os.uname().nodename,
         "pid": os.getpid(),
@@ -37,7 +52,14 @@ def status(*, store: Store, core: SchedulerCore, feed: Feed, rate: Rate, databas
         "reading": not feed.ended,
         "draining": core.draining,
         "held_by_group": feed.held_by,
+        "group": group,
+        "group_left": left if recent is None or not feed.grouped else store.left_of_group(group),
+        "average_s": None if recent is None else _rounded(recent.average_s(group)),
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
 
 
 def ended(counts: Counts) -> int:

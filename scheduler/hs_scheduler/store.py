@@ -243,6 +243,9 @@ class Store(Protocol):
     def ready(self, count: int) -> list[Ready]:
         """Return up to `count` NEW rows of the lowest group that has one, in the order of dispatch; changes nothing."""
 
+    def left_of_group(self, group: int) -> int:
+        """Return how many tasks of a group wait or are out. Looks at all tasks: not for every step."""
+
     def failed_group(self) -> int | None:
         """Return the lowest group with a task that finally failed or is on hold, or None: later groups have to wait for it."""
 

@@ -163,3 +163,42 @@ def test_a_worker_that_nobody_knows_leaves_at_once() -> None:
     worker = Worker()
 
     assert worker.takes(events.DrainAsked(None)) == [Leave(refused=False)]
+
+
+def test_a_task_that_ends_by_the_signal_that_ends_the_worker_goes_back() -> None:
+    """Slurm sends SIGTERM to all processes of a job."""
+    worker = a_worker()
+    worker.gets_tasks(1, 2)
+    worker.takes(events.DrainAsked(10.0))
+
+    told_of = told(worker.ends(0, status=signal.SIGTERM)) + told(worker.ends(1, status=0x100))
+
+    assert [(o.row, o.kind) for o in told_of] == [(1, OutcomeKind.HANDED_BACK), (2, OutcomeKind.FINISHED)]
+
+
+def test_a_task_that_ends_itself_so_while_nobody_ends_the_worker_has_failed() -> None:
+    worker = a_worker()
+    worker.gets_tasks(1)
+    worker.takes(events.DrainAsked(None))
+
+    assert [o.kind for o in told(worker.ends(0, status=signal.SIGTERM))] == [OutcomeKind.FINISHED]
+
+
+def test_a_worker_with_nothing_to_do_leaves_after_its_time() -> None:
+    """Counted from its last committed result: `-T`."""
+    # Given one that has just done something
+    worker = Worker(Rules(slots=1, confirms=False, timeout_s=5.0))
+    worker.is_welcome()
+    worker.now = 4.0
+    worker.gets_tasks(1)
+    worker.now = 6.0
+    worker.ends(0)
+    assert not [e for e in worker.waits(8.0) if isinstance(e, Leave)], "its result is not committed"
+    worker.takes(messages.Committed(session=worker.session, worker=b"w" * 16, sequences=(1,)))
+
+    # When there was nothing for less than that, and then for all of it
+    assert not [e for e in worker.waits(4.75) if isinstance(e, Leave)]
+    effects = worker.waits(0.25)
+
+    # Then it goes
+    assert effects[-1] == Leave(refused=False)

@@ -34,6 +34,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "-S": ("signalwait_s", float),
     "-W": ("task_timeout_s", float),
     "--errors-fd": ("errors_fd", int),
+    "-T": ("timeout_s", float),
     "--cores": ("cores", int),
     "--memory": ("memory", int),
     "--until": ("until", float),

@@ -41,6 +41,8 @@ from hs_worker.options import Options
 @click.option("--cores", type=click.IntRange(1, limits.ID_MAX), metavar="NUM",
               help="That running tasks may ask for by their tag.  [what this process may use]")  # fmt: skip
 @click.option("--memory", metavar="SIZE", help="Likewise, bytes or 512K, 10M, 2G.  [what this process may use]")
+@click.option("-T", "--timeout", type=click.FloatRange(0, 1e9), metavar="SEC",
+              help="Leave after so long without a task; 0: never.  [worker.timeout, else 0]")  # fmt: skip
 @click.option("--walltime", type=click.FloatRange(1, 1e9), metavar="SEC",
               help="When this worker must end.  [what Slurm or PBS says of the job that it is in]")  # fmt: skip
 @click.option("--until", type=click.FloatRange(0, 1e12), default=0.0, hidden=True)
@@ -85,6 +87,7 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         signalwait_s=given["signalwait"],
         walltime_s=given["walltime"] or 0.0,
         until=given["until"],
+        timeout_s=either("timeout", "worker.timeout"),
         confirm=not given["no_confirm"],
         relay=given["relay"],
         spool=given["spool"],

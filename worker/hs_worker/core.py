@@ -113,6 +113,9 @@ class WorkerCore:
             self._credit.look_at = now
         if now >= self._holding.end.due_at:
             self._on_end_near()
+        if now >= self._departure.idle_until:
+            self._note("info", "worker.idle", seconds=self._rules.timeout_s)
+            self._on_drain_asked(events.DrainAsked(None))
         if now >= self._departure.drain_until:
             self._on_stop_asked(events.StopAsked(kill=False, wait_s=_STOP_WAIT_S))
         return self._settle()
@@ -264,6 +267,7 @@ class WorkerCore:
 
     def _on_drain_asked(self, event: events.DrainAsked) -> None:
         self._departure.drain(self._now, event.grace_s)
+        self._holding.ending = self._holding.ending or event.grace_s is not None
         self._credit.look_at = self._now
         self._holding.hand_back(len(self._holding.waiting), "drain")
 
@@ -313,6 +317,9 @@ class WorkerCore:
             self._report()
         if self._now >= self._credit.look_at and self._session.token:
             self._offer()
+        if self._rules.timeout_s:
+            idle = not self.busy and not holding.waiting and holding.outbox.empty
+            departure.rest(self._now, self._rules.timeout_s, idle=idle)
         if departure.draining and not departure.gone:
             self._leave()
         out = self._out[:]

@@ -49,6 +49,9 @@ _IDLE_WAIT_S = 0.1
 """The same when nothing was running: whoever ended us knows all that he wants to know."""
 _LAST_WORDS_MS = 200
 _RELAY_WAIT_MS = 500
+_END_WAIT_MS = 300
+_SIGNAL_BITS = 0x7F
+"""Of a wait status."""
 _SWEEP_S = 2.0
 _CLOCK_S = 0.002
 """The wall clock may be off by so much before the core is told."""
@@ -192,9 +195,18 @@ class WorkerDaemon:
         exits = self._executor.reap()
         self._again = len(exits) + self._executor.strangers - strangers >= REAP_MAX
         if exits:
+            if self._grace_s is not None and any(exit_.status & _SIGNAL_BITS == signal.SIGTERM for exit_ in exits):
+                self._listen_for_the_end()
             self._handle(events.Exited(exits))
         if self._lingering and self._executor.strangers != strangers:
             self._look_again()
+
+    def _listen_for_the_end(self) -> None:
+        """Wait a moment for a word of our own end: a batch system that ends a job sends SIGTERM to us and to the tasks alike."""
+        poll = select.poll()
+        poll.register(self._pipe.fd, select.POLLIN)
+        if not self._pipe.ended and poll.poll(_END_WAIT_MS):
+            self._obey()
 
     def _look_again(self) -> None:
         self._executor.forget_snapshot()

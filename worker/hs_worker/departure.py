@@ -28,6 +28,8 @@ class Departure:
     """When draining ends and stopping begins."""
     leave_at: float = inf
     """When we go with or without the last acknowledgements; known since nothing runs any more."""
+    idle_until: float = inf
+    """When we leave because there is nothing to do."""
     _leave_wait_s: float = inf
     _bye_by: float = inf
     """When we go without a farewell, if all is committed; known since there was nobody to say it to."""
@@ -35,8 +37,16 @@ class Departure:
     def drain(self, now: float, grace_s: float | None) -> None:
         """Start nothing more; `grace_s`: seconds until what still runs is stopped, None: never."""
         self.draining = True
+        self.idle_until = inf
         if grace_s is not None:
             self.drain_until = min(self.drain_until, now + grace_s)
+
+    def rest(self, now: float, timeout_s: float, *, idle: bool) -> None:
+        """Note whether there is anything to do; with nothing for `timeout_s` seconds we leave."""
+        if not idle:
+            self.idle_until = inf
+        elif self.idle_until == inf and not self.draining:
+            self.idle_until = now + timeout_s
 
     def stop(self, wait_s: float, *, kill: bool) -> None:
         """Leave as soon as nothing runs, `wait_s` after that at the latest."""
@@ -64,7 +74,7 @@ class Departure:
 
     def deadline(self) -> float:
         """Return when something of this is due."""
-        return inf if self.gone else min(self.drain_until, self.leave_at, self._bye_by)
+        return inf if self.gone else min(self.drain_until, self.leave_at, self._bye_by, self.idle_until)
 
     def check(self, *, busy: bool) -> None:
         """Assert that who has nothing left to wait for but acknowledgements knows for how long."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC, errorcode
 from math import inf
+from signal import SIGTERM
 
 from hs_common import limits
 from hs_common.errors import ExpansionError
@@ -40,6 +41,8 @@ EXPANSION_MAX_S = 300.0
 """In which a task without a limit of its own has to be expanded."""
 _LONG_S = 1.0
 """A task that runs so long is told about."""
+_SIGNAL_BITS = 0x7F
+"""Of a wait status."""
 _HOST_FAULTS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT})
 
 
@@ -61,6 +64,8 @@ class Holding:
         self.slots = Slots(rules)
         self.passing = Passing()
         self.pause = Pause()
+        self.ending = False
+        """Whether somebody else is ending us, and maybe our tasks as well."""
         self.end = End(rules.ends_at, rules.margin_s, rules.stop_wait_s)
         self.outcomes = Outcomes(rules, self.slots, self.pause, recovered, out)
         self.outbox = self.outcomes.outbox
@@ -206,6 +211,8 @@ class Holding:
             slot = exit_.slot
             run = self._run(slot)
             run.state = after(run.state, Step.EXIT)
+            if self.ending and exit_.status & _SIGNAL_BITS == SIGTERM:
+                run.reason = run.reason or "halt"  # whoever ended us ended it: that is no failure of its own
             if exit_.output is not None and not exit_.output.whole:
                 run.reason = run.reason or "output"
             if run.state == State.ENDED:

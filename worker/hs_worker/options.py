@@ -47,6 +47,8 @@ class Options:
     """As `signalwait_s`, where the worker itself must end."""
     grace_s: float | None = None
     """Of running tasks after SIGTERM; None: without limit."""
+    timeout_s: float = 0.0
+    """Without anything to do for so long it leaves; 0: it stays."""
     confirm: bool = True
     relay: bool = False
     spool: str = ""

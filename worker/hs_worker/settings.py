@@ -44,6 +44,8 @@ class Rules:
     """When the time of this worker is over, monotonic seconds; infinity: it has no end."""
     margin_s: float = limits.MARGIN_S
     """Before its end, in which no task without a limit is started."""
+    timeout_s: float = 0.0
+    """Without anything to do for so long it leaves; 0: it stays."""
     judged: bool = False
     """After a failure nothing is started until the scheduler has judged it."""
     confirms: bool = True

@@ -70,6 +70,7 @@ def work(options: Options, start: Start) -> int:
         stop_wait_s=options.stop_wait_s,
         ends_at=options.ends_at,
         margin_s=options.margin_s,
+        timeout_s=options.timeout_s,
         judged=options.judged,
         confirms=options.confirm,
         cores=options.cores or cores_usable(),

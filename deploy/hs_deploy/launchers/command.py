@@ -46,7 +46,7 @@ class CommandHolder:
         self._argv = [*launcher, *worker]
         self._name = os.path.basename(launcher[0])
         self._environ = {**HINTS, **environ}
-        self._pid = 0
+        self.pid = 0
         self._errors = Outlet(CHILD_ERRORS_FD)
         self._stream: Stream | None = None
         self._silent = False
@@ -63,7 +63,7 @@ class CommandHolder:
         nothing = out_of_the_way(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         read_end, write_end = pipe()
         try:
-            self._pid = os.posix_spawnp(
+            self.pid = os.posix_spawnp(
                 self._argv[0],
                 self._argv,
                 self._environ,
@@ -103,8 +103,8 @@ class CommandHolder:
         """Take the statuses of children that ended; the launcher may have left some to us."""
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
-                if found[0] == self._pid:
-                    self._on_end(os.waitstatus_to_exitcode(found[1]))
+                if found[0] == self.pid:
+                    self.on_end(os.waitstatus_to_exitcode(found[1]))
 
     def leave(self) -> None:
         """It was started once."""
@@ -114,9 +114,9 @@ class CommandHolder:
         if self._ended is not None:
             return
         if signum == signal.SIGKILL:
-            os.killpg(self._pid, signum)
+            os.killpg(self.pid, signum)
         else:
-            os.kill(self._pid, signum)
+            os.kill(self.pid, signum)
 
     @property
     def ended(self) -> Ended | None:
@@ -127,7 +127,8 @@ class CommandHolder:
         """Pass on the rest of what it said."""
         self._errors.flush(wait_ms)
 
-    def _on_end(self, status: int) -> None:
+    def on_end(self, status: int) -> None:
+        """Take its exit status, and the rest of what it said."""
         stream = self._stream
         assert stream is not None, "it was started"
         while not self._silent and select.select([stream.fd], [], [], 0)[0]:

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from hs_common.security import Connection
@@ -21,7 +21,8 @@ NEVER_SENT = ("DATABASE_URL", "SETTINGS", "SECRET", "PASSWORD", "TOKEN", "CREDEN
 
 def program(options: Options) -> list[str]:
     """Return the command line of what holds them. All that it needs comes over its lifeline."""
-    return [sys.executable, "-m", f"hs_deploy.launchers.{'ssh' if away(options).nodes else 'command'}"]
+    holder = "scaled" if options.policy is not None else "ssh" if away(options).nodes else "command"
+    return [sys.executable, "-m", f"hs_deploy.launchers.{holder}"]
 
 
 def document(
@@ -46,6 +47,37 @@ def document(
     return control | {
         "launcher": list(there.launcher),
         "worker": [*worker_program, "--connection", worker_file, *worker_arguments(options)],
+    }
+
+
+def scaled_document(
+    options: Options, connections: Mapping[str, Connection], *, worker_file: str | None
+) -> dict[str, Any]:
+    """Return what the holder of units is told.
+
+    Args:
+        options: What was asked for.
+        connections: By role.
+        worker_file: Path of the connection file of the workers, for a launcher.
+
+    """
+    from hs_worker.host import cores_usable  # noqa: PLC0415 - few are scaled
+
+    assert options.policy is not None, "it is scaled"
+    there = options.elsewhere or Elsewhere()
+    worker = [there.remote_exe] if there.remote_exe else local.program(Daemon.WORKER)
+    if there.launcher:
+        assert worker_file is not None, "who comes from elsewhere has a file"
+        worker += ["--connection", worker_file]
+    else:
+        worker += ["--connection", "-", "--errors-fd", str(local.CHILD_ERRORS_FD)]
+    return {
+        "control": connections["control"].to_json(),
+        "launcher": list(there.launcher),
+        "worker": [*worker, *worker_arguments(options)],
+        "connection": connections["worker"].to_json(),
+        "policy": asdict(options.policy),
+        "slots": options.slots or cores_usable(),
     }
 
 

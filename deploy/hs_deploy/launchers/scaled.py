@@ -1,0 +1,246 @@
+"""Workers whose number follows the work (`-A`). A program of its own (`python -m`), see `fleet`.
+
+    every period: status of the scheduler ──▶ decide ──▶ one more unit: a launcher's process, or a worker here
+
+Nothing is stopped: a unit ends when its worker leaves. What was decided, with its numbers, is logged, and told to the scheduler,
+which shows it to `hs status`.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import zmq
+
+from hs_common.client import Client
+from hs_common.clock import monotonic
+from hs_common.errors import HSError, StoppedError
+from hs_common.logs import get_logger
+from hs_common.security import Connection
+from hs_deploy.autoscale import Census, Policy
+from hs_deploy.daemons import Daemon
+from hs_deploy.launchers import local
+from hs_deploy.launchers.command import CommandHolder
+from hs_deploy.launchers.fleet import hold
+from hs_deploy.launchers.fleet_core import Ended
+from hs_deploy.launchers.local import CHILD_ERRORS_FD
+from hs_deploy.launches import STAYED_S, Launches
+from hs_deploy.restarts import how_it_ended
+
+ANSWER_S = 2.0
+"""For the scheduler to say how things are; else it is asked again a period later."""
+
+log = get_logger("autoscaler")
+
+
+class Unit(Protocol):
+    """What one launch started."""
+
+    @property
+    def pid(self) -> int:
+        """Of the process that stands for it."""
+
+    def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
+        """As of a holder."""
+
+    def on_end(self, status: int) -> None:
+        """Take its exit status, -signal."""
+
+    def signal(self, signum: int) -> None:
+        """Send it."""
+
+    @property
+    def ended(self) -> Ended | None:
+        """How it ended."""
+
+    def close(self, wait_ms: int) -> None:
+        """Pass on the rest of what it said."""
+
+
+class LocalUnit:
+    """A worker on this host. Its lifeline is ours, so it never outlives us."""
+
+    def __init__(self, worker: list[str], connection: object, environ: Mapping[str, str]) -> None:
+        descriptors = {number: local.copy_out_of_the_way(number) for number in (1, 2, CHILD_ERRORS_FD)}
+        try:
+            self._process = local.start(Daemon.WORKER, worker, descriptors, environ)
+        except OSError as exc:
+            raise StoppedError(f"hs-worker cannot be started: {exc.strerror}") from exc
+        finally:
+            for fd in descriptors.values():
+                os.close(fd)
+        self._process.tell(json.dumps({"connection": connection}).encode() + b"\n")
+        self._ended: Ended | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of its guardian."""
+        return self._process.pid
+
+    def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
+        """Wait until its lifeline takes what it has not read yet."""
+        fd = self._process.waits_to_write
+        if fd is None:
+            return {}
+        poller.register(fd, zmq.POLLOUT)
+        return {fd: self._process.flush}
+
+    def on_end(self, status: int) -> None:
+        """Take its exit status."""
+        self._process.release()
+        self._ended = Ended(status, f"hs-worker {how_it_ended(status, '')}")
+
+    def signal(self, signum: int) -> None:
+        """Send it to its guardian."""
+        self._process.signal(signum)
+
+    @property
+    def ended(self) -> Ended | None:
+        """How it ended."""
+        return self._ended
+
+    def close(self, wait_ms: int) -> None:
+        """Nothing of what it says passes through us."""
+
+
+class ScaledHolder:
+    """All units of a cluster.
+
+    Args:
+        policy: What was asked for.
+        start_unit: Launches one more.
+        control: To ask the scheduler.
+        unit_slots: Of a worker that has not connected yet.
+
+    """
+
+    def __init__(self, policy: Policy, start_unit: Callable[[], Unit], control: Connection, unit_slots: int) -> None:
+        self._start_unit = start_unit
+        self._control = control
+        self._unit_slots = unit_slots
+        self._units: dict[Unit, float] = {}
+        """Unit -> when it was started."""
+        self._launches = Launches(policy, monotonic())
+        self._told: dict[str, Any] = {}
+        """The last decision, with its numbers."""
+
+    def start(self) -> None:
+        """Launch those to begin with."""
+        self.step(monotonic())
+
+    def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
+        """Wait for what all units wait for."""
+        return {fd: handler for unit in self._units for fd, handler in unit.watch(poller).items()}
+
+    def deadline(self) -> float | None:
+        """When something is to be decided."""
+        return self._launches.deadline()
+
+    def step(self, now: float) -> None:
+        """Take the statuses of units that ended; decide, if it is time."""
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                self._on_child_ended(found[0], os.waitstatus_to_exitcode(found[1]), now)
+        for _ in range(self._launches.initial(now)):
+            self._launch(now)
+        if self._launches.due(now):
+            self._decide(now)
+
+    def leave(self) -> None:
+        """Launch nothing more."""
+        self._launches.closed = True
+
+    def signal(self, signum: int) -> None:
+        """Send it to all units."""
+        for unit in self._units:
+            unit.signal(signum)
+
+    @property
+    def ended(self) -> Ended | None:
+        """That no worker can be started; or that all have left, and none is to be."""
+        if self._launches.hopeless and not self._launches.closed:
+            return Ended(1, self._launches.hopeless)
+        return Ended(0, "all workers have left") if self._launches.closed and not self._units else None
+
+    def close(self, wait_ms: int) -> None:
+        """Pass on what is left."""
+        for unit in self._units:
+            unit.close(wait_ms)
+
+    def _on_child_ended(self, pid: int, status: int, now: float) -> None:
+        unit = next((unit for unit in self._units if unit.pid == pid), None)
+        if unit is None:
+            return  # what a unit left behind
+        unit.on_end(status)
+        unit.close(0)
+        lived_s = now - self._units.pop(unit)
+        assert unit.ended is not None
+        if lived_s >= STAYED_S:
+            self._launches.stayed()
+        quick = status == 0 and lived_s < STAYED_S and not self._launches.closed
+        connected = len(self._ask().get("workers", ())) if quick else 0
+        self._note(self._launches.ended(status, unit.ended.how, lived_s=lived_s, connected=connected, now=now))
+
+    def _launch(self, now: float) -> None:
+        try:
+            self._units[self._start_unit()] = now
+        except StoppedError as exc:
+            self._note(self._launches.ended(127, str(exc), lived_s=0.0, connected=0, now=now))
+
+    def _decide(self, now: float) -> None:
+        status = self._ask()
+        if not status:
+            self._launches.postpone(now)
+            return
+        if any(now - began >= STAYED_S for began in self._units.values()):
+            self._launches.stayed()
+        workers = len(status["workers"])
+        census = Census(
+            units=len(self._units),
+            slots=status["slots"] + self._unit_slots * max(0, len(self._units) - workers),
+            remaining=status["group_left"],
+            average_s=status["average_s"],
+        )
+        decision = self._launches.decide(census, now)
+        self._told = decision.numbers() | {"connected": workers}
+        log.info("scale.decided", **self._told)
+        if decision.start:
+            self._launch(now)
+        self._ask()  # tells it
+
+    def _ask(self) -> dict[str, Any]:
+        """Tell the scheduler what was decided last, and return how things are; {}: it does not say."""
+        client = Client(self._control, patience_s=ANSWER_S)
+        try:
+            answer = client.ask("status", json.dumps(self._told).encode(), until=monotonic() + ANSWER_S)
+            found: dict[str, Any] = json.loads(answer)
+        except HSError as exc:
+            log.info("scale.postponed", reason=str(exc))
+            return {}
+        finally:
+            client.close()
+        return found
+
+    def _note(self, failure: str) -> None:
+        if failure:
+            log.warning("launch.failed", reason=failure)
+
+
+def _make(document: dict[str, Any], environ: dict[str, str]) -> ScaledHolder:
+    worker, launcher = document["worker"], document["launcher"]
+
+    def start_unit() -> Unit:
+        if not launcher:
+            return LocalUnit(worker, document["connection"], environ)
+        unit = CommandHolder(launcher, worker, environ)
+        unit.start()
+        return unit
+
+    control = Connection.from_json(document["control"])
+    return ScaledHolder(Policy(**document["policy"]), start_unit, control, document["slots"])
+
+
+if __name__ == "__main__":
+    hold("hs-autoscaler", _make)

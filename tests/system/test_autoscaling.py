@@ -1,0 +1,160 @@
+"""`-A`, as whole programs: workers here, and those of a launcher."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+from tests.faults.home import Home
+from tests.faults.processes import children, ended_within, kill, until
+
+from hs_common.errors import HSError
+from hs_scheduler.commands.live import client_of
+
+pytestmark = pytest.mark.system
+
+STEP_S = 30.0
+
+
+def status(home: Home) -> dict[str, Any]:
+    """Ask the scheduler how things are; {}: it cannot say now."""
+    try:
+        client = client_of(home.path("db"))
+        if client is None:
+            return {}
+        try:
+            found: dict[str, Any] = json.loads(client.ask("status"))
+        finally:
+            client.close()
+    except HSError:
+        return {}
+    return found
+
+
+def size(home: Home) -> int:
+    return len(status(home).get("workers", ()))
+
+
+def scaled(home: Home, *options: str) -> subprocess.Popen[bytes]:
+    with open(home.path("log"), "wb") as log:
+        return home.start("hs-cluster", "--database", "db", "-N1", "-P", "0.3", "-v", *options, stderr=log)
+
+
+def stop(home: Home, cluster: subprocess.Popen[bytes]) -> None:
+    """It ends when told to, and everything with it."""
+    cluster.send_signal(signal.SIGINT)
+    assert ended_within(cluster.pid, STEP_S), home.read("log")
+    assert cluster.wait() == 130
+    assert home.leftovers() == []
+
+
+def guardians(cluster: subprocess.Popen[bytes]) -> list[int]:
+    """Return the pids of the guardians that a cluster's autoscaler holds."""
+    below = [grandchild for child in children(cluster.pid) for grandchild in children(child)]
+    return [pid for pid in below if name(pid) == "hs-worker" and name(parent(pid)) == "hs-autoscaler"]
+
+
+def name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def parent(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+def test_fixed_keeps_its_size_when_workers_are_killed(home: Home) -> None:
+    """And says why it starts another."""
+    cluster = scaled(home, "-A", "fixed", "-I", "2", "-X", "2")
+    assert until(lambda: size(home) == 2, STEP_S), home.read("log")
+    victim = guardians(cluster)[0]
+
+    kill(victim)
+
+    assert until(lambda: len(guardians(cluster)) == 2 and victim not in guardians(cluster), STEP_S), home.read("log")
+    assert b"1 of at least 2" in home.read("log")
+    assert home.run("hs", "submit", "--database", "db", "--", "echo done >>ran").returncode == 0
+    assert until(lambda: home.read("ran") == b"done\n", STEP_S)
+    assert until(lambda: status(home)["autoscaling"]["units"] == 2, STEP_S), "hs status has its numbers"
+    stop(home, cluster)
+
+
+def test_dynamic_grows_under_pressure_and_shrinks_when_there_is_nothing_to_do(home: Home) -> None:
+    """To the most, and back to the least: workers leave by themselves."""
+    # Given one that begins with nothing
+    cluster = scaled(home, "-A", "dynamic", "-I", "0", "-X", "1", "-Y", "3", "-T", "1")
+    home.write("tasks", b"sleep 0.3; echo x >>ran\n" * 60)
+    assert until(lambda: size(home) == 1, STEP_S), home.read("log")
+
+    # When there is much to do
+    assert home.run("hs", "submit", "--database", "db", "-f", "tasks").returncode == 0
+
+    # Then there are three, never more, and in the end one
+    assert until(lambda: size(home) == 3, STEP_S), home.read("log")
+    assert until(lambda: len(home.read("ran").split()) == 60, STEP_S), home.read("log")
+    assert until(lambda: size(home) <= 1 and status(home)["queued"] == 0, STEP_S), home.read("log")
+    units = [int(found) for found in re.findall(rb"units=(\d+)", home.read("log"))]
+    assert max(units) == 3
+    stop(home, cluster)
+
+
+def test_a_launcher_is_called_once_per_worker(home: Home) -> None:
+    """With its own arguments first."""
+    home.write("launch", b'#!/bin/sh\necho "$1" >>launched; shift; exec "$@"\n')
+    os.chmod(home.path("launch"), 0o755)
+
+    cluster = scaled(home, "-A", "-I", "2", "-X", "2", "-H", "127.0.0.1", "--launcher", "./launch here")
+
+    assert until(lambda: size(home) == 2, STEP_S), home.read("log")
+    assert home.read("launched") == b"here\nhere\n"
+    stop(home, cluster)
+
+
+def test_ten_launches_in_a_row_that_fail_end_the_run(home: Home) -> None:
+    """With the launcher's own words."""
+    home.write("launch", b"#!/bin/sh\necho no such partition >&2; exit 1\n")
+    os.chmod(home.path("launch"), 0o755)
+
+    home.write("tasks", b"echo 1\n")
+    done = home.run("hs-cluster", "tasks", "--database", "db", "-A", "-P", "0.1", "--launcher", "./launch")
+
+    assert done.returncode == 3, done.stderr
+    assert b"10 launches in a row have failed" in done.stderr
+    assert b"no such partition" in done.stderr
+    assert b"1 task left" in done.stderr
+    assert home.leftovers() == []
+
+
+def test_a_launcher_that_returns_at_once_is_told_to_stay(home: Home) -> None:
+    home.write("tasks", b"echo 1\n")
+    done = home.run("hs-cluster", "tasks", "--database", "db", "-A", "-P", "0.1", "--launcher", "true")
+
+    assert done.returncode == 3, done.stderr
+    assert b"it must stay in the foreground" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-F", "2"), b"-F 2: is for a cluster that is scaled: give -A too"),
+        (("-A", "fast"), b"-A fast: is none of fixed, dynamic"),
+        (("-A", "dynamic", "-I", "3"), b"-I 3 is more than -Y 2"),
+        (("-A", "-P", "0"), b"0"),
+        (("-A", "--no-db"), b"--no-db"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_starts(
+    home: Home, options: tuple[str, ...], said: bytes
+) -> None:
+    done = home.run("hs-cluster", *options)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count(b"\n") == 1
