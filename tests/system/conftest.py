@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 from tests.faults.home import Home
+from tests.system.slurm import Slurm, obstacle
 from tests.system.sshd import Sshd
 from tests.system.standing import Queue
 
@@ -66,3 +67,12 @@ def elsewhere(request: pytest.FixtureRequest, home: Home) -> Elsewhere:
             home.env["HYPERSHELL_SSH_CLIENT"] = client
             hosts: Hosts = request.getfixturevalue("hosts")
             return hosts.options
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """A Slurm of one node."""
+    if reason := obstacle():
+        pytest.skip(reason)
+    with Slurm() as one:
+        yield one

@@ -1,0 +1,175 @@
+"""Job arrays of workers, and a cluster inside an allocation, on a real Slurm; the script for PBS as far as it can be had."""
+
+import json
+import os
+import subprocess
+from collections import Counter
+from typing import Any
+
+import pytest
+from tests.faults.home import Home
+from tests.faults.processes import ended_within, until
+from tests.system.machine import REPOSITORY
+from tests.system.slurm import Slurm
+
+pytestmark = pytest.mark.system
+
+STEP_S = 60.0
+ARRAY = str(REPOSITORY / "deploy/slurm/worker-array.sbatch")
+SHORT = {"HYPERSHELL_WORKER_MARGIN": "4"}
+
+
+@pytest.fixture
+def cluster(home: Home) -> Home:
+    """A broker and a scheduler that stand by themselves, and know the margin of the workers."""
+    home.start("hs-broker", "--name", "main", "-H", "127.0.0.1", env=SHORT)
+    assert until(lambda: os.path.exists(home.path("site", "connect", "main", "worker.json")), STEP_S)
+    database = ("--database", home.path("db"), "-f", home.path("failed"))
+    home.start("hs-scheduler", "--forever", "--connection", "main", *database, env=SHORT)
+    assert until(lambda: os.path.exists(home.path("db")), STEP_S)
+    return home
+
+
+def sbatch(slurm: Slurm, home: Home, *words: str) -> str:
+    """Submit a batch job in this home; return its id."""
+    done = home.run(
+        "sbatch", "--parsable", f"--chdir={home.folder}", *words, env=slurm.env | {"PATH": path(slurm, home)} | SHORT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode().strip()
+
+
+def path(slurm: Slurm, home: Home) -> str:
+    return f"{home.env['PATH']}:{slurm.env['PATH']}"
+
+
+def requeue(slurm: Slurm, job: str) -> None:
+    """Put a running job back into the queue, without the two minutes that Slurm lets it wait there."""
+    slurm.run("scontrol", "requeue", job)
+    assert until(lambda: slurm.run("squeue", "-h", "-j", job, "-o", "%T") == "PENDING", STEP_S), slurm.log()
+    slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def submit(home: Home, lines: list[str]) -> None:
+    home.write("tasks", "".join(f"{line}\n" for line in lines).encode())
+    done = home.run("hs", "submit", "--database", home.path("db"), "-f", "tasks")
+    assert done.returncode == 0, done.stderr
+
+
+def tasks(home: Home) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        home.run("hs", "task", "search", "--database", home.path("db"), "--json").stdout
+    )
+    return found
+
+
+def ended(home: Home) -> int:
+    return sum(row["exit_status"] is not None for row in tasks(home))
+
+
+def marked(count: int, seconds: float, tag: str = "") -> list[str]:
+    """Return tasks that note when they begin and when they end."""
+    comment = f" # HYPERSHELL: {tag}" if tag else ""
+    return [f"echo {n} >>begun; sleep {seconds}; echo {n} >>ended{comment}" for n in range(count)]
+
+
+def test_an_array_survives_requeue_scancel_and_a_controller_that_restarts(slurm: Slurm, cluster: Home) -> None:
+    """Each task succeeds once; only what a killed worker had running may have run twice."""
+    # Given three workers, and tasks for some seconds
+    job = sbatch(slurm, cluster, "--array=1-3", ARRAY, "main")
+    submit(cluster, marked(120, 0.4))
+    assert until(lambda: len(cluster.read("ended").split()) >= 5, STEP_S), slurm.log()
+
+    # When one is cancelled, one put back into the queue, and the controller goes away and comes back
+    slurm.run("scancel", f"{job}_1")
+    requeue(slurm, f"{job}_2")
+    slurm.end_controller()
+    slurm.start_controller()
+
+    # Then all is done
+    assert until(lambda: ended(cluster) == 120, STEP_S), cluster.read(f"hs-worker-{job}_3.log")
+    assert Counter(row["exit_status"] for row in tasks(cluster)) == {0: 120}
+    finished = Counter(cluster.read("ended").split())
+    assert len(finished) == 120
+    assert sum(finished.values()) <= 120 + 3
+    # And the worker that was put back into the queue came back as a new one
+    assert until(lambda: slurm.run("squeue", "-h", "-r", "-o", "%K %T", "-j", job) == "2 RUNNING\n3 RUNNING", STEP_S)
+
+
+def test_a_worker_whose_job_ends_cuts_no_task_off(slurm: Slurm, cluster: Home) -> None:
+    """It learns from Slurm that it has a minute, and uses all of it that fits."""
+    submit(cluster, marked(30, 4, "timeout:6"))
+
+    job = sbatch(slurm, cluster, "--array=1", "--time=1", ARRAY, "main")
+
+    assert until(lambda: len(cluster.read("ended").split()) >= 9, 2 * STEP_S), cluster.read(f"hs-worker-{job}_1.log")
+    assert until(lambda: slurm.run("squeue", "-h", "-j", job) == "", 2 * STEP_S)
+    assert sorted(cluster.read("begun").split()) == sorted(cluster.read("ended").split())
+    assert b"its time is over" in cluster.read(f"hs-worker-{job}_1.log")
+    assert "COMPLETED" in slurm.run("scontrol", "show", "job", job), "it left by itself, in time"
+
+
+def test_no_key_is_in_what_slurm_stores_of_a_job(slurm: Slurm, cluster: Home) -> None:
+    job = sbatch(slurm, cluster, "--array=1", ARRAY, "main")
+    submit(cluster, ["env >environment"])
+    assert until(lambda: ended(cluster) == 1, STEP_S)
+    with open(cluster.path("site", "connect", "main", "worker.json")) as file:
+        secret = json.load(file)["keys"]["secret"]
+
+    stored = [each.read_bytes() for each in slurm.folder.rglob("*") if each.is_file()]
+
+    assert secret
+    assert not any(secret.encode() in content for content in stored)
+    assert secret.encode() not in cluster.read("environment") + cluster.read(f"hs-worker-{job}_1.log")
+    assert b"SLURM_STEP" not in cluster.read("environment"), "of the launcher's variables a task gets none"
+
+
+def test_fifty_elements_at_once_are_no_storm(slurm: Slurm, cluster: Home) -> None:
+    """All of them come, work and go; none is turned away."""
+    job = sbatch(slurm, cluster, "--array=1-50", ARRAY, "main")
+    submit(cluster, [f"echo {n} >>ended" for n in range(500)])
+
+    assert until(lambda: ended(cluster) == 500, 2 * STEP_S), slurm.log()
+    assert sorted(map(int, cluster.read("ended").split())) == list(range(500))
+    logs = b"".join(cluster.read(f"hs-worker-{job}_{n}.log") for n in range(1, 51))
+    assert b"refused" not in logs
+
+
+def test_a_file_in_one_allocation_goes_on_with_the_same_line(slurm: Slurm, home: Home) -> None:
+    """Put back into the queue in the middle, it ends with every task done."""
+    home.write("tasks", "".join(f"{line}\n" for line in marked(40, 0.5)).encode())
+
+    job = sbatch(slurm, home, str(REPOSITORY / "deploy/slurm/once.sbatch"), "tasks")
+    assert until(lambda: len(home.read("ended").split()) >= 3, STEP_S), home.read(f"hs-cluster-{job}.log")
+    requeue(slurm, job)
+
+    assert until(lambda: "COMPLETED" in slurm.run("scontrol", "show", "job", job), 2 * STEP_S), home.read(
+        f"hs-cluster-{job}.log"
+    )
+    assert set(home.read("ended").split()) == {b"%d" % n for n in range(40)}
+
+
+def test_the_script_for_pbs_starts_a_worker_that_knows_its_end(cluster: Home) -> None:
+    """There is no PBS to be had for tests: what its job finds is put there by hand."""
+    # Given the surroundings of a job of 12 s, and tasks of 1 s
+    os.mkdir(cluster.path("bin"))
+    cluster.write("bin/qstat", b"#!/bin/sh\necho '    Resource_List.walltime = 00:00:12'\n")
+    os.chmod(cluster.path("bin", "qstat"), 0o755)
+    submit(cluster, marked(60, 1, "timeout:2"))
+    surroundings = SHORT | {
+        "PBS_JOBID": "7[1].server",
+        "PBS_O_PATH": f"{cluster.path('bin')}:{cluster.env['PATH']}",
+        "PBS_O_WORKDIR": cluster.folder,
+        "NCPUS": "2",
+    }
+
+    # When it runs
+    job = cluster.start(
+        "bash", str(REPOSITORY / "deploy/pbs/worker-array.pbs"), stderr=subprocess.PIPE, env=surroundings
+    )
+
+    # Then it has done some and cut off none, and ends by itself with status 0
+    assert ended_within(job.pid, STEP_S)
+    assert job.wait() == 0
+    assert len(cluster.read("ended").split()) >= 2
+    assert sorted(cluster.read("begun").split()) == sorted(cluster.read("ended").split())
