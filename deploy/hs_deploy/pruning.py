@@ -49,7 +49,8 @@ def _may_go(database: str) -> bool:
     try:
         with reading(database) as connection:
             query = f"""SELECT EXISTS (SELECT 1 FROM task WHERE state < 3 OR outpath IS NOT NULL OR errpath IS NOT NULL
-                OR ({FAILED} AND next IS NULL)) OR EXISTS (SELECT 1 FROM run WHERE end_time IS NULL)"""  # noqa: S608
+                OR ({FAILED} AND next IS NULL)) OR EXISTS (SELECT 1 FROM run WHERE end_time IS NULL)
+                OR EXISTS (SELECT 1 FROM meta WHERE name = 'archives')"""  # noqa: S608
             return not connection.execute(query).fetchone()[0]
     except StoppedError:
         return False

@@ -68,10 +68,11 @@ def test_young_runs_stay_however_many_there_are() -> None:
         "UPDATE task SET exit_status = 1",
         "UPDATE task SET reason = 'timeout'",
         "UPDATE task SET outpath = '/x.out'",
+        "INSERT INTO meta VALUES ('archives', 1)",
     ],
 )
 def test_what_somebody_may_still_want_stays(statement: str) -> None:
-    """Unfinished and failed tasks, and captured output."""
+    """Unfinished and failed tasks, captured output, and whatever is in archives."""
     a_run("0", OLD, statement)
     for number in (1, 2):
         a_run(str(number), OLD + number)

@@ -1,4 +1,4 @@
-"""Tasks and questions made by chance, and what Python says which tasks they mean: for engines to be measured against."""
+"""Tasks and questions made by chance, and what Python says which tasks they mean: for a database to be measured against."""
 
 import json
 import operator
