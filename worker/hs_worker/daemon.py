@@ -39,6 +39,8 @@ _TURN_MAX_S = 60.0
 """Of the loop, when nothing happens and nothing is due."""
 _RECEIVE_MAX = 256
 """Messages taken in one go."""
+_ROUNDS_MAX = 64
+"""Of tasks that ended as they were spawned, before the broker is served again."""
 _READ_BYTES = 4096
 _DENIED_MAX = 10
 """Then the broker is not one that we may speak to."""
@@ -158,6 +160,11 @@ class WorkerDaemon:
                 self._relay.handle(fd)
         if reap:
             self._reap()
+            # What ended as it was spawned needs no look at the descriptors in between (null executor).
+            for _ in range(_ROUNDS_MAX):
+                if not self._executor.has_ended:
+                    break
+                self._reap()
         now = monotonic()
         if now >= deadline:
             if now >= self._reopen_at:
