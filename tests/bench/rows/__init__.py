@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.bench.bench import Bench
-from tests.bench.rows import control, many, moments, outputs, spawning, standing
+from tests.bench.rows import control, many, moments, outputs, queue, spawning, standing
 from tests.bench.table import Judged
 
 ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
@@ -19,6 +19,8 @@ ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
     "end": moments.end,
     "latency": standing.latency,
     "idle": standing.idle,
+    "submit": queue.submit,
+    "search": queue.search,
     "million": many.million,
     "workers": many.workers,
 }
