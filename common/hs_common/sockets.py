@@ -151,6 +151,11 @@ class Link:
         return self._dealer, self._monitor
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """All that it tries, in this order."""
+        return self._endpoints
+
+    @property
     def endpoint(self) -> str:
         """Where it is connected, or tries to be."""
         return self._endpoints[self._at]

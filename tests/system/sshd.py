@@ -69,7 +69,7 @@ class Sshd:
     def known_host(self) -> str:
         """The line that makes it known."""
         with open(f"{self.folder}/host_key.pub", encoding="ascii") as file:
-            return f"[{self.address}]:{self.port} {file.read()}"
+            return f"[{self.address}]:{self.port},{self.address} {file.read()}"
 
     @property
     def key(self) -> str:

@@ -27,6 +27,7 @@ from hs_common.signals import SignalPipe
 from hs_common.sockets import Link
 from hs_worker import events
 from hs_worker.children import Children
+from hs_worker.complaint import Complaint
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event
 from hs_worker.guardian import EXIT_REFUSED
@@ -114,6 +115,7 @@ class WorkerDaemon:
         self._authenticated = False
         """The broker of this connection answered once: whoever denies us afterwards is somebody else in its place."""
         self._reopen_at = float("inf")
+        self._complaint = Complaint(link.endpoints, self._log.warning, monotonic())
         self._status: int | None = None
         self._register_link()
 
@@ -138,7 +140,7 @@ class WorkerDaemon:
 
     def step(self, wait_max_s: float = _TURN_MAX_S) -> None:
         """Wait for something to happen, then act on it."""
-        deadline = min(self._core.deadline(), self._reopen_at)
+        deadline = min(self._core.deadline(), self._reopen_at, self._complaint.due_at)
         wait_s = min(wait_max_s, deadline - monotonic())
         if self._again or self._sent or self._executor.has_ended:
             wait_s = 0.0
@@ -167,11 +169,16 @@ class WorkerDaemon:
                 self._reap()
         now = monotonic()
         if now >= deadline:
-            if now >= self._reopen_at:
-                self._reopen()
-            self._perform(self._core.expire(now))
+            self._on_due(now)
         if listen or self._sent:
             self._listen()
+
+    def _on_due(self, now: float) -> None:
+        if now >= self._complaint.due_at:
+            self._complaint.say(now)
+        if now >= self._reopen_at:
+            self._reopen()
+        self._perform(self._core.expire(now))
 
     def _listen(self) -> None:
         """Take what the broker and the monitor have to say, until they have nothing more to say."""
@@ -180,6 +187,7 @@ class WorkerDaemon:
             if event == "connected":
                 self._denied = 0
                 self._authenticated = True
+                self._complaint.hush()
                 self._handle(events.Connected())
             else:
                 self._handle(events.Disconnected())

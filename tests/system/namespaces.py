@@ -1,0 +1,59 @@
+"""Hosts of their own on this machine: network namespaces, each at the end of a cable that can be pulled."""
+
+import os
+import subprocess
+from itertools import count
+
+_NUMBERS = count()
+
+
+def may_make() -> bool:
+    """Whether namespaces can be made here."""
+    if os.geteuid() != 0:
+        return False
+    name = f"hs-probe-{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], check=False, stderr=subprocess.DEVNULL).returncode == 0
+    if made:
+        _ip("netns", "del", name)
+    return made
+
+
+class Host:
+    """A namespace with one address, `address`; we are `ours` at the other end of the cable."""
+
+    def __init__(self) -> None:
+        number = next(_NUMBERS)
+        self.name = f"hs-{os.getpid()}-{number}"
+        self._cable = f"hs{os.getpid() % 100_000}x{number}"
+        # Of the block that nobody routes: benchmarks of networks (RFC 2544).
+        net = f"198.{18 + os.getpid() % 2}.{(os.getpid() // 2 + number) % 256}"
+        self.ours, self.address = f"{net}.1", f"{net}.2"
+        _ip("netns", "add", self.name)
+        _ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        _ip("addr", "add", f"{self.ours}/30", "dev", self._cable)
+        _ip("link", "set", self._cable, "up")
+        _ip("-n", self.name, "addr", "add", f"{self.address}/30", "dev", "eth0")
+        _ip("-n", self.name, "link", "set", "eth0", "up")
+        _ip("-n", self.name, "link", "set", "lo", "up")
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What runs a command there."""
+        return ("ip", "netns", "exec", self.name)
+
+    def pull(self) -> None:
+        """Pull the cable: what is sent is lost, and nobody is told."""
+        _ip("-n", self.name, "link", "set", "eth0", "down")
+
+    def plug(self) -> None:
+        """Plug it in again."""
+        _ip("-n", self.name, "link", "set", "eth0", "up")
+
+    def close(self) -> None:
+        """Take it away; what still runs in it keeps it alive, unseen."""
+        _ip("netns", "del", self.name)
+        subprocess.run(["ip", "link", "del", self._cable], check=False, stderr=subprocess.DEVNULL)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
