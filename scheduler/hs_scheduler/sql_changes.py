@@ -142,18 +142,18 @@ class Changer:
         self._engine.execute("DELETE FROM task WHERE row = ?", (row,))
 
     def _recount(self, row: _Row, what: Effect, at: int) -> None:
-        after = {
-            Effect.CANCELLED: row._replace(state=State.CANCELLED),
-            Effect.ON_HOLD: row._replace(state=State.ON_HOLD),
-            Effect.RELEASED: row._replace(state=State.NEW),
-            Effect.REVERTED: row._replace(state=State.NEW),
-            Effect.RETRIED: row._replace(next=at),
-            Effect.DELETED: None,
-        }
-        if what in after:
-            self._move(row, after[what])
-        if what is Effect.RETRIED:
-            self._move(None, row._replace(state=State.NEW, next=None))
+        match what:
+            case Effect.CANCELLED:
+                self._move(row, row._replace(state=State.CANCELLED))
+            case Effect.ON_HOLD:
+                self._move(row, row._replace(state=State.ON_HOLD))
+            case Effect.RELEASED | Effect.REVERTED:
+                self._move(row, row._replace(state=State.NEW))
+            case Effect.RETRIED:
+                self._move(row, row._replace(next=at))
+                self._move(None, row._replace(state=State.NEW, next=None))
+            case Effect.DELETED:
+                self._move(row, None)
 
     def _move(self, before: _Row | None, after: _Row | None) -> None:
         """Count a row where it is now, if it is one of those that are counted."""

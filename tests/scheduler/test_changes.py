@@ -11,9 +11,10 @@ from hs_common import limits
 from hs_common.errors import RefusedError, WireError
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
 from hs_scheduler.changes import PIECE_ROWS, Action, Change, Changed, Piece
+from hs_scheduler.engines import open_store
 from hs_scheduler.filters import Filter
 from hs_scheduler.questions import pieces_of
-from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.sql import SqlStore
 from hs_scheduler.store import NO_RUN, NewTask, Retry, State
 
 T0 = 1_700_000_000.0
@@ -21,9 +22,11 @@ WORKER = b"w" * 16
 ONCE, NEVER = Retry(1, eager=False), Retry(0, eager=False)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    one = SqliteStore(str(tmp_path / "tasks.db"))
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
+    on_server = request.param == "postgres"
+    location = request.getfixturevalue("postgres_url") if on_server else str(tmp_path / "tasks.db")
+    one = open_store(location, create=True)
     one.open_run(NO_RUN, {}, T0)
     yield one
     counted = one.counts.copy()
@@ -40,19 +43,19 @@ def outcome(task: Task, status: int = 0, kind: OutcomeKind = OutcomeKind.FINISHE
 
 
 def record(
-    store: SqliteStore, task: Task, status: int = 0, kind: OutcomeKind = OutcomeKind.FINISHED, retry: Retry = NEVER
+    store: SqlStore, task: Task, status: int = 0, kind: OutcomeKind = OutcomeKind.FINISHED, retry: Retry = NEVER
 ) -> int:
     with store.transaction():
         return len(store.record(WORKER, "n1", [outcome(task, status, kind)], retry, T0))
 
 
-def new(store: SqliteStore, **fields: Any) -> Task:
+def new(store: SqlStore, **fields: Any) -> Task:
     line = NewTask(b"true", Detail(0.0, 0, 0, (("kind", "x"),), b""), 0, 0, "")._replace(**fields)
     with store.transaction():
         return store.add([line], [0], b"/", T0)[0]
 
 
-def assigned(store: SqliteStore) -> Task:
+def assigned(store: SqlStore) -> Task:
     new(store)
     with store.transaction():
         (ready,) = store.ready(1)
@@ -60,26 +63,26 @@ def assigned(store: SqliteStore) -> Task:
     return ready.task
 
 
-def on_hold(store: SqliteStore) -> Task:
+def on_hold(store: SqlStore) -> Task:
     task = new(store)
     change(store, Action.HOLD)
     return task
 
 
-def running(store: SqliteStore) -> Task:
+def running(store: SqlStore) -> Task:
     task = assigned(store)
     with store.transaction():
         store.started(WORKER, "n1", [Started(task.row, task.dispatch, T0)])
     return task
 
 
-def ended(store: SqliteStore, status: int = 0, kind: OutcomeKind = OutcomeKind.FINISHED, retry: Retry = NEVER) -> Task:
+def ended(store: SqlStore, status: int = 0, kind: OutcomeKind = OutcomeKind.FINISHED, retry: Retry = NEVER) -> Task:
     task = assigned(store)
     record(store, task, status, kind, retry)
     return task
 
 
-def quarantined(store: SqliteStore) -> Task:
+def quarantined(store: SqlStore) -> Task:
     new(store)
     for _ in range(limits.CRASHES_MAX):
         with store.transaction():
@@ -89,7 +92,7 @@ def quarantined(store: SqliteStore) -> Task:
     return ready.task
 
 
-GIVEN: dict[str, Callable[[SqliteStore], Task]] = {
+GIVEN: dict[str, Callable[[SqlStore], Task]] = {
     "on hold": on_hold,
     "new": new,
     "assigned": assigned,
@@ -129,7 +132,7 @@ CELLS = [
 
 
 def change(
-    store: SqliteStore,
+    store: SqlStore,
     action: Action = Action.NONE,
     *assignments: str,
     tasks: Filter | None = None,
@@ -140,12 +143,12 @@ def change(
         return store.change(asked, 1, store._last_row, T0 + 9)
 
 
-def row(store: SqliteStore, number: int, *columns: str) -> Any:
+def row(store: SqlStore, number: int, *columns: str) -> Any:
     found = store._engine.execute(f"SELECT {', '.join(columns)} FROM task WHERE row = ?", (number,)).fetchone()
     return found[0] if found and len(columns) == 1 else found
 
 
-def chain(store: SqliteStore) -> list[tuple[int, str, int | None, int | None]]:
+def chain(store: SqlStore) -> list[tuple[int, str, int | None, int | None]]:
     found = store._engine.execute("SELECT row, state, previous, next FROM task ORDER BY row")
     return [(number, State(state).name, previous, following) for number, state, previous, following in found]
 
@@ -154,7 +157,7 @@ def chain(store: SqliteStore) -> list[tuple[int, str, int | None, int | None]]:
 
 
 @pytest.mark.parametrize(("given", "action", "cell"), CELLS)
-def test_every_cell_of_the_table(store: SqliteStore, given: str, action: Action, cell: str) -> None:
+def test_every_cell_of_the_table(store: SqlStore, given: str, action: Action, cell: str) -> None:
     task = GIVEN[given](store)
     before = row(store, task.row, "state", "next", "exit_status")
 
@@ -176,7 +179,7 @@ def test_every_cell_of_the_table(store: SqliteStore, given: str, action: Action,
 
 
 @pytest.mark.parametrize(("given", "action", "cell"), CELLS)
-def test_saying_it_twice_changes_nothing_more(store: SqliteStore, given: str, action: Action, cell: str) -> None:
+def test_saying_it_twice_changes_nothing_more(store: SqlStore, given: str, action: Action, cell: str) -> None:
     GIVEN[given](store)
     change(store, action)
     once = chain(store)
@@ -192,7 +195,7 @@ def test_saying_it_twice_changes_nothing_more(store: SqliteStore, given: str, ac
     "kind", [OutcomeKind.FINISHED, OutcomeKind.CRASHED, OutcomeKind.HANDED_BACK, OutcomeKind.CANCELLED]
 )
 @pytest.mark.parametrize("given", ["assigned", "running"])
-def test_what_a_cancelled_task_still_does_does_not_count(store: SqliteStore, given: str, kind: OutcomeKind) -> None:
+def test_what_a_cancelled_task_still_does_does_not_count(store: SqlStore, given: str, kind: OutcomeKind) -> None:
     task = GIVEN[given](store)
     change(store, Action.CANCEL)
 
@@ -205,7 +208,7 @@ def test_what_a_cancelled_task_still_does_does_not_count(store: SqliteStore, giv
 
 
 @pytest.mark.parametrize("status", [0, 1])
-def test_a_result_of_before_a_revert_does_not_count(store: SqliteStore, status: int) -> None:
+def test_a_result_of_before_a_revert_does_not_count(store: SqlStore, status: int) -> None:
     """It was committed, but its worker may not have heard so, and says it again."""
     task = ended(store)
     change(store, Action.REVERT)
@@ -218,7 +221,7 @@ def test_a_result_of_before_a_revert_does_not_count(store: SqliteStore, status: 
     assert record(store, ready.task, 0) == 1
 
 
-def test_a_result_of_a_deleted_row_does_not_count(store: SqliteStore) -> None:
+def test_a_result_of_a_deleted_row_does_not_count(store: SqlStore) -> None:
     task = ended(store)
     change(store, Action.DELETE)
 
@@ -226,7 +229,7 @@ def test_a_result_of_a_deleted_row_does_not_count(store: SqliteStore) -> None:
     assert new(store).row > task.row, "its number is not used again"
 
 
-def test_a_success_of_a_task_on_hold_counts(store: SqliteStore) -> None:
+def test_a_success_of_a_task_on_hold_counts(store: SqlStore) -> None:
     """It was taken for lost, and the user held it meanwhile; but a finished execution is a valid one."""
     task = assigned(store)
     with store.transaction():
@@ -240,7 +243,7 @@ def test_a_success_of_a_task_on_hold_counts(store: SqliteStore) -> None:
 # --- Attempts ---
 
 
-def test_a_reverted_task_is_as_it_was_submitted(store: SqliteStore) -> None:
+def test_a_reverted_task_is_as_it_was_submitted(store: SqlStore) -> None:
     task = ended(store, 3)
     change(store, Action.REVERT)
 
@@ -249,7 +252,7 @@ def test_a_reverted_task_is_as_it_was_submitted(store: SqliteStore) -> None:
     assert store.ready(9)[0].task.dispatch == 2
 
 
-def failed_and_tried_again(store: SqliteStore) -> tuple[Task, Task]:
+def failed_and_tried_again(store: SqlStore) -> tuple[Task, Task]:
     """Return the first attempt, which failed, and the second, which is out."""
     first = ended(store, 3, retry=ONCE)
     with store.transaction():
@@ -262,7 +265,7 @@ def failed_and_tried_again(store: SqliteStore) -> tuple[Task, Task]:
     ("action", "state"),
     [(Action.CANCEL, "CANCELLED"), (Action.HOLD, "ON_HOLD")],
 )
-def test_what_is_wanted_of_a_task_is_wanted_of_its_last_attempt(store: SqliteStore, action: Action, state: str) -> None:
+def test_what_is_wanted_of_a_task_is_wanted_of_its_last_attempt(store: SqlStore, action: Action, state: str) -> None:
     """The id that submit printed is that of the first one."""
     first = ended(store, 3, retry=ONCE)
 
@@ -271,7 +274,7 @@ def test_what_is_wanted_of_a_task_is_wanted_of_its_last_attempt(store: SqliteSto
     assert first.row == 1
 
 
-def test_both_attempts_of_a_task_are_one_task(store: SqliteStore) -> None:
+def test_both_attempts_of_a_task_are_one_task(store: SqlStore) -> None:
     _, second = failed_and_tried_again(store)
     record(store, second, 3)
 
@@ -279,7 +282,7 @@ def test_both_attempts_of_a_task_are_one_task(store: SqliteStore) -> None:
     assert chain(store) == [(1, "DONE", None, 2), (2, "DONE", 1, 3), (3, "NEW", 2, None)]
 
 
-def test_what_succeeded_at_last_is_not_retried(store: SqliteStore) -> None:
+def test_what_succeeded_at_last_is_not_retried(store: SqlStore) -> None:
     _, second = failed_and_tried_again(store)
     record(store, second, 0)
 
@@ -287,7 +290,7 @@ def test_what_succeeded_at_last_is_not_retried(store: SqliteStore) -> None:
     assert (done.count, done.left) == (0, {"succeeded": 1})
 
 
-def test_an_attempt_that_another_followed_is_not_reverted(store: SqliteStore) -> None:
+def test_an_attempt_that_another_followed_is_not_reverted(store: SqlStore) -> None:
     _, second = failed_and_tried_again(store)
     record(store, second, 0)
 
@@ -304,7 +307,7 @@ def test_an_attempt_that_another_followed_is_not_reverted(store: SqliteStore) ->
         ("3", [(1, "DONE", None, 2), (2, "DONE", 1, None)]),
     ],
 )
-def test_the_attempts_around_a_deleted_one_become_neighbours(store: SqliteStore, attempt: str, left: list[Any]) -> None:
+def test_the_attempts_around_a_deleted_one_become_neighbours(store: SqlStore, attempt: str, left: list[Any]) -> None:
     _, second = failed_and_tried_again(store)
     record(store, second, 3, retry=Retry(2, eager=False))
     with store.transaction():
@@ -316,7 +319,7 @@ def test_the_attempts_around_a_deleted_one_become_neighbours(store: SqliteStore,
     assert chain(store) == left
 
 
-def test_all_attempts_can_be_deleted_at_once(store: SqliteStore) -> None:
+def test_all_attempts_can_be_deleted_at_once(store: SqlStore) -> None:
     _, second = failed_and_tried_again(store)
     record(store, second, 3)
 
@@ -324,7 +327,7 @@ def test_all_attempts_can_be_deleted_at_once(store: SqliteStore) -> None:
     assert chain(store) == []
 
 
-def test_an_attempt_that_runs_keeps_its_place_when_the_one_before_goes(store: SqliteStore) -> None:
+def test_an_attempt_that_runs_keeps_its_place_when_the_one_before_goes(store: SqlStore) -> None:
     _, second = failed_and_tried_again(store)
 
     assert change(store, Action.DELETE).left == {"handed out or running": 1}
@@ -335,7 +338,7 @@ def test_an_attempt_that_runs_keeps_its_place_when_the_one_before_goes(store: Sq
 # --- Holding ---
 
 
-def test_a_task_on_hold_is_not_dispatched(store: SqliteStore) -> None:
+def test_a_task_on_hold_is_not_dispatched(store: SqlStore) -> None:
     task = on_hold(store)
     assert store.ready(9) == []
 
@@ -343,7 +346,7 @@ def test_a_task_on_hold_is_not_dispatched(store: SqliteStore) -> None:
     assert [item.task.row for item in store.ready(9)] == [task.row]
 
 
-def test_a_task_on_hold_holds_later_groups(store: SqliteStore) -> None:
+def test_a_task_on_hold_holds_later_groups(store: SqlStore) -> None:
     """What depends on it must not start."""
     on_hold(store)
     new(store, group=2)
@@ -354,7 +357,7 @@ def test_a_task_on_hold_holds_later_groups(store: SqliteStore) -> None:
 # --- Values and tags ---
 
 
-def test_values_of_what_waits_can_be_set(store: SqliteStore) -> None:
+def test_values_of_what_waits_can_be_set(store: SqlStore) -> None:
     task = new(store)
 
     change(store, Action.NONE, "args=echo a=b:c", "group=2", "priority=-3", "cores=4", "memory=2G", "timeout=1h")
@@ -367,7 +370,7 @@ def test_values_of_what_waits_can_be_set(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("given", ["assigned", "running", "succeeded", "failed", "cancelled"])
-def test_values_of_what_does_not_wait_are_history(store: SqliteStore, given: str) -> None:
+def test_values_of_what_does_not_wait_are_history(store: SqlStore, given: str) -> None:
     task = GIVEN[given](store)
 
     done = change(store, Action.NONE, "priority=5", "color:red")
@@ -375,7 +378,7 @@ def test_values_of_what_does_not_wait_are_history(store: SqliteStore, given: str
 
 
 @pytest.mark.parametrize("given", list(GIVEN))
-def test_tags_can_be_changed_at_any_time(store: SqliteStore, given: str) -> None:
+def test_tags_can_be_changed_at_any_time(store: SqlStore, given: str) -> None:
     task = GIVEN[given](store)
 
     assert change(store, Action.NONE, "color:red", "n:1").count == 1
@@ -383,7 +386,7 @@ def test_tags_can_be_changed_at_any_time(store: SqliteStore, given: str) -> None
     assert row(store, task.row, "tag") in ('{"kind": "x", "n": 2}', '{"n": 2}')
 
 
-def test_a_retry_may_get_other_values(store: SqliteStore) -> None:
+def test_a_retry_may_get_other_values(store: SqlStore) -> None:
     task = ended(store, 137)
 
     change(store, Action.RETRY, "memory=8G", "again:true")
@@ -391,7 +394,7 @@ def test_a_retry_may_get_other_values(store: SqliteStore) -> None:
     assert row(store, task.row + 1, "memory", "tag") == (8 << 30, '{"kind": "x", "again": true}')
 
 
-def test_a_task_has_no_more_tags_than_a_line_may_have(store: SqliteStore) -> None:
+def test_a_task_has_no_more_tags_than_a_line_may_have(store: SqlStore) -> None:
     new(store)
     change(store, Action.NONE, *(f"k{n}:1" for n in range(99)))
 
@@ -429,7 +432,7 @@ def test_a_change_without_sense_is_refused(
 # --- Pieces, and the way to a scheduler ---
 
 
-def test_only_pieces_with_such_tasks_are_looked_at(store: SqliteStore) -> None:
+def test_only_pieces_with_such_tasks_are_looked_at(store: SqlStore) -> None:
     first, *_ = (new(store) for _ in range(3))
     with store.transaction():
         store.add([NewTask(b"x", None, 0, 0, "")] * PIECE_ROWS, [0] * PIECE_ROWS, b"/", T0)
@@ -444,7 +447,7 @@ def test_only_pieces_with_such_tasks_are_looked_at(store: SqliteStore) -> None:
     assert pieces_of(store.name, Filter(group=4)) == []
 
 
-def test_only_the_rows_of_the_piece_are_changed(store: SqliteStore) -> None:
+def test_only_the_rows_of_the_piece_are_changed(store: SqlStore) -> None:
     rows = [new(store).row for _ in range(4)]
     asked = Change(filter=Filter(), action=Action.CANCEL)
     with store.transaction():
@@ -453,7 +456,7 @@ def test_only_the_rows_of_the_piece_are_changed(store: SqliteStore) -> None:
     assert [number for number, _ in done.cancelled] == rows[1:3]
 
 
-def test_regular_expressions_work_and_leave_nothing_behind(store: SqliteStore) -> None:
+def test_regular_expressions_work_and_leave_nothing_behind(store: SqlStore) -> None:
     new(store, args=b"echo caf\xe9")
     new(store)
 

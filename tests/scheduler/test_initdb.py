@@ -18,6 +18,7 @@ from hs_scheduler.commands.info import info
 from hs_scheduler.commands.initdb import initdb
 from hs_scheduler.commands.search import search
 from hs_scheduler.commands.update import update
+from hs_scheduler.engines import open_store
 from hs_scheduler.sqlite import SqliteStore
 
 
@@ -51,6 +52,21 @@ def test_the_standing_queue_is_made_once() -> None:
     path = os.path.join(site.main(), "tasks.db")
     assert said == f"database {path} is at schema {len(schema.STEPS)}\n" == output(initdb)
     assert count(path) == 0
+
+
+def test_a_database_on_a_server_is_made_and_emptied(postgres_url: str) -> None:
+    assert output(initdb, "--database", postgres_url).endswith(f" is at schema {len(schema.STEPS)}\n")
+    store = open_store(postgres_url)
+    with store.transaction():
+        (task,) = store.add([a_line()], [0], b"/", T0)
+    store.close()
+
+    assert output(initdb, "--truncate", "-y", "--database", postgres_url).startswith("1 task removed from ")
+    assert count(postgres_url) == 0
+    store = open_store(postgres_url)
+    with store.transaction():
+        assert store.add([a_line()], [0], b"/", T0)[0].row > task.row, "no number is given twice"
+    store.close()
 
 
 def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
