@@ -8,11 +8,9 @@ A transaction whose session is lost before COMMIT was sent has changed nothing. 
 asked by its transaction id, as soon as it can be: so nothing is done twice, and nothing is taken for done that is not.
 """
 
-import re
 import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import lru_cache
 from typing import Any
 
 from hs_common import limits
@@ -24,6 +22,7 @@ from hs_scheduler.dialect import POSTGRES
 from hs_scheduler.engine import Bulk, Cursor, Values
 from hs_scheduler.engines import shown
 from hs_scheduler.ownership import Owner
+from hs_scheduler.postgres_bulk import column, copying, updating
 from hs_scheduler.postgres_functions import Functions
 from hs_scheduler.postgres_link import REPLY_S, Error, Session, connect, failure, is_lost, written
 from hs_scheduler.store import StoreBusyError
@@ -72,6 +71,7 @@ class PostgresDatabase:
         self._back_off_s = 0.0
         self._try_at = 0.0
         self._transaction_id = ""
+        self._control = ""
         self._streams = 0
         self._functions = Functions(self.execute)
         self._session: Session | None = None
@@ -164,12 +164,12 @@ class PostgresDatabase:
             return 0
         session = self._connected()
         if statement.sql.startswith("INSERT"):
-            with session.cursor() as cursor, cursor.copy(_copying(statement.sql)) as copy:
+            with session.cursor() as cursor, cursor.copy(copying(statement.sql)) as copy:
                 for row in rows:
                     copy.write_row(row)
             return len(rows)
-        columns = [_column(kind, values) for kind, values in zip(statement.kinds, zip(*rows, strict=True), strict=True)]
-        text = _updating(statement, tuple(many for many, _ in columns))
+        columns = [column(kind, values) for kind, values in zip(statement.kinds, zip(*rows, strict=True), strict=True)]
+        text = updating(statement, tuple(many for many, _ in columns))
         values = {f"v{number}": value for number, (_, value) in enumerate(columns)}
         return session.execute(text, values).rowcount  # type: ignore[no-any-return]
 
@@ -225,6 +225,7 @@ class PostgresDatabase:
 
     def announce(self, control: str) -> None:
         """Say where the connection file is by which we can be asked."""
+        self._control = control
         with self.translated():
             postgres_owner.announce(self._connected(), self._owner, control)
 
@@ -282,6 +283,7 @@ class PostgresDatabase:
             postgres_owner.take(session, self.name, self._owner)
             if not postgres_owner.enter(session, self._owner, wall()):
                 self._another = True
+                postgres_owner.announce(session, self._owner, self._control)
         except BaseException as exc:
             if session is not None:
                 session.close()
@@ -342,40 +344,3 @@ class PostgresDatabase:
 
 def _pause() -> None:
     select.poll().poll(TRY_MS)
-
-
-def _column(kind: str, values: Sequence[Any]) -> tuple[bool, Any]:
-    """Return whether the rows have different values, and them (as an array), or the one."""
-    first = values[0]
-    if values.count(first) == len(values):
-        return False, first
-    if kind in ("INTEGER", "REAL"):
-        # The text of an array: of numbers it is written faster here than by the driver.
-        return True, f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
-    return True, list(values)
-
-
-_TYPES = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text", "BLOB": "bytea"}
-
-
-@lru_cache(256)
-def _updating(statement: Bulk, many: tuple[bool, ...]) -> str:
-    """Return an UPDATE of many rows at once; many: which of its values differ from row to row."""
-    values = [
-        f"given.v{number}" if differs else f"%(v{number})s::{_TYPES[kind]}"
-        for number, (kind, differs) in enumerate(zip(statement.kinds, many, strict=True))
-    ]
-    following = iter(values)
-    text = re.sub(r"\?", lambda _: next(following), statement.sql)
-    differing = [number for number, differs in enumerate(many) if differs]
-    if not differing:
-        return text
-    arrays = ", ".join(f"%(v{number})s::{_TYPES[statement.kinds[number]]}[]" for number in differing)
-    names = ", ".join(f"v{number}" for number in differing)
-    return re.sub(r"\sWHERE ", f" FROM unnest({arrays}) AS given ({names}) WHERE ", text, count=1)
-
-
-@lru_cache(16)
-def _copying(insert: str) -> str:
-    """Return the COPY that does what an INSERT of all its values does."""
-    return f"COPY {insert[len('INSERT INTO ') : insert.index(' VALUES')]} FROM STDIN"

@@ -21,6 +21,9 @@ except ImportError as exc:
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
 
+SERVER_MIN = 14
+"""Statistics of an expression. Source: PostgreSQL 14, release notes."""
+
 CONNECT_S = 5
 """How long a server may take to answer; a scheduler beats in between."""
 
@@ -93,6 +96,7 @@ def connect(url: str, *, name: str, writes: bool, lock_ms: int = LOCK_MS) -> Ses
 
     Raises:
         RefusedError: The URL makes no sense.
+        StoppedError: The server is too old.
         psycopg.Error: See `failure`.
 
     """
@@ -107,6 +111,10 @@ def connect(url: str, *, name: str, writes: bool, lock_ms: int = LOCK_MS) -> Ses
         autocommit=True,
         prepare_threshold=None,
     )
+    if session.info.server_version < SERVER_MIN * 10_000:
+        version = session.info.server_version // 10_000
+        session.close()
+        raise StoppedError(f"database {shown(url)}: PostgreSQL {version} is too old: {SERVER_MIN} or newer is needed")
     session.adapters.register_dumper(str, _Text)
     session.execute(_SESSION.format(lock_ms=lock_ms))
     return session

@@ -238,6 +238,7 @@ def test_two_schemas_are_two_task_databases(store: SqlStore, postgres: PostgresS
 def test_what_was_submitted_while_the_session_was_lost_is_noticed(store: SqlStore, url: str) -> None:
     add(store)
     store.take_epoch()
+    store.announce("/run/control.json")
     end_sessions(url)
     with closing(open_store(url, program="hs submit", brief=True)) as other:
         other.open_run(RUN, {}, T0)
@@ -246,6 +247,9 @@ def test_what_was_submitted_while_the_session_was_lost_is_noticed(store: SqlStor
     (task,) = add(store)
 
     assert (task.row, store.counts) == (4, Counts(new=4))
+    owner = owner_of(url)
+    assert owner is not None
+    assert owner.control == "/run/control.json", "commands find us as before"
 
 
 def test_a_scheduler_that_was_replaced_meanwhile_ends(store: SqlStore, url: str) -> None:

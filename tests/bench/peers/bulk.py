@@ -13,6 +13,7 @@ from itertools import count, islice
 from typing import Any
 
 from hs_scheduler import statements
+from hs_scheduler.database import CACHE_KIB, CHECKPOINT_PAGES
 from hs_scheduler.engines import is_url
 from hs_scheduler.uids import Uids
 
@@ -39,6 +40,8 @@ def into_file(path: str, database: str) -> None:
     db = sqlite3.connect(database, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     db.execute("BEGIN IMMEDIATE")
     for some in rows(path):
         db.executemany(statements.INSERT_PLAIN.sql, some)
