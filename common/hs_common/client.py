@@ -10,6 +10,7 @@ something carries a key of its own, by which the scheduler knows it. With nobody
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import inf
 
 import zmq
@@ -39,6 +40,9 @@ PATIENCE_S = 10.0
 AGAIN_S = 0.1
 """Between two tries when the broker says that nobody can answer now."""
 
+HAD_S = 1.0
+"""A scheduler that has had a request for so long was there, and the next one is waited for anew."""
+
 FAREWELL_MS = 200
 """How long the last word may take to leave."""
 
@@ -49,6 +53,30 @@ class NobodyError(StoppedError):
 
 class DeadlineError(StoppedError):
     """The caller's own limit came before the answer."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request, and whether somebody has it."""
+
+    request: Request
+    sent_in: bytes = b""
+    """The session in which it is under way, or b""."""
+    sent_at: float = 0.0
+    again_at: float = 0.0
+    """Not to be said before."""
+    alone_since: float = 0.0
+    """While it is not under way: since when nobody has had it."""
+
+    @property
+    def under_way(self) -> bool:
+        return bool(self.sent_in)
+
+    def lost(self, now: float, again_at: float) -> None:
+        """Take note that whoever had it is gone. One who had it only for a moment was nobody."""
+        if now - self.sent_at >= HAD_S:
+            self.alone_since = now
+        self.sent_in, self.again_at = b"", again_at
 
 
 class Client:
@@ -94,31 +122,34 @@ class Client:
 
         """
         self._request += 1
-        request = self._request
-        sent_in = b""
-        again_at = 0.0
-        alone_since = monotonic()
+        asked = _Asked(Request(session=b"", client=self._client, request=self._request, verb=verb, body=body))
+        asked.alone_since = monotonic()
         while True:
             now = monotonic()
-            if self._session and sent_in != self._session and now >= again_at:
-                message = Request(session=self._session, client=self._client, request=request, verb=verb, body=body)
-                sent_in = self._session if self._send(message, now) else b""
-            if self._session and sent_in == self._session:
-                alone_since = now
-            self._give_up(now, alone_since, until)
-            for heard in self._hear(
-                now, min(until, alone_since + self._patience_s, again_at if again_at > now else inf)
-            ):
-                if not isinstance(heard, Reply) or heard.request != request or sent_in != self._session:
+            if asked.under_way and asked.sent_in != self._session:
+                asked.lost(now, now)
+            if self._session and not asked.under_way and now >= asked.again_at:
+                self._say(asked, now)
+            self._give_up(now, inf if asked.under_way else asked.alone_since, until)
+            for heard in self._hear(now, min(until, inf if asked.under_way else self._next_at(asked, now))):
+                if not isinstance(heard, Reply) or heard.request != self._request or not asked.under_way:
                     continue
                 if heard.status == AGAIN:
-                    sent_in, again_at = b"", monotonic() + AGAIN_S
+                    asked.lost(now, now + AGAIN_S)
                     self._reason = heard.body.decode(errors="replace")
-                elif heard.more:
-                    if hear is not None:
-                        hear(heard.body)
-                else:
+                elif not heard.more:
                     return _answer(heard)
+                elif hear is not None:
+                    hear(heard.body)
+
+    def _say(self, asked: "_Asked", now: float) -> None:
+        if self._send(replace(asked.request, session=self._session), now):
+            asked.sent_in, asked.sent_at = self._session, now
+
+    def _next_at(self, asked: "_Asked", now: float) -> float:
+        """Return when there is something to do about a request that nobody has."""
+        give_up_at = asked.alone_since + self._patience_s
+        return min(give_up_at, asked.again_at) if self._session and asked.again_at > now else give_up_at
 
     def drain(self, worker: bytes, *, now: bool) -> None:
         """Tell the broker that a worker is to leave; `now`: without finishing what runs.

@@ -107,8 +107,8 @@ def exit_status(wait_status: int) -> int:
     return wait_status >> 8 if not wait_status & 0x7F else -(wait_status & 0x7F)
 
 
-def pack_bundle(bundle: Bundle) -> bytes:
-    """Return the body of one bundle."""
+def pack_bundle(bundle: tuple[bytes, Sequence[Task]]) -> bytes:
+    """Return the body of one bundle: a `Bundle`, or its two parts, which cost less to make."""
     return _pack(bundle)
 
 
@@ -161,20 +161,17 @@ def unpack_outcomes(body: bytes) -> list[Outcome]:
 
     """
     try:
-        outcomes = [Outcome._make(item) for item in _unpack(body)]
+        outcomes = list(map(Outcome._make, _unpack(body)))
     except (ValueError, TypeError) as exc:
         raise WireError(f"not outcomes: {exc}") from exc
-    for outcome in outcomes:
-        if tuple(map(type, outcome)) != _OUTCOME_TYPES:
-            raise WireError(f"outcome of row {outcome.row!r} has a field of the wrong type")
-        if not (
-            0 < outcome.row <= limits.ID_MAX
-            and 0 < outcome.dispatch <= limits.DISPATCH_MAX
-            and 0 <= outcome.kind <= OutcomeKind.CANCELLED
-            and 0 <= outcome.memory_max <= limits.ID_MAX
-            and 0 <= outcome.status <= 0xFFFF  # noqa: PLR2004 - a wait status
-        ):
-            raise WireError(f"outcome of row {outcome.row} has a number out of bounds")
+    # Field by field, not outcome by outcome: so that C looks at each, which halves the time.
+    columns = dict(zip(Outcome._fields, zip(*outcomes, strict=True), strict=True)) if outcomes else {}
+    for name, column in columns.items():
+        if set(map(type, column)) != {_OUTCOME_TYPES[name]}:
+            raise WireError(f"an outcome has a {name} of the wrong type")
+    for name, (least, most) in _OUTCOME_BOUNDS.items() if outcomes else ():
+        if min(columns[name]) < least or max(columns[name]) > most:
+            raise WireError(f"an outcome has a {name} that is not in {least}..{most}")
     return outcomes
 
 
@@ -201,7 +198,16 @@ def unpack_started(body: bytes) -> list[Started]:
 
 _pack: Callable[[object], bytes] = msgpack.Packer().pack
 """One packer for the process: making one costs more than packing a bundle of one task."""
-_OUTCOME_TYPES = (int, int, int, int, str, float, float, float, float, int, bytes, bytes, bytes)
+_OUTCOME_TYPES: dict[str, type] = dict(
+    zip(Outcome._fields, (int, int, int, int, str, float, float, float, float, int, bytes, bytes, bytes), strict=True)
+)
+_OUTCOME_BOUNDS = {
+    "row": (1, limits.ID_MAX),
+    "dispatch": (1, limits.DISPATCH_MAX),
+    "kind": (0, OutcomeKind.CANCELLED),
+    "status": (0, 0xFFFF),  # a wait status
+    "memory_max": (0, limits.ID_MAX),
+}
 
 
 def _detail(timeout: float, cores: int, memory: int, tags: Any, template: bytes) -> Detail:  # noqa: ANN401

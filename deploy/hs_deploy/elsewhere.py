@@ -57,6 +57,9 @@ def elsewhere(typed: Mapping[str, Any], settings: Settings) -> Elsewhere | None:
         RefusedError: A program or a host that makes no sense, or an option that is for another mode.
 
     """
+    for name, option in (("ssh", "--ssh"), ("ssh_group", "--ssh-group")):
+        if typed[name] == "":  # a variable that is not set: nobody who says so wants to run here
+            raise RefusedError(f"{option} '': expected the names of hosts, or of a list of them")
     if typed["ssh"] or typed["ssh_group"]:
         return _by_ssh(typed, settings)
     for name, option in ONLY_SSH.items():

@@ -183,6 +183,10 @@ class SchedulerCore:
         Never more than an average worker may hold, or no worker could take the bundle.
         """
         tasks_max = min(self._bundlesize, max(1, self._credit // (2 * max(1, len(self._workers)))))
+        first = self._identity.epoch << 40 | self._counter + 1
+        if tasks_max == 1:  # each its own, whatever it is
+            self._counter += len(tasks)
+            return list(range(first, first + len(tasks)))
         ids: list[int] = []
         filled, kind = 0, None
         for task in tasks:

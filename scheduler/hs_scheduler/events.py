@@ -5,6 +5,7 @@ Effects come in the order in which they are to be performed: those of the store 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hs_common.messages import Demand, Message
 from hs_common.tasks import Outcome, Started
@@ -56,9 +57,8 @@ class Claimed:
     bundles: Sequence["ClaimedBundle"]
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedBundle:
-    """One bundle on its way out."""
+class ClaimedBundle(NamedTuple):
+    """One bundle on its way out. A tuple: by default there is one for each task."""
 
     bundle: int
     rows: Sequence[tuple[int, int]]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hs_common.messages import Demand
-from hs_common.tasks import Bundle, Detail, Task, pack_bundle
+from hs_common.tasks import Detail, Task, pack_bundle
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import ClaimedBundle
 from hs_scheduler.groups import NONE_SHOWN, Groups
@@ -229,7 +229,11 @@ class Feed:
 
     def _place(self, lines: Sequence[NewTask], cwd: bytes) -> list[int]:
         """Return a bundle for each line, 0 for one that can never run."""
-        ids = iter(self._core.place([(cwd, _demand(line.detail)) for line in lines if not line.rejected]))
+        runnable = [line for line in lines if not line.rejected]
+        places = self._core.place([(cwd, _demand(line.detail) if line.detail else NO_DEMAND) for line in runnable])
+        if len(runnable) == len(lines):
+            return places
+        ids = iter(places)
         return [0 if line.rejected else next(ids) for line in lines]
 
     def _claim(self, count: int, wall: float) -> list[ClaimedBundle]:
@@ -276,11 +280,13 @@ def _demand(detail: Detail | None) -> Demand:
 def _groups(pairs: Sequence[tuple[int, Task]]) -> list[tuple[int, list[Task]]]:
     """Return (bundle, its tasks); neighbours with one id belong together."""
     groups: list[tuple[int, list[Task]]] = []
+    last, tasks = 0, []
     for bundle, task in pairs:
-        if groups and groups[-1][0] == bundle:
-            groups[-1][1].append(task)
+        if bundle == last:
+            tasks.append(task)
         else:
-            groups.append((bundle, [task]))
+            last, tasks = bundle, [task]
+            groups.append((bundle, tasks))
     return groups
 
 
@@ -296,7 +302,8 @@ def _pack(pairs: Sequence[tuple[int, Task]], folders: Sequence[bytes], group: in
     at = 0
     for bundle, tasks in _groups(pairs):
         rows = [(task.row, task.dispatch) for task in tasks]
-        demand = _demand(tasks[0].detail)
-        claimed.append(ClaimedBundle(bundle, rows, demand, pack_bundle(Bundle(folders[at], tasks)), group))
+        detail = tasks[0].detail
+        demand = _demand(detail) if detail else NO_DEMAND
+        claimed.append(ClaimedBundle(bundle, rows, demand, pack_bundle((folders[at], tasks)), group))
         at += len(tasks)
     return claimed

@@ -68,13 +68,17 @@ REFUSED = [
     ("--launcher", "no-such-launcher -n 2", "--launcher no-such-launcher: no such program"),
     ("--launcher", "'", "--launcher ': No closing quotation"),
     ("--launcher", "", "--launcher '': expected a program"),
+    ("--ssh", "n[1-", "--ssh n[1-: the brackets do not match"),
+    ("--ssh", "tasks", "--ssh tasks: is a file, no host"),
+    ("--ssh", "", "--ssh '': expected the names of hosts"),
+    ("--ssh-group", "fast", "--ssh-group fast: ssh.nodelist has no groups"),
+    ("--ssh-group", "", "--ssh-group '': expected the names of hosts"),
+    ("--ssh-args", "-i key", "--ssh-args is only for --ssh"),
+    ("--remote-exe", "hs-worker", "--remote-exe hs-worker: is only for --ssh, --mpi and --launcher"),
     ("-d", "-86401", "-d '-86401' is not in -86400..86400"),
     ("-d", "later", "-d 'later' is not a number"),
 ]
 """Option, value, what the one line says."""
-
-ANY_VALUE = {"--remote-exe"}
-"""Options whose value cannot be judged here."""
 
 SETTINGS: list[tuple[str, str, str, str, str, Any, Any]] = [
     ("-N", "3", "worker.num_tasks", "4", "slots", 3, 4),
@@ -89,7 +93,15 @@ SETTINGS: list[tuple[str, str, str, str, str, Any, Any]] = [
     ("-p", "6001", "broker.port", "6002", "port", 6001, 6002),
     ("-d", "-3", "worker.delay_start", "4", "delay_s", -3, 4),
     ("--database", "/tmp/a.db", "database.file", "/tmp/b.db", "database", "/tmp/a.db", "/tmp/b.db"),
-    ("--launcher", "env -i", "launcher", "env -u X", "launcher", ("/usr/bin/env", "-i"), ("/usr/bin/env", "-u", "X")),
+    (
+        "--launcher",
+        "env -i",
+        "launcher",
+        "env -u X",
+        "elsewhere.launcher",
+        ("/usr/bin/env", "-i"),
+        ("/usr/bin/env", "-u", "X"),
+    ),
 ]
 """Option, value, its setting, another value of that; where they arrive, as what each."""
 
@@ -164,11 +176,19 @@ ELSEWHERE = {
     "--walltime": ("system/test_walltime.py", "--walltime"),
     "--forever": ("system/test_restart.py", "--forever"),
     "-p": ("system/test_cluster_joining.py", "-p"),
+    "--ssh": ("system/test_ssh.py", "--ssh"),
+    "--ssh-group": ("system/test_ssh.py", "--ssh-group"),
+    "--ssh-args": ("system/test_ssh.py", "--ssh-args"),
+    "--ssh-tunnel": ("system/test_ssh.py", "--ssh-tunnel"),
+    "-E": ("system/test_ssh.py", "-E"),
     "--mpi": ("system/test_launcher.py", "--mpi"),
     "--launcher": ("system/test_launcher.py", "--launcher"),
     "--remote-exe": ("system/test_launcher.py", "--remote-exe"),
 }
 """Option -> the file of tests that shows what it does, and what stands there."""
+
+MODES = ("--mpi", "--launcher env", "--ssh a", "--ssh-group b")
+"""Where the workers are, if not here."""
 
 EXCLUDED = [
     ("--no-db", "--database x.db"),
@@ -192,7 +212,8 @@ EXCLUDED = [
     ("--capture", "-k"),
     ("--capture", "--group-output"),
     ("--mpi", "--launcher env"),
-    *((mode, other) for mode in ("--mpi", "--launcher env") for other in ("-o out", "-e err", "-k", "--group-output")),
+    *((mode, hosts) for mode in MODES[:2] for hosts in MODES[2:]),
+    *((mode, other) for mode in MODES for other in ("-o out", "-e err", "-k", "--group-output")),
     ("-q", "-v"),
 ]
 """What cannot be typed together; a value is not part of the name."""
@@ -221,6 +242,14 @@ def pair(one: str, other: str) -> frozenset[str]:
     return frozenset(name for name, value in typed(*f"{one} {other}".split()).items() if value != nothing[name])
 
 
+def arrived(argv: list[str], settings: Any, place: str) -> Any:
+    """Return what a command line means in one place of the options; None: there is no such place."""
+    found: Any = options(typed(*argv), settings)
+    for name in place.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
 def refused(home: Home, *argv: str) -> str:
     """Return the one line of a refusal, before which nothing was started."""
     done = home.run("hs-cluster", *argv)
@@ -233,9 +262,8 @@ def refused(home: Home, *argv: str) -> str:
 def test_no_option_is_missing() -> None:
     """In the tables: a new one is added to them."""
     named = first_names()
-    assert {name for name, option in named.items() if not option.is_flag and not option.count} == (
-        {row[0] for row in REFUSED} | ANY_VALUE
-    )
+    taking = {name for name, option in named.items() if not option.is_flag and not option.count}
+    assert taking == {row[0] for row in REFUSED}
     # --help is no parameter before it is asked for.
     assert {*named, "-h"} == {row[0] for row in DONE} | ELSEWHERE.keys()
 
@@ -263,7 +291,8 @@ def test_a_value_out_of_bounds_is_refused(home: Home, option: str, value: str, s
     assert refused(home, option, value, "tasks").startswith(f"hs-cluster: {said}")
 
 
-@pytest.mark.parametrize(("one", "other"), EXCLUDED)
+# --ssh without a value goes together with --ssh-group.
+@pytest.mark.parametrize(("one", "other"), [*EXCLUDED, ("--ssh a", "--ssh-group b")])
 def test_what_makes_no_sense_together_is_refused(home: Home, one: str, other: str) -> None:
     """With one line that names both."""
     home.write("tasks", b"true\n")
@@ -281,9 +310,9 @@ def test_an_option_wins_over_its_setting_and_that_over_the_default(
     variable = {f"HYPERSHELL_{key.replace('.', '_').upper()}": text}
     default = KEYS[key].default
 
-    assert getattr(options(typed(*argv), set_to(**variable)), place) == from_option
-    assert getattr(options(typed(), set_to(**variable)), place) == from_setting
-    assert (getattr(options(typed(), set_to()), place) or default) == default
+    assert arrived(argv, set_to(**variable), place) == from_option
+    assert arrived([], set_to(**variable), place) == from_setting
+    assert (arrived([], set_to(), place) or default) == default
     assert default not in (from_option, from_setting) or key == "worker.shell"
 
 

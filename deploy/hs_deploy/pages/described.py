@@ -22,8 +22,6 @@ tells them."""
 
 OTHER_SETTINGS = {
     "database": "database.file",
-    "ssh": "ssh.nodelist",
-    "ssh_args": "ssh.args",
     "autoscaling": "autoscale.policy",
 }
 """Name of a parameter -> its setting, where they are called differently."""
