@@ -17,7 +17,8 @@ from hs_common.signals import SignalPipe
 from hs_common.site import connection_file
 from hs_common.sockets import Link, new_context
 from hs_scheduler.control import Control
-from hs_scheduler.core import Identity, SchedulerCore
+from hs_scheduler.conversation import Identity
+from hs_scheduler.core import SchedulerCore
 from hs_scheduler.desk import Desk
 from hs_scheduler.feed import Feed
 from hs_scheduler.groups import ALL_SHOWN, NONE_SHOWN

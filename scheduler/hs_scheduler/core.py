@@ -12,18 +12,14 @@ It knows bundles and rows by number, never their commands: those stay between th
 Rules, checked by `check`: those of `out`.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from hs_common import limits
 from hs_common.errors import StoppedError
 from hs_common.messages import (
     Attached,
-    Bye,
     Cancel,
     Census,
-    Committed,
     Credit,
     Demand,
     Drain,
@@ -32,11 +28,11 @@ from hs_common.messages import (
     NewEpoch,
     Received,
     Refused,
-    SchedulerHello,
     Welcome,
     WhoAreYou,
-    Withdraw,
 )
+from hs_scheduler.conversation import Conversation, Identity
+from hs_scheduler.crew import Crew
 from hs_scheduler.events import (
     Claimed,
     Connected,
@@ -57,7 +53,7 @@ from hs_scheduler.events import (
     Tell,
     Withdrawn,
 )
-from hs_scheduler.out import Out, submits
+from hs_scheduler.out import Out, submits, withdrawals
 from hs_scheduler.store import Held, State
 
 PARKED_TASKS_MAX = 10_000
@@ -66,45 +62,8 @@ PARKED_TASKS_MAX = 10_000
 AWAY_S = 5.0
 """`expire` called so late means that this process itself was stopped."""
 
-BUNDLES_AT_ONCE = 1_000
-"""Named in one Withdraw."""
-
 FITS_NOBODY = "fits nobody"
 """The broker's reason for a bundle that no present worker could ever run."""
-
-
-@dataclass(slots=True)
-class _Worker:
-    """A worker that the present broker knows."""
-
-    host: str
-    slots: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who this scheduler is."""
-
-    scheduler: bytes
-    version: str
-    host: str
-    pid: int
-    epoch: int
-
-
-@dataclass(slots=True)
-class _Link:
-    """What is known of the connection."""
-
-    session: bytes = b""
-    heard_at: float = 0.0
-    said_at: float = 0.0
-    census: bool = False
-    """The broker told all that it knows since its Welcome."""
-    grace_until: float = 0.0
-    acks: dict[bytes, list[int]] = field(default_factory=dict)
-    heard: dict[bytes, int] = field(default_factory=dict)
-    """Worker -> sequence up to which all of its uncommitted Results were heard in this session."""
 
 
 class SchedulerCore:
@@ -120,15 +79,13 @@ class SchedulerCore:
 
     def __init__(self, *, identity: Identity, bundlesize: int, grace_s: float, now: float) -> None:
         """Start with nothing out and no link."""
-        self._identity = identity
         self._bundlesize = bundlesize
         self._grace_s = grace_s
-        self._link = _Link(heard_at=now, said_at=now)
+        self._link = Conversation(identity, now)
         self._credit = 0
         self._counter = 0
         self._out = Out()
-        self._workers: dict[bytes, _Worker] = {}
-        self._expected: set[bytes] = set()
+        self._crew = Crew()
         self._due_at = now + limits.SILENCE_S
         self.draining = False
 
@@ -136,7 +93,7 @@ class SchedulerCore:
         """Take over what an earlier scheduler had handed out: nobody has confirmed any of it yet."""
         for item in held:
             self._out.find(item.bundle, item.row, item.dispatch, item.worker, item.group)
-        self._expected = set(workers)
+        self._crew.expect(workers)
 
     # --- What the shell asks ---
 
@@ -148,22 +105,16 @@ class SchedulerCore:
     @property
     def slots(self) -> int:
         """Slots of all attached workers."""
-        return sum(worker.slots for worker in self._workers.values())
+        return self._crew.slots
 
     @property
     def workers(self) -> int:
         """Workers attached."""
-        return len(self._workers)
+        return len(self._crew)
 
     def census(self) -> list[dict[str, str | int]]:
         """Return id, host, slots and tasks in hand of each attached worker."""
-        tasks: Counter[bytes] = Counter()
-        for out in self._out.bundles.values():
-            tasks[out.worker] += len(out.rows)
-        return [
-            {"id": worker.hex(), "host": known.host, "slots": known.slots, "tasks": tasks[worker]}
-            for worker, known in self._workers.items()
-        ]
+        return self._crew.census(self._out.bundles.values())
 
     def room(self) -> int:
         """Return how many tasks may be claimed now."""
@@ -182,8 +133,8 @@ class SchedulerCore:
 
         Never more than an average worker may hold, or no worker could take the bundle.
         """
-        tasks_max = min(self._bundlesize, max(1, self._credit // (2 * max(1, len(self._workers)))))
-        first = self._identity.epoch << 40 | self._counter + 1
+        tasks_max = min(self._bundlesize, max(1, self._credit // (2 * max(1, len(self._crew)))))
+        first = self._link.identity.epoch << 40 | self._counter + 1
         if tasks_max == 1:  # each its own, whatever it is
             self._counter += len(tasks)
             return list(range(first, first + len(tasks)))
@@ -194,7 +145,7 @@ class SchedulerCore:
                 self._counter += 1
                 filled, kind = 0, task
             filled += 1
-            ids.append(self._identity.epoch << 40 | self._counter)
+            ids.append(self._link.identity.epoch << 40 | self._counter)
         return ids
 
     def check(self) -> None:
@@ -221,7 +172,7 @@ class SchedulerCore:
             case Received():
                 self._on_received(event)
             case Running():
-                return [MarkStarted(event.worker, self._host(event.worker), event.started)]
+                return [MarkStarted(event.worker, self._crew.host(event.worker), event.started)]
             case Credit():
                 self._credit = event.tasks
             case Attached():
@@ -235,19 +186,18 @@ class SchedulerCore:
             case Welcome():
                 return self._on_welcome(event, now)
             case Connected() | WhoAreYou():
-                return self._hello(now)
+                return [Send(self._link.hello(now))]
             case Disconnected():
-                self._link.session, self._link.census, self._credit = b"", False, 0
+                self._link.close()
+                self._credit = 0
                 return []
             case Withdrawn():
                 return self._on_withdrawn(event, now)
             case DrainAsked():
                 self.draining = True
                 return self._dismiss(event.stop) + self._release(self._out.parked) + self._give_up()
-            case Heartbeat() if self._link.session and now >= self._link.said_at + limits.ANSWER_S:
-                # The broker may be asking: its lease may be shorter than our own beat.
-                self._link.heard_at = self._link.said_at = now
-                return [Send(Heartbeat(session=self._link.session))]
+            case Heartbeat() if (answer := self._link.answer(now)) is not None:
+                return [Send(answer)]
             case Heartbeat() | NewEpoch() | _:
                 pass
         if not isinstance(event, Connected):
@@ -256,15 +206,7 @@ class SchedulerCore:
 
     def settle(self, now: float) -> list[Effect]:
         """Return what to send at the end of a step: acknowledgements, one message per worker."""
-        if not self._link.acks or not self._link.session:
-            return []
-        effects: list[Effect] = [
-            Send(Committed(session=self._link.session, worker=worker, sequences=tuple(sequences)))
-            for worker, sequences in self._link.acks.items()
-        ]
-        self._link.acks.clear()
-        self._link.said_at = now
-        return effects
+        return [Send(committed) for committed in self._link.committed(now)]
 
     def expire(self, now: float) -> list[Effect]:
         """Beat when there was nothing else to say; reopen a silent link; end the grace of workers that did not come."""
@@ -273,56 +215,39 @@ class SchedulerCore:
             self._link.grace_until = max(self._link.grace_until, now + self._grace_s)
         effects: list[Effect] = []
         if self._out.unconfirmed and self._link.census and now >= self._link.grace_until:
-            self._expected.intersection_update(self._workers)
+            self._crew.give_up()
             effects += self._reconcile()
-        if now - self._link.heard_at >= limits.SILENCE_S:
-            self._link.heard_at = now
+        if self._link.silent(now):
             effects += [*self.handle(Disconnected(), now), Reopen()]
-        elif self._link.session and now - self._link.said_at >= limits.HEARTBEAT_S:
-            self._link.said_at = now
-            effects.append(Send(Heartbeat(session=self._link.session)))
+        elif (beat := self._link.beat(now)) is not None:
+            effects.append(Send(beat))
         self._due_at = self.deadline()
         return effects
 
     def deadline(self) -> float:
         """Return when `expire` has to be called next (monotonic seconds)."""
-        due = self._link.heard_at + limits.SILENCE_S
-        if self._link.session:
-            due = min(due, self._link.said_at + limits.HEARTBEAT_S)
+        due = self._link.deadline()
         if self._out.unconfirmed and self._link.census:
             due = min(due, self._link.grace_until)
         return due
 
     def farewell(self) -> list[Effect]:
         """Return the last words: nothing is out any more, or nobody waits for it here."""
-        if not self._link.session:
-            return []
-        return [Send(Bye(session=self._link.session, reason="done"))]
+        return [Send(bye) for bye in self._link.bye()]
 
     # --- One handler for each kind of event ---
 
-    def _hello(self, now: float) -> list[Effect]:
-        who = self._identity
-        self._link.session, self._link.census, self._link.said_at = b"", False, now
-        hello = SchedulerHello(
-            scheduler=who.scheduler, version=who.version, host=who.host, pid=who.pid, epoch=who.epoch
-        )
-        return [Send(hello)]
-
     def _on_welcome(self, welcome: Welcome, now: float) -> list[Effect]:
-        self._link = _Link(session=welcome.session, heard_at=now, said_at=now)
+        self._link.open(welcome.session, now)
         self._credit = 0
-        self._workers.clear()
+        self._crew.part()
         # A new session: whatever was on the way may be lost. Workers send results again that were not acknowledged.
         self._out.doubt()
         return []
 
     def _on_attached(self, attached: Attached, now: float) -> list[Effect]:
         self._link.heard_at = now
-        self._workers[attached.worker] = _Worker(attached.host, attached.slots)
-        self._expected.discard(attached.replaces)
-        self._expected.add(attached.worker)
-        self._workers.pop(attached.replaces, None)
+        self._crew.attach(attached)
         effects: list[Effect] = [RememberWorker(attached.worker, attached.replaces, attached.host)]
         owners = (attached.worker, attached.replaces) if attached.replaces else (attached.worker,)
         has = set(attached.bundles)
@@ -354,8 +279,7 @@ class SchedulerCore:
         if lost.bundles:
             effects.append(Tell("bundles.lost", lost.reason, len(lost.bundles)))
         if lost.gone:
-            self._workers.pop(lost.worker, None)
-            self._expected.discard(lost.worker)
+            self._crew.lose(lost.worker)
             effects = [ForgetWorker(lost.worker), *effects, *self._reconcile(), *self._give_up()]
         return effects
 
@@ -374,18 +298,17 @@ class SchedulerCore:
         return [Tell("tasks.waiting", "no worker has the cores, memory or time for them", len(known))] if known else []
 
     def _on_outcomes(self, result: Outcomes) -> list[Effect]:
-        heard = self._link.heard.get(result.worker, 0)
-        if result.sequence > max(heard + 1, result.oldest):
-            # One before it was lost on its way (the broker had no scheduler to give it to). It comes again, and this one too.
+        if not self._link.follows(result.worker, result.sequence, result.oldest):
             return []
-        self._link.heard[result.worker] = max(heard, result.sequence)
         bundle_of, out_of = self._out.bundle_of, self._out.bundles
         for outcome in result.outcomes:
             bundle = bundle_of.get(outcome.row)
             # An outcome of an older dispatch leaves the newer one out; `Recorded` tells if it settled the row.
             if bundle is not None and out_of[bundle].rows[outcome.row] == outcome.dispatch:
                 self._out.forget(bundle, outcome.row)
-        effects: list[Effect] = [Record(result.worker, self._host(result.worker), result.sequence, result.outcomes)]
+        effects: list[Effect] = [
+            Record(result.worker, self._crew.host(result.worker), result.sequence, result.outcomes)
+        ]
         left = [bundle for bundle in result.closed if bundle in out_of]
         return effects + self._release(left) if left else effects
 
@@ -405,7 +328,7 @@ class SchedulerCore:
 
     def acknowledge(self, worker: bytes, sequence: int) -> None:
         """Note that the Result is committed; `settle` says so to its worker."""
-        self._link.acks.setdefault(worker, []).append(sequence)
+        self._link.acknowledge(worker, sequence)
 
     def _on_claimed(self, claimed: Claimed, now: float) -> list[Effect]:
         for item in claimed.bundles:
@@ -430,22 +353,7 @@ class SchedulerCore:
         if not bundles or not self._link.session:
             return []
         self._link.said_at = now
-        unwanted = self._out.unwanted
-        effects: list[Effect] = []
-        for at in range(0, len(bundles), BUNDLES_AT_ONCE):
-            some = tuple(bundles[at : at + BUNDLES_AT_ONCE])
-            tasks = [
-                (row, unwanted[row]) for bundle in some for row in self._out.bundles[bundle].rows if row in unwanted
-            ]
-            effects += [
-                Send(
-                    Withdraw(
-                        session=self._link.session, bundles=some, tasks=tuple(tasks[start : start + limits.IDS_MAX])
-                    )
-                )
-                for start in range(0, len(tasks), limits.IDS_MAX)
-            ]
-        return effects
+        return [Send(withdraw) for withdraw in withdrawals(self._link.session, self._out, bundles)]
 
     def _withdraw_again(self, bundles: Iterable[int], now: float) -> list[Effect]:
         if not self._out.unwanted:
@@ -470,7 +378,7 @@ class SchedulerCore:
         """
         if not self._out.unconfirmed or not self._link.census:
             return []
-        missing = self._expected - self._workers.keys()
+        missing = self._crew.missing()
         worker_of = {bundle: self._out.bundles[bundle].worker for bundle in self._out.unconfirmed}
         nobody = [bundle for bundle, worker in worker_of.items() if (worker not in missing if worker else not missing)]
         return self._release(sorted(nobody))
@@ -483,7 +391,7 @@ class SchedulerCore:
 
     def _give_up(self) -> list[Effect]:
         """Release what waits in the broker when the last worker has left a cluster that drains: nobody will take it."""
-        if not self.draining or not self._link.census or self._workers:
+        if not self.draining or not self._link.census or len(self._crew):
             return []
         return self._release([bundle for bundle, out in self._out.bundles.items() if not out.worker])
 
@@ -491,7 +399,3 @@ class SchedulerCore:
         """Forget these bundles; their rows are NEW again."""
         rows = self._out.take(bundles)
         return [Release(rows)] if rows else []
-
-    def _host(self, worker: bytes) -> str:
-        known = self._workers.get(worker)
-        return known.host if known else ""

@@ -15,9 +15,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hs_common import limits
-from hs_common.messages import BundleHeader, Demand, Submit
+from hs_common.messages import BundleHeader, Demand, Submit, Withdraw
 
 NO_DEMAND = Demand(0, 0, 0.0)
+
+BUNDLES_AT_ONCE = 1_000
+"""Named in one Withdraw."""
 
 
 @dataclass(slots=True)
@@ -190,4 +193,16 @@ def submits(session: bytes, bundles: Iterable[tuple[int, int, Demand, bytes]]) -
         size += len(body)
     if headers:
         close()
+    return found
+
+
+def withdrawals(session: bytes, out: Out, bundles: Sequence[int]) -> list[Withdraw]:
+    """Return the Withdraws that name the unwanted tasks of these bundles, each below the limits of a message."""
+    found: list[Withdraw] = []
+    for at in range(0, len(bundles), BUNDLES_AT_ONCE):
+        some = tuple(bundles[at : at + BUNDLES_AT_ONCE])
+        rows = [row for bundle in some for row in out.bundles[bundle].rows if row in out.unwanted]
+        for start in range(0, len(rows), limits.IDS_MAX):
+            tasks = tuple((row, out.unwanted[row]) for row in rows[start : start + limits.IDS_MAX])
+            found.append(Withdraw(session=session, bundles=some, tasks=tasks))
     return found

@@ -19,7 +19,7 @@ from hs_broker.events import Send as BrokerSend
 from hs_common import messages
 from hs_common.tasks import Outcome, OutcomeKind, Task, unpack_outcomes, unpack_started
 from hs_scheduler import events as scheduling
-from hs_scheduler.core import Identity as SchedulerIdentity
+from hs_scheduler.conversation import Identity as SchedulerIdentity
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.feed import Feed
 from hs_scheduler.memory import MemoryStore

@@ -22,7 +22,8 @@ from hs_common.messages import (
     WhoAreYou,
 )
 from hs_common.tasks import Outcome, OutcomeKind
-from hs_scheduler.core import Identity, SchedulerCore
+from hs_scheduler.conversation import Identity
+from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import (
     Claimed,
     ClaimedBundle,

@@ -6,7 +6,8 @@ import pytest
 
 from hs_common.messages import Census, Credit, Welcome
 from hs_common.tasks import Outcome
-from hs_scheduler.core import Identity, SchedulerCore
+from hs_scheduler.conversation import Identity
+from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import Claimed, ClaimedBundle, Outcomes, Record
 from hs_scheduler.feed import Feed
 from hs_scheduler.groups import ALL_SHOWN, NONE_SHOWN, Groups
