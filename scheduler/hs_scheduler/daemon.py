@@ -51,6 +51,9 @@ log = get_logger("scheduler")
 ORPHAN_S = 1.5
 """How long a scheduler whose hs-cluster is gone still takes results."""
 
+UPKEEP_AGAIN_S = 1.0
+"""After upkeep that the store refused."""
+
 BUSY_POLL_MS = 250
 """Between two tries of a commit that the store refused."""
 
@@ -69,6 +72,7 @@ class SchedulerDaemon:
         self._poller = zmq.Poller()
         self._registered: list[object] = []
         self._input_fd: int | None = None
+        self._store_fd: int | None = None
         self._effects: list[Effect] = []
         self._idle = False
         self._upkeep_at = 0.0
@@ -120,6 +124,7 @@ class SchedulerDaemon:
 
     def _wait(self) -> None:
         self._watch_input()
+        self._watch_store()
         now = monotonic()
         until = min(self._core.deadline(), self._upkeep_at, self._notifier.due_at)
         if (held := self._feed.held_until()) is not None:
@@ -131,7 +136,10 @@ class SchedulerDaemon:
         # With lines left to read there is no waiting; but they are read ahead only in steps in which nothing else is to do.
         wait_ms = 0 if self._feed.available() else max(0, int((until - now) * 1000) + 1)
         # A pipe that polls readable is nothing to do: its lines are wanted when there is room, or nothing else is to do.
-        self._idle = all(source == self._input_fd for source, _ in self._poller.poll(wait_ms))
+        found = [source for source, _ in self._poller.poll(wait_ms)]
+        self._idle = all(source == self._input_fd for source in found)
+        if self._store_fd in found:
+            self._upkeep_at = 0.0
 
     def _watch_input(self) -> None:
         """Poll a piped input only while its lines are wanted; otherwise its producer has to wait."""
@@ -143,6 +151,17 @@ class SchedulerDaemon:
         if fd is not None:
             self._poller.register(fd, zmq.POLLIN)
         self._input_fd = fd
+
+    def _watch_store(self) -> None:
+        """Poll the session with a server: it may end while we are idle, and others may submit before we have another."""
+        fd = self._store.fd
+        if fd == self._store_fd:
+            return
+        if self._store_fd is not None:
+            self._poller.unregister(self._store_fd)
+        if fd is not None:
+            self._poller.register(fd, zmq.POLLIN)
+        self._store_fd = fd
 
     def _hear_signals(self) -> None:
         for number in self._parts.signals.drain():
@@ -288,6 +307,7 @@ class SchedulerDaemon:
             if not self._core.tasks_out:
                 self._store.checkpoint()
         except StoreBusyError as exc:
+            self._upkeep_at = now + UPKEEP_AGAIN_S
             log.info("upkeep.postponed", reason=str(exc))
 
     def _after_commit(self, writes: Sequence[Effect], applied: Sequence[Applied]) -> None:

@@ -170,7 +170,12 @@ class Database:
         if self._lock:
             self._lock.announce(self._owner._replace(control=control))
 
-    def renew_owner(self, now: float) -> None:
+    @property
+    def fd(self) -> int | None:
+        """None: a file ends no sessions."""
+        return None
+
+    def renew_owner(self, now: float) -> bool:
         """Renew the owner's row on a network file system; a transaction of its own.
 
         Raises:
@@ -179,7 +184,7 @@ class Database:
 
         """
         if not self.network:
-            return
+            return False
         with self.translated():
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -188,6 +193,7 @@ class Database:
                 self.connection.execute("COMMIT")
             finally:
                 self.roll_back()
+        return False
 
     def checkpoint(self) -> None:
         """Write the log back and empty it, as far as readers allow."""

@@ -98,8 +98,12 @@ class Engine(Protocol):
     def announce(self, control: str) -> None:
         """Say where the connection file is by which we can be asked; for whoever finds the database owned by us."""
 
-    def renew_owner(self, now: float) -> None:
-        """Say that we are alive; see `Store.renew_owner`."""
+    @property
+    def fd(self) -> int | None:
+        """See `Store.fd`."""
+
+    def renew_owner(self, now: float) -> bool:
+        """Say that we are alive, see `Store.renew_owner`; return whether somebody else has written since we did."""
 
     def checkpoint(self) -> None:
         """Tidy up, when there is nothing else to do."""

@@ -80,6 +80,11 @@ class MemoryStore:
     def close_run(self, run_id: bytes, now: float, status: int) -> None:
         """Do nothing: nobody can ask later."""
 
+    @property
+    def fd(self) -> int | None:
+        """None: there is nobody else."""
+        return None
+
     def renew_owner(self, now: float) -> None:
         """Do nothing: nobody else can own it."""
 

@@ -229,8 +229,16 @@ class PostgresDatabase:
         with self.translated():
             postgres_owner.announce(self._connected(), self._owner, control)
 
-    def renew_owner(self, now: float) -> None:
-        """Do nothing: the session says that we are alive."""
+    @property
+    def fd(self) -> int | None:
+        """The session's socket: where nothing was asked, the server has nothing to say but that it ends it."""
+        return None if self._session is None or is_lost(self._session) else self._session.fileno()
+
+    def renew_owner(self, now: float) -> bool:  # noqa: ARG002 - the session says that we are alive
+        """See whether there still is a session, open another where not."""
+        with self.translated():
+            self._connected().execute("SELECT 1")
+        return self._another
 
     def checkpoint(self) -> None:
         """Do nothing: the server tidies up by itself."""

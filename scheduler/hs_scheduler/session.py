@@ -56,9 +56,16 @@ class Session:
         """Begin now and commit at the end."""
         return _Transaction(self)
 
+    @property
+    def fd(self) -> int | None:
+        """What is readable when a server ends its session with us."""
+        return self._engine.fd
+
     def renew_owner(self, now: float) -> None:
         """Say that we are alive, where a row says who owns the database; call it every `ownership.RENEW_S`."""
-        self._engine.renew_owner(now)
+        if self._engine.renew_owner(now):
+            with self.transaction():
+                pass  # it begins with looking at what is there now
 
     def checkpoint(self) -> None:
         """Tidy up, when there is nothing else to do."""

@@ -188,6 +188,10 @@ class Store(Protocol):
         What waits: a question, and finding out what became of a commit. A transaction does not, it raises StoreBusyError.
         """
 
+    @property
+    def fd(self) -> int | None:
+        """What is readable when a server ends its session with us: call `renew_owner` then. None: there is none."""
+
     def renew_owner(self, now: float) -> None:
         """Say that we are alive, where a row says who owns the store; call it every `ownership.RENEW_S`.
 

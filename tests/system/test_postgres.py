@@ -2,10 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
+import psycopg
 import pytest
+from tests.faults.processes import until
 from tests.postgres_server import PostgresServer
 
 from hs_scheduler.engines import open_reader
@@ -104,3 +107,27 @@ def test_a_password_is_nowhere_but_in_a_private_file(url: str, site: Path, tmp_p
     assert SECRET not in settings
     holding = [path for path in site.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert [(path.name, path.stat().st_mode & 0o777) for path in holding] == [("tasks.url", 0o600)]
+
+
+def test_an_idle_scheduler_whose_session_was_ended_notices_what_was_submitted(url: str, tmp_path: Path) -> None:
+    """Nobody owns the database for a moment: the command writes into it by itself, and the scheduler has to look again."""
+    assert run("hs", "initdb", "--database", url).returncode == 0
+    with (tmp_path / "out").open("wb") as out:
+        cluster = subprocess.Popen(["hs-cluster", "--forever", "-N1", "--database", url], stdout=out, stderr=out)
+    try:
+        assert until(lambda: run("hs", "submit", "--database", url, "--", "echo one").returncode == 0, 10)
+        assert until(lambda: b"one\n" in (tmp_path / "out").read_bytes(), 30)
+        with psycopg.connect(url, autocommit=True) as session:
+            # Sent before the scheduler can have another session: what it then finds was put there by somebody else.
+            session.execute("BEGIN; LOCK TABLE owner IN ACCESS EXCLUSIVE MODE")
+            session.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE 'hs-scheduler/%'"
+            )
+            row = "INSERT INTO task (row, state, dispatch, submit_time, place, uid, args)"
+            session.execute(f"{row} SELECT 1000, 0, 0, 0, 1, 'an id of 16 byte', 'echo two'".encode())
+            session.execute("UPDATE owner SET uuid = 'another'")
+            session.execute("COMMIT")
+        assert until(lambda: b"two\n" in (tmp_path / "out").read_bytes(), 30), (tmp_path / "out").read_text()
+    finally:
+        cluster.terminate()
+        assert cluster.wait(30) == 128 + signal.SIGTERM
