@@ -75,6 +75,13 @@ REFUSED = [
     ("--ssh-group", "", "--ssh-group '': expected the names of hosts"),
     ("--ssh-args", "-i key", "--ssh-args is only for --ssh"),
     ("--remote-exe", "hs-worker", "--remote-exe hs-worker: is only for --ssh, --mpi and --launcher"),
+    ("-A", "fast", "-A fast: is none of fixed, dynamic"),
+    ("-F", "2", "-F 2: is for a cluster that is scaled: give -A too"),
+    ("-P", "2", "-P 2: is for a cluster that is scaled"),
+    ("-I", "2", "-I 2: is for a cluster that is scaled"),
+    ("-X", "2", "-X 2: is for a cluster that is scaled"),
+    ("-Y", "2", "-Y 2: is for a cluster that is scaled"),
+    ("-T", "2", "-T 2: is for a cluster that is scaled"),
     ("-d", "-86401", "-d '-86401' is not in -86400..86400"),
     ("-d", "later", "-d 'later' is not a number"),
 ]
@@ -92,6 +99,12 @@ SETTINGS: list[tuple[str, str, str, str, str, Any, Any]] = [
     ("-H", "127.0.0.1", "broker.bind", "::1", "bind", "127.0.0.1", "::1"),
     ("-p", "6001", "broker.port", "6002", "port", 6001, 6002),
     ("-d", "-3", "worker.delay_start", "4", "delay_s", -3, 4),
+    ("-F", "3", "autoscale.factor", "4", "policy.factor", 3, 4),
+    ("-P", "3", "autoscale.period", "4", "policy.period_s", 3, 4),
+    ("-I", "0", "autoscale.init_size", "2", "policy.init_size", 0, 2),
+    ("-X", "1", "autoscale.min_size", "2", "policy.min_size", 1, 2),
+    ("-Y", "3", "autoscale.max_size", "4", "policy.max_size", 3, 4),
+    ("-T", "3", "worker.timeout", "4", "timeout_s", 3, 4),
     ("--database", "/tmp/a.db", "database.file", "/tmp/b.db", "database", "/tmp/a.db", "/tmp/b.db"),
     (
         "--launcher",
@@ -104,6 +117,9 @@ SETTINGS: list[tuple[str, str, str, str, str, Any, Any]] = [
     ),
 ]
 """Option, value, its setting, another value of that; where they arrive, as what each."""
+
+NEEDS = {option: ["-A", "dynamic"] for option in ("-F", "-P", "-I", "-X", "-Y", "-T")}
+"""Options that mean nothing without another."""
 
 DONE = [
     ("-N", "seq 2 | hs-cluster -N 2 -t 'true {}'", 0, "", "of 2 slots used"),
@@ -175,6 +191,7 @@ ELSEWHERE = {
     "--eager": ("scheduler/test_groups.py", "eager"),
     "--walltime": ("system/test_walltime.py", "--walltime"),
     "--forever": ("system/test_restart.py", "--forever"),
+    **{option: ("system/test_autoscaling.py", f'"{option}"') for option in ("-A", "-F", "-P", "-I", "-X", "-Y", "-T")},
     "-p": ("system/test_cluster_joining.py", "-p"),
     "--ssh": ("system/test_ssh.py", "--ssh"),
     "--ssh-group": ("system/test_ssh.py", "--ssh-group"),
@@ -212,6 +229,11 @@ EXCLUDED = [
     ("--capture", "-k"),
     ("--capture", "--group-output"),
     ("--mpi", "--launcher env"),
+    *(
+        ("--autoscaling fixed", other)
+        for other in ("--no-db", "--once", "--dry-run", "--mpi", "--ssh a", "--ssh-group b")
+    ),
+    *(("--autoscaling fixed", other) for other in ("-o out", "-e err", "-k", "--group-output")),
     *((mode, hosts) for mode in MODES[:2] for hosts in MODES[2:]),
     *((mode, other) for mode in MODES for other in ("-o out", "-e err", "-k", "--group-output")),
     ("-q", "-v"),
@@ -306,13 +328,14 @@ def test_an_option_wins_over_its_setting_and_that_over_the_default(
     option: str, value: str, key: str, text: str, place: str, from_option: Any, from_setting: Any
 ) -> None:
     """And the default of both is one."""
-    argv = [option, value] if value else [option]
+    others = NEEDS.get(option, [])
+    argv = [*others, option, value] if value else [*others, option]
     variable = {f"HYPERSHELL_{key.replace('.', '_').upper()}": text}
     default = KEYS[key].default
 
     assert arrived(argv, set_to(**variable), place) == from_option
-    assert arrived([], set_to(**variable), place) == from_setting
-    assert (arrived([], set_to(), place) or default) == default
+    assert arrived(others, set_to(**variable), place) == from_setting
+    assert (arrived(others, set_to(), place) or default) == default
     assert default not in (from_option, from_setting) or key == "worker.shell"
 
 

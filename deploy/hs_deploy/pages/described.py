@@ -20,10 +20,7 @@ TELLS_SETTINGS = "hs-cluster"
 """The command whose options are told their settings: that one whose last part is the name of the option. The daemons' own help
 tells them."""
 
-OTHER_SETTINGS = {
-    "database": "database.file",
-    "autoscaling": "autoscale.policy",
-}
+OTHER_SETTINGS = {"database": "database.file"}
 """Name of a parameter -> its setting, where they are called differently."""
 
 _OF_ONE_NAME = ("worker.", "scheduler.", "broker.", "autoscale.", "launcher")
