@@ -53,7 +53,7 @@ def hosts(home: Home) -> Iterator[Hosts]:
         server.close()
 
 
-@pytest.fixture(params=["script", "mpirun", "fabric", "openssh"])
+@pytest.fixture(params=["script", "mpirun", "srun", "fabric", "openssh"])
 def elsewhere(request: pytest.FixtureRequest, home: Home) -> Elsewhere:
     """Give the options for each way to start two workers elsewhere."""
     match request.param:
@@ -63,6 +63,10 @@ def elsewhere(request: pytest.FixtureRequest, home: Home) -> Elsewhere:
         case "mpirun":
             home.env |= AS_ROOT
             return ("--launcher", "mpirun --oversubscribe -n 2")
+        case "srun":
+            slurm: Slurm = request.getfixturevalue("slurm")
+            home.env |= slurm.env | {"PATH": f"{home.env['PATH']}:/usr/sbin"}
+            return ("--launcher", "srun --ntasks=2 --overcommit --oversubscribe")
         case client:
             home.env["HYPERSHELL_SSH_CLIENT"] = client
             hosts: Hosts = request.getfixturevalue("hosts")
