@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from hs_common import __version__
+from hs_common.clock import wall
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.feed import Feed
 from hs_scheduler.rate import Rate
@@ -37,6 +38,7 @@ def status(
         "host": os.uname().nodename,
         "pid": os.getpid(),
         "version": __version__,
+        "time": round(wall(), PLACES),
         "database": database or None,
         "workers": core.census(),
         "slots": core.slots,

@@ -139,6 +139,9 @@ def _lines(answer: dict[str, Any]) -> list[str]:
         ("ended", f"{answer['succeeded']} succeeded, {answer['failed']} failed, {answer['cancelled']} cancelled"),
         ("rate", f"{answer['rate']:.1f} tasks/s, done in {eta}"),
     ]
+    if scaling := answer["autoscaling"]:
+        pressure = "unknown" if scaling["pressure"] is None else f"{scaling['pressure']:.2f}"
+        about.append(("scaling", f"{scaling['units']} launched, pressure {pressure}: {scaling['reason']}"))
     if answer["held_by_group"] is not None:
         about.append(("held", f"by failed tasks of group {answer['held_by_group']}"))
     return [f"{name:>9}  {value}\n" for name, value in about]
