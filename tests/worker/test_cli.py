@@ -43,7 +43,7 @@ def test_anything_else_is_left_to_the_parser(arguments: str) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--connection", "no-such-cluster"],
+        ["--connection", "no/such/file"],
         ["--connection", "x", "-N", "-1"],
         ["--connection", "x", "-N", "two"],
         ["--connection", "x", "--shell", "no-such-shell"],
