@@ -101,6 +101,8 @@ def settings_of(options: Options, run: Run, *, spooled: bool) -> dict[str, Any]:
         **(options.elsewhere.record() if options.elsewhere is not None else {}),
         "cwd": os.getcwd(),
         "spool": run.spool if spooled else None,
+        # Whether only those lines are tasks that are not there yet: whoever goes on must know, or adds the others again.
+        "adds_missing": options.once,
         # Whether it takes care of every task of its database, not only of its own.
         "whole": options.once or options.forever,
         "database": None if run.database is None else without_password(run.database),

@@ -26,6 +26,7 @@ def run(asked: Options, typed: Mapping[str, Any], settings: Settings) -> int:
         _say_nothing_to_do(asked)
         return 0
     merged, differences = recall(typed, found.settings)
+    merged["once"] = bool(found.settings.get("adds_missing"))
     notes = [*differences, *_cut_off(found)]
     if asked.retry_failed:
         notes.append(_try_anew(found))

@@ -163,11 +163,11 @@ def _serve(options: "Options", report: "Report") -> int:
 
 def _check_exclusions(options: "Options") -> None:
     input_named = options.file is not None or options.spool is not None
-    # hs-cluster continues a run whose input was not read to its end: it names what is left of it.
+    # hs-cluster continues a run whose input was not read to its end: it names what is left of it, and how it was read.
     by_hand = options.report_fd is None
     for refused, names in (
         (by_hand and options.restart and options.forever, "--restart and --forever"),
-        (options.restart and options.once, "--restart and --once"),
+        (by_hand and options.restart and options.once, "--restart and --once"),
         (by_hand and options.restart and input_named, "--restart and FILE"),
         (options.no_db and options.restart, "--no-db and --restart"),
         (options.no_db and options.forever, "--no-db and --forever"),

@@ -193,6 +193,18 @@ def test_the_same_line_does_for_the_first_start_and_every_later_one(home: Home) 
     assert len(os.listdir(os.path.join(home.site, "runs"))) == 1
 
 
+@pytest.mark.parametrize("how", ["--restart", "--retry-failed"])
+def test_what_once_left_out_is_not_added_by_going_on(home: Home, how: str) -> None:
+    """A run that found nothing new has written down no place in its input: whoever goes on reads it as that run did."""
+    tasks = home.write("tasks.txt", b"echo a >>ran\n")
+    for _ in range(2):
+        assert home.run("hs-cluster", "--once", tasks, "--database", "x.db").returncode == 0
+
+    done = home.run("hs-cluster", how)
+
+    assert (done.returncode, lines(home)) == (0, [b"a"]), done.stderr
+
+
 def test_a_cluster_waits_for_ever_until_it_is_told_to_stop(home: Home) -> None:
     """It runs what was submitted, its file first; the queue is continued by --restart."""
     home.run("hs", "submit", "--", "echo submitted >>ran")
