@@ -121,18 +121,23 @@ def test_a_host_without_room_for_processes_gets_fewer_and_no_task_fails(home: Ho
     """EAGAIN of fork is the host's fault: handed back, nothing is counted, and less is taken for a while (E2)."""
     with a_cgroup("pids") as few:
         write(f"{few}/pids.max", "40")
-        # Executed directly: a shell would have to fork, and then it would be the task that fails.
-        home.write("tasks", b"/bin/sleep 0.5\n" * 300)
+        # Each waits until somebody writes into the FIFO. Executed directly: a shell would have to fork, and fail by itself.
+        os.mkfifo(home.path("gate"))
+        os.link(home.path("gate"), home.path("first"))
+        home.write("tasks", b"/bin/cat gate\n" * 100)
         script = f"echo $$ >{few}/cgroup.procs; exec hs-cluster tasks -N60"
         cluster = home.start("sh", "-c", script, stderr=subprocess.PIPE)
-
-        # It is lifted in the middle: then all slots are used again.
         assert until(lambda: read(f"{few}/pids.events").split()[1] != b"0", STEP_S), "the limit was never met"
+        assert len(running(home, "/bin/cat")) < 40
+
+        # It is lifted: then all slots are used again.
         write(f"{few}/pids.max", "max")
-        assert until(lambda: len(running(home, "/bin/sleep")) > 40, STEP_S)
+        assert until(lambda: len(running(home, "/bin/cat")) == 60, STEP_S)
+        os.replace(home.write("nothing", b""), home.path("gate"))
+        os.close(os.open(home.path("first"), os.O_WRONLY))
         _, err = cluster.communicate(timeout=60)
 
-        assert (cluster.returncode, b"300 tasks, 0 failed, 0 retried" in err) == (0, True), err
+        assert (cluster.returncode, b"100 tasks, 0 failed, 0 retried" in err) == (0, True), err
         assert {row["attempt"] for row in rows(home)} == {1}
     assert home.leftovers() == []
 
