@@ -93,6 +93,8 @@ class SchedulerCore:
         """Take over what an earlier scheduler had handed out: nobody has confirmed any of it yet."""
         for item in held:
             self._out.find(item.bundle, item.row, item.dispatch, item.worker, item.group)
+            if not item.wanted:
+                self._out.cancel([(item.row, item.dispatch)])
         self._crew.expect(workers)
 
     # --- What the shell asks ---

@@ -52,11 +52,11 @@ class Listings(Runs):
             return int(found.fetchone()[0])
 
     def held(self) -> Iterator[Held]:
-        """Yield every ASSIGNED or RUNNING row."""
+        """Yield every ASSIGNED or RUNNING row, and those that were cancelled while they were, until they are settled."""
         # Without an index, for it would cost each task something; the counts say when there is nothing to look for.
-        if self.counts.assigned:
-            for bundle, row, dispatch, worker, group in self._read(self._scoped(statements.HELD)):
-                yield Held(bundle, row, dispatch, worker or b"", group)
+        if self.counts.assigned or self.counts.cancelled:
+            for bundle, row, dispatch, worker, group, state in self._read(self._scoped(statements.HELD)):
+                yield Held(bundle, row, dispatch, worker or b"", group, state != State.CANCELLED)
 
     def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
         """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""

@@ -126,3 +126,5 @@ class Runs(Answers):
             changed = self._engine.execute(self._scoped(statements.RELEASE_ALL), {"run": self._run}).rowcount
             self.counts.assigned -= changed
             self.counts.new += changed
+        if self.counts.cancelled:
+            self._engine.execute(self._scoped(statements.SETTLE_ALL), {"run": self._run})

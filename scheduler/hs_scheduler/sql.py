@@ -120,6 +120,8 @@ class SqlStore(Listings):
         """ASSIGNED or RUNNING -> NEW where row and dispatch match."""
         self._writing()
         changed = self._engine.execute_many(statements.RELEASE, rows)
+        if changed < len(rows):
+            self._engine.execute_many(statements.SETTLE, rows)
         self.counts.assigned -= changed
         self.counts.new += changed
         return changed
@@ -180,6 +182,7 @@ class SqlStore(Listings):
         for outcome in outcomes:
             found = self._engine.execute(statements.LOOK, (outcome.row,)).fetchone()
             if found is None or not verdict.counts(outcome, *found[:3]):
+                self._engine.execute_many(statements.SETTLE, [(outcome.row, outcome.dispatch)])
                 continue
             before, _, _, attempt, crashes = found
             state = verdict.state_after(outcome, crashes)
@@ -198,6 +201,8 @@ class SqlStore(Listings):
                 self._engine.execute(
                     statements.END, (state, crashes, worker, *verdict.ending(outcome, now), outcome.row)
                 )
+                if state == State.CANCELLED:
+                    self._engine.execute_many(statements.SETTLE, [(outcome.row, outcome.dispatch)])
                 applied.append(self._ended(outcome, attempt, state, retry, now))
         return applied
 

@@ -89,7 +89,12 @@ OR task.state = {State.DONE:d} AND (coalesce(task.exit_status, 1) <> 0 OR task.r
 MEANT = f"""SELECT task.row, task.state, task.dispatch, {FAILED}, task.previous, task.next, task.run, task.tag
 FROM {FROM}"""
 
-CANCEL = "UPDATE task SET state = 4, completion_time = ?, bundle = NULL WHERE row = ?"
+CANCEL = "UPDATE task SET state = 4, completion_time = ? WHERE row = ?"
+"""A row that is out keeps its bundle until whoever has it lets go of it: SETTLE."""
+
+SETTLE = Bulk("UPDATE task SET bundle = NULL WHERE row = ? AND dispatch = ? AND state = 4", ("INTEGER", "INTEGER"))
+
+SETTLE_ALL = "UPDATE task SET bundle = NULL WHERE state = 4 AND bundle IS NOT NULL {scope}"
 
 SET_STATE = "UPDATE task SET state = ? WHERE row = ?"
 
@@ -102,9 +107,9 @@ LINK_PREVIOUS = "UPDATE task SET previous = ? WHERE row = ?"
 
 COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task WHERE true {{scope}} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 
-HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid, task."group" FROM task
+HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid, task."group", task.state FROM task
 LEFT JOIN worker ON worker.worker = task.worker
-WHERE task.state IN (1, 2) {scope} ORDER BY task.row"""
+WHERE task.state IN (1, 2, 4) AND task.bundle IS NOT NULL {scope} ORDER BY task.row"""
 
 FAILURES = f"""SELECT args, timeout, cores, memory, tag, template, "group", priority FROM task
 WHERE {FAILED} AND next IS NULL {{scope}} ORDER BY coalesce(origin, row)"""

@@ -55,7 +55,7 @@ class Ready(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A row that is ASSIGNED or RUNNING, as a starting scheduler finds it."""
+    """A row that is ASSIGNED or RUNNING, or was when it was cancelled, as a starting scheduler finds it."""
 
     bundle: int
     row: int
@@ -63,6 +63,8 @@ class Held(NamedTuple):
     worker: bytes
     """Incarnation that reported it as running, or b""."""
     group: int = 0
+    wanted: bool = True
+    """False: it was cancelled, and whoever has it may not have heard so."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -266,7 +268,7 @@ class Store(Protocol):
         """ASSIGNED or RUNNING -> NEW for (row, dispatch) pairs that still match; return how many."""
 
     def held(self) -> Iterator[Held]:
-        """Yield every ASSIGNED or RUNNING row."""
+        """Yield every ASSIGNED or RUNNING row, and those that were cancelled while they were, until they are settled."""
 
     def workers(self) -> set[bytes]:
         """Return the incarnations that were attached when the store was last written."""

@@ -240,6 +240,38 @@ def test_a_success_of_a_task_on_hold_counts(store: SqlStore) -> None:
     assert chain(store) == [(task.row, "DONE", None, None)]
 
 
+@pytest.mark.parametrize("given", ["assigned", "running"])
+@pytest.mark.parametrize("end", ["late result", "handed back", "another cluster"])
+def test_who_has_a_cancelled_task_is_told_until_it_lets_go(store: SqlStore, given: str, end: str) -> None:
+    """The scheduler may be killed before it can say so, or be away while the user cancels."""
+    store.take_epoch(b"1" * 16)
+    task = GIVEN[given](store)
+    change(store, Action.CANCEL)
+
+    assert [(item.bundle, item.row, item.dispatch, item.wanted) for item in store.held()] == [(7, task.row, 1, False)]
+    match end:
+        case "late result":
+            record(store, task, 0)
+        case "handed back":
+            with store.transaction():
+                store.release([(task.row, 1)])
+        case "another cluster":
+            store.take_epoch(b"2" * 16)
+    assert list(store.held()) == []
+    assert chain(store) == [(task.row, "CANCELLED", None, None)]
+
+
+def test_what_its_worker_gave_up_by_itself_is_settled(store: SqlStore) -> None:
+    ended(store, kind=OutcomeKind.CANCELLED)
+    assert list(store.held()) == []
+
+
+def test_what_was_cancelled_before_it_went_out_is_nobodys(store: SqlStore) -> None:
+    new(store)
+    change(store, Action.CANCEL)
+    assert list(store.held()) == []
+
+
 # --- Attempts ---
 
 

@@ -21,6 +21,7 @@ from hs_common.messages import Demand, Refused, Withdraw
 from hs_common.tasks import OutcomeKind
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import Claimed, ClaimedBundle, Connected, Disconnected, Outcomes, Release, Send, Withdrawn
+from hs_scheduler.store import Held
 
 WITH_CORES = Demand(4, 0, 0.0)
 
@@ -112,3 +113,16 @@ def test_a_lost_worker_lets_go_of_them_too() -> None:
     effects = handle(core, lost(W1, FIRST + 1))
     assert Release(((3, 1),)) in effects
     assert core.tasks_out == 2
+
+
+def test_what_was_cancelled_while_no_scheduler_was_there_is_withdrawn_when_its_worker_comes() -> None:
+    """The row is over, but its process may run."""
+    core = a_core()
+    core.restore([Held(FIRST, 1, 1, W1), Held(FIRST, 2, 1, W1, wanted=False)], {W1})
+    core.handle(welcome(), now=1)
+
+    effects = core.handle(attached(W1, FIRST), now=1)
+
+    assert effects[-1] == withdraw((2, 1), bundles=(FIRST,))
+    assert core.tasks_out == 2, "until it lets go"
+    core.check()

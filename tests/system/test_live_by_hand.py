@@ -77,3 +77,24 @@ def test_settings_hold_for_a_scheduler_by_hand(home: Home) -> None:
     for daemon in daemons:
         daemon.terminate()
         assert ended_within(daemon.pid, STEP_S)
+
+
+def test_what_is_cancelled_while_no_scheduler_is_there_is_stopped_when_one_comes(home: Home) -> None:
+    """The row is over at once, its process as soon as somebody can say so; no result of it counts."""
+    daemons = {name: started(home, name) for name in COMMANDS}
+    assert until(lambda: workers(home) == 1, STEP_S)
+    home.run("hs", "submit", "--", "echo started >>ran; exec sleep 1236")
+    assert until(lambda: home.read("ran") == b"started\n", STEP_S)
+    daemons["scheduler"].kill()
+    daemons["scheduler"].wait()
+
+    done = home.run("hs", "task", "update", "--cancel", "-w", "args ~ sleep", "-y")
+
+    assert (done.returncode, done.stdout[:14]) == (0, b"1 task changed"), done.stderr
+    assert "sleep 1236" in home.alive().values()
+    daemons["scheduler"] = started(home, "scheduler")
+    assert until(lambda: "sleep 1236" not in home.alive().values(), STEP_S)
+    assert home.run("hs", "task", "search", "state", "-f", "plain").stdout == b"CANCELLED\n"
+    for name in ("worker", "scheduler", "broker"):
+        daemons[name].terminate()
+        assert ended_within(daemons[name].pid, STEP_S)
