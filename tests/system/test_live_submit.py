@@ -89,3 +89,24 @@ def test_a_submit_to_a_run_of_its_own_waits_for_who_takes_all(home: Home) -> Non
     assert home.read("ran") == b"now\n"
     home.run("hs-cluster", "--restart", "--database", database)
     assert sorted(home.read("ran").split()) == [b"later", b"now"]
+
+
+def test_a_submit_goes_on_with_the_next_cluster(queue: Queue) -> None:
+    """The one that it spoke to was killed with all its daemons; another one, with other keys, owns the database now."""
+    submit = queue.home.start("hs", "submit", "-f", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert submit.stdin is not None
+    submit.stdin.write(b"echo first >>ran\n")
+    submit.stdin.flush()
+    assert until(lambda: queue.lines() == [b"first"], STEP_S)
+
+    kill(queue.cluster.pid)
+    assert until(lambda: not queue.takes_requests(), STEP_S)
+    queue.cluster.wait()
+    after = Queue(queue.home)
+    submit.stdin.write(b"echo second >>ran\n")
+    submit.stdin.close()
+    submit.stdin = None
+
+    assert submit.communicate(timeout=STEP_S)[0] == b"2\n"
+    assert until(lambda: queue.lines() == [b"first", b"second"], STEP_S)
+    after.end()

@@ -13,8 +13,11 @@ from hs_common.site import connection_file
 from hs_scheduler.engines import is_url, of_folder, owner_of, real, shown
 from hs_scheduler.ownership import Owner
 
-START_S = 5.0
+START_S = 10.0
 """How long a scheduler that is starting may take to say how it is reached."""
+
+OWNERS_MAX = 3
+"""Owners of one database, one after the other, that a command asks the same; then it gives up."""
 
 _TRY_S = 0.02
 
@@ -35,7 +38,8 @@ def client_of(location: str, *, patient: bool = False) -> Client | None:
         owner = owner_of(location)
         if owner is None and not (patient and tries_left and _was_killed(location)):
             return None
-        if owner is not None and owner.brief:
+        # One without a pid has only just taken the lock, and has not said yet who it is.
+        if owner is not None and owner.brief and (owner.pid or not tries_left) and not (patient and tries_left):
             return None
         if owner is not None and owner.control:
             return _client(shown(location), owner)

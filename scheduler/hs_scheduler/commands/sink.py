@@ -21,7 +21,7 @@ from hs_scheduler.asking import (
     new_key,
     pack_submission,
 )
-from hs_scheduler.commands.live import client_by, client_of
+from hs_scheduler.commands.live import OWNERS_MAX, client_by, client_of
 from hs_scheduler.engines import open_store
 from hs_scheduler.fields import uuid_text
 from hs_scheduler.sql import SqlStore
@@ -113,20 +113,19 @@ class Sink:
     def _add_piece(self, piece: Sequence[NewTask]) -> Accepted:
         """Have one piece added, once, by whoever owns the database by now."""
         key = new_key()
-        while True:
+        for tries_left in reversed(range(OWNERS_MAX)):
             try:
                 if self._client is None:
                     return self._write_once(piece, key)
                 return self._ask(self._client, piece, key)
             except NobodyError:
-                if self._fixed:
+                if self._fixed or not tries_left:
                     raise
                 assert self._client is not None, "only a scheduler can be nobody"
                 self._client.close()
-                # It has left: then there is another one, or the database is free; or it lives and is out of reach.
-                self._client = client_of(self._location)
-                if self._client is not None:
-                    raise
+                # It has left: then there is another one, perhaps of another cluster, or the database is free.
+                self._client = client_of(self._location, patient=True)
+        raise AssertionError("the last try returns or raises")
 
     def _ask(self, client: Client, piece: Sequence[NewTask], key: bytes) -> Accepted:
         answer = json.loads(client.ask("submit", pack_submission(Submission(key, self._host, self._cwd, piece))))

@@ -13,7 +13,7 @@ from hs_common.client import Client, NobodyError
 from hs_common.errors import StoppedError
 from hs_scheduler.asking import WAIT_IDS_MAX, pack_ids
 from hs_scheduler.commands.finding import Found, find
-from hs_scheduler.commands.live import client_of
+from hs_scheduler.commands.live import OWNERS_MAX, client_of
 from hs_scheduler.engines import shown
 from hs_scheduler.fields import uuid_text
 from hs_scheduler.store import State
@@ -49,7 +49,7 @@ def ended(uids: Sequence[bytes], asked: str | None, until: float = inf) -> list[
 
 def _ended_in(location: str, found: dict[bytes, Found], until: float) -> dict[bytes, Found]:
     """Wait for tasks of one database."""
-    nobody = False
+    nobody, tries_left = False, OWNERS_MAX
     while left := [uid for uid, task in found.items() if task.shown()["state"] not in ENDS]:
         if nobody:
             state = found[left[0]].shown()["state"]
@@ -61,27 +61,29 @@ def _ended_in(location: str, found: dict[bytes, Found], until: float) -> dict[by
         # What is left may have ended while we looked, and its cluster with it: so it is looked at once more.
         nobody = client is None
         if client is not None:
-            nobody = _told(client, left[:WAIT_IDS_MAX], location, until)
+            tries_left -= 1
+            if _told(client, left[:WAIT_IDS_MAX], until, last=not tries_left):
+                tries_left = OWNERS_MAX
         found = found | {uid: last_attempt(uid, location) for uid in left}
     return found
 
 
-def _told(client: Client, uids: Sequence[bytes], location: str, until: float) -> bool:
-    """Ask the scheduler to tell when they have ended; return whether it left before it did.
+def _told(client: Client, uids: Sequence[bytes], until: float, *, last: bool) -> bool:
+    """Ask the scheduler to tell when they have ended; return whether it did, or was gone before.
 
     Raises:
-        NobodyError: It lives, and is out of reach.
+        NobodyError: It was gone, and this was the last try.
 
     """
     try:
         client.ask("wait", pack_ids(uids), until=until)
     except NobodyError:
-        if client_of(location) is not None:
+        if last:
             raise
-        return True
+        return False
     finally:
         client.close()
-    return False
+    return True
 
 
 def last_attempt(uid: bytes, asked: str | None) -> Found:
