@@ -108,7 +108,12 @@ def test_what_a_daemon_left_behind_is_killed(tmp_path: Path) -> None:
     """In a session of its own, ignoring what can be ignored."""
     orphan = "(trap '' HUP INT TERM; setsid sleep 600 & echo $! >orphan); "
 
-    run(tmp_path, worker=orphan + FAITHFUL, scheduler=f"until [ -s orphan ]; do :; done; {END}")
+    # After its document: by then hs-cluster adopts what is left behind.
+    run(
+        tmp_path,
+        worker=f"read -r document; {orphan}cat >/dev/null",
+        scheduler=f"until [ -s orphan ]; do :; done; {END}",
+    )
 
     assert not is_alive(int((tmp_path / "orphan").read_text()))
 
