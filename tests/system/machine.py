@@ -84,7 +84,18 @@ class Machine:
 
     def run(self, *command: str, check: bool = True) -> str:
         """Run a command there as root, in /; return what it printed."""
-        inside: tuple[str, ...] = ("nsenter", f"--target={self._pid}", "-m", "-p", "-u", "-i", "-C", "--wd=/", *command)
+        inside: tuple[str, ...] = (
+            "nsenter",
+            f"--target={self._pid}",
+            "-m",
+            "-p",
+            "-u",
+            "-i",
+            "-n",
+            "-C",
+            "--wd=/",
+            *command,
+        )
         done = subprocess.run(
             inside, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
         )

@@ -14,12 +14,13 @@ shift 4
 [ $# -gt 0 ] || set -- /lib/systemd/systemd --system --unit=multi-user.target --log-target=console
 echo $$ > "$cgroup/cgroup.procs"
 export root from to
-exec unshare -m -p -f -u -i -C --kill-child --propagation private bash -euc '
+exec unshare -m -p -f -u -i -n -C --kill-child --propagation private bash -euc '
     if [ -n "$from" ]; then mkdir -p "$root$to"; mount --bind "$from" "$root$to"; fi
     mount --rbind "$root/opt" /opt
     mount --bind "$root/etc" /etc
     mount --bind "$root/varlib" /var/lib
     mount -t proc proc /proc
+    ip link set lo up  # a network of its own: the port of the units is free
     mount --bind /proc/sys /proc/sys
     umount -l /sys
     mount -t sysfs -o ro sysfs /sys
