@@ -70,7 +70,7 @@ def fill(file: str) -> None:
                     memory_max=dice.choice((0, 2**40)),
                     command=dice.choice((b"", b"sh \xff")),
                     outpath=dice.choice((b"", b"/o")),
-                    errpath=b"",
+                    errpath=dice.choice((b"", b"/e")),
                 )
                 for task in tasks
                 if dice.random() < 0.7

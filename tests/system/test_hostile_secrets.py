@@ -1,4 +1,4 @@
-"""No secret key in any argv, environment, log or file that others can read; the keys of a local run are in no file at all."""
+"""No secret key in any argv, environment, log or file that others can read; of a local run only its control key is in a file."""
 
 import json
 import os
@@ -69,8 +69,8 @@ def test_a_task_finds_no_key_in_its_surroundings(home: Home) -> None:
     assert re.findall(rb" (\d+) -> (?!/proc/)", done.stdout) == [b"0", b"1", b"2"]
 
 
-def test_a_local_run_writes_no_key_and_nothing_for_other_eyes(home: Home) -> None:
-    """Everything in the site is for its owner only, and an interrupted look finds no connection file."""
+def test_a_local_run_writes_one_key_and_nothing_for_other_eyes(home: Home) -> None:
+    """Everything in the site is for its owner only; the one connection file, with which commands find the run, goes with it."""
     cluster = home.start("hs-cluster", "-N1", stdin=subprocess.PIPE)
     assert cluster.stdin
     cluster.stdin.write(b"echo here >started\n")
@@ -81,11 +81,14 @@ def test_a_local_run_writes_no_key_and_nothing_for_other_eyes(home: Home) -> Non
         path for path in (home.site, *places) if os.lstat(path).st_mode & 0o077 and not os.path.islink(path)
     ]
     secrets = [path for path, data in files(home).items() if b'"secret"' in data]
+    modes = {stat.S_IMODE(os.stat(place).st_mode) for path in secrets for place in (path, os.path.dirname(path))}
     cluster.stdin.close()
     assert cluster.wait(STEP_S) == 0
     assert places
     assert [path for path in open_to_others if path == home.site] == [], "the site itself is closed, so all in it is"
-    assert secrets == []
+    assert [os.path.basename(path) for path in secrets] == ["control.json"]
+    assert modes == {0o600, 0o700}
+    assert not os.path.exists(os.path.dirname(secrets[0]))
 
 
 def test_a_cluster_that_listens_shares_its_keys_through_private_files_only(home: Home) -> None:
