@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from hs_broker import cli
+from hs_broker import program
 from hs_common.command_line import SETTINGS, Program, version_option
 from hs_common.errors import RefusedError
 
@@ -27,8 +27,8 @@ def broker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared
     from hs_broker import standing  # noqa: PLC0415 - --help needs none of it
 
     if given["connection"] is None:
-        cli.run(standing.serve, standing.Options(given["bind"], given["port"], given["name"], given["keygen"]))
-    cli.run(_refuse_connection, given)
+        program.run(standing.serve, standing.Options(given["bind"], given["port"], given["name"], given["keygen"]))
+    program.run(_refuse_connection, given)
 
 
 def _refuse_connection(_: object, given: dict[str, Any]) -> None:

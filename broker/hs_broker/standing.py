@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from hs_broker import cli
+from hs_broker import program
 from hs_common import site
 from hs_common.addresses import PORTS_MAX, advertised, bind_endpoint
 from hs_common.config import Settings
@@ -51,7 +51,7 @@ def serve(settings: Settings, options: Options) -> None:
         publish(options.name, load_keys(options.name)[1], advertised(bind, first))
         return
     # Before the keys are read: a change of them that is told to us is never missed.
-    signals = SignalPipe([*cli.STOPS, signal.SIGUSR2])
+    signals = SignalPipe([*program.STOPS, signal.SIGUSR2])
     server, connections = load_keys(options.name)
     context = new_context()
     authenticator = Authenticator(context, server)
@@ -68,7 +68,7 @@ def serve(settings: Settings, options: Options) -> None:
     endpoints = advertised(bind, _port(bound))
     publish(options.name, connections, endpoints)
     reload = partial(reload_keys, options.name, server, endpoints)
-    cli.serve(settings, bound, authenticator, signals=signals, reload=reload, notifier=of_service())
+    program.serve(settings, bound, authenticator, signals=signals, reload=reload, notifier=of_service())
 
 
 def load_keys(name: str) -> tuple[Server, dict[str, Connection]]:

@@ -314,7 +314,7 @@ def _database(typed: str | None, settings: Settings) -> str | None:
     if not path:
         return None
     if "://" in path:
-        from hs_scheduler.engines import is_url  # noqa: PLC0415 - most have none
+        from hs_scheduler.locations import is_url  # noqa: PLC0415 - most have none
 
         try:
             is_url(path)

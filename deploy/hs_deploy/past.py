@@ -14,7 +14,8 @@ from typing import Any
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_deploy import runs
-from hs_scheduler.engines import of_folder, owner_of, real
+from hs_scheduler.engines import owner_of
+from hs_scheduler.locations import of_folder, real
 
 HOLDER_S = 4.0
 """How long to wait for the daemons of an hs-cluster that was killed: they end within two seconds by themselves."""

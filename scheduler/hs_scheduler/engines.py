@@ -1,66 +1,20 @@
 """Which engine keeps a database: the path of a file means SQLite, a `postgresql://` URL a PostgreSQL server.
 
-Each engine is loaded only when it is used. A password stands in the URL alone: what is shown of a database never has it.
+Each engine is loaded only when it is used.
 """
 
 import os
-import re
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from hs_common.errors import RefusedError, StoppedError
+from hs_common.errors import StoppedError
+from hs_scheduler.locations import is_url
 
 if TYPE_CHECKING:
     from hs_scheduler.dialect import Dialect
     from hs_scheduler.ownership import Owner
     from hs_scheduler.reader import Reader
     from hs_scheduler.sql import SqlStore
-
-NAME = "tasks.db"
-"""Of the database in a folder of the site."""
-
-URL_NAME = "tasks.url"
-"""Of the text that stands there instead, where the tasks are on a server: private, for there may be a password in it."""
-
-SCHEMES = ("postgresql://", "postgres://")
-
-
-def is_url(location: str) -> bool:
-    """Whether it names a database on a server.
-
-    Raises:
-        RefusedError: It is a URL, but of none that we know.
-
-    """
-    if location.startswith(SCHEMES):
-        return True
-    if "://" in location:
-        # Not its whole text: there may be a password in it.
-        raise RefusedError(f"database {location.partition('://')[0]}://...: is neither a path nor a postgresql:// URL")
-    return False
-
-
-def shown(location: str) -> str:
-    """Return a location as messages name it, and as the next command may be given it: without any password."""
-    if "://" not in location:
-        return location
-    # Up to the last @: a password that was not encoded may have one in it.
-    location = re.sub(r"(://[^:@/?]*):[^?]*@", r"\1@", location)
-    return re.sub(r"(?<=[?&])(?:ssl)?password=[^&]*&?", "", location).rstrip("?&")
-
-
-def of_folder(folder: str) -> str:
-    """Return the location of a folder's database: its own file, or what was named instead."""
-    try:
-        with open(os.path.join(folder, URL_NAME), encoding="utf-8") as file:
-            return file.read().strip()
-    except FileNotFoundError:
-        return os.path.join(folder, NAME)
-
-
-def real(location: str) -> str:
-    """Return what two locations of the same database have in common, whoever asks from whichever folder."""
-    return shown(location) if is_url(location) else os.path.realpath(location)
 
 
 def open_now(location: str, *, program: str = "hs-scheduler", brief: bool = False, create: bool = False) -> "SqlStore":

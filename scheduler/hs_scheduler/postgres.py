@@ -20,7 +20,7 @@ from hs_common.logs import get_logger
 from hs_scheduler import postgres_owner, postgres_schema
 from hs_scheduler.dialect import POSTGRES
 from hs_scheduler.engine import Bulk, Cursor, Values
-from hs_scheduler.engines import shown
+from hs_scheduler.locations import shown
 from hs_scheduler.ownership import Owner
 from hs_scheduler.postgres_bulk import column, copying, updating
 from hs_scheduler.postgres_functions import Functions

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hs_common.errors import RefusedError, StoppedError
-from hs_scheduler.engines import shown
+from hs_scheduler.locations import shown
 from hs_scheduler.store import StoreBusyError
 
 try:

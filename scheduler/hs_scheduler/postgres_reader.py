@@ -8,7 +8,7 @@ from hs_common.errors import StoppedError
 from hs_scheduler import postgres_owner, postgres_schema
 from hs_scheduler.dialect import POSTGRES
 from hs_scheduler.engine import Cursor, Values
-from hs_scheduler.engines import shown
+from hs_scheduler.locations import shown
 from hs_scheduler.ownership import Owner
 from hs_scheduler.postgres_functions import Functions
 from hs_scheduler.postgres_link import READER_LOCK_MS, Connection, Error, ServerCursor, connect, written

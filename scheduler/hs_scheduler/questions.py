@@ -14,9 +14,10 @@ from typing import Any
 
 from hs_scheduler import archives
 from hs_scheduler.changes import PIECE_ROWS
-from hs_scheduler.engines import dialect_of, is_url, open_reader
+from hs_scheduler.engines import dialect_of, open_reader
 from hs_scheduler.fields import Field, tables_of
 from hs_scheduler.filters import Filter
+from hs_scheduler.locations import is_url
 from hs_scheduler.reader import Reader
 
 ROWS_AT_ONCE = 1000

@@ -16,8 +16,9 @@ from tests.postgres_server import PostgresServer
 
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Outcome, OutcomeKind, Task
-from hs_scheduler import engines, postgres, postgres_schema, schema
-from hs_scheduler.engines import open_reader, open_store, owner_of, shown
+from hs_scheduler import locations, postgres, postgres_schema, schema
+from hs_scheduler.engines import open_reader, open_store, owner_of
+from hs_scheduler.locations import shown
 from hs_scheduler.postgres_link import written
 from hs_scheduler.postgres_schema import written as step_of
 from hs_scheduler.sql import SqlStore
@@ -388,4 +389,4 @@ def test_without_the_driver_one_line_says_what_to_install(tmp_path: Path) -> Non
 
 def test_a_location_of_another_kind_is_refused() -> None:
     with pytest.raises(RefusedError, match=r"mysql://\.\.\.: is neither a path nor a postgresql:// URL"):
-        engines.is_url("mysql://me:secret@host/db")
+        locations.is_url("mysql://me:secret@host/db")

@@ -10,7 +10,7 @@ from hs_common.command_line import SETTINGS, Program, version_option
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
 from hs_common.setting import MEMORY, size
-from hs_worker import cli
+from hs_worker import program
 from hs_worker.options import Options
 
 
@@ -61,8 +61,8 @@ def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared
         options = _options(given, settings)
         options.check()
     except RefusedError as exc:
-        cli.leave(2, str(exc))
-    cli.run(options)
+        program.leave(2, str(exc))
+    program.run(options)
 
 
 def _options(given: dict[str, Any], settings: Settings) -> Options:

@@ -12,9 +12,10 @@ from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_scheduler import archives
 from hs_scheduler.commands.location import configured
-from hs_scheduler.engines import is_url, of_folder, open_reader
-from hs_scheduler.engines import shown as shown_location
+from hs_scheduler.engines import open_reader
 from hs_scheduler.fields import FIELDS, FROM, shown, uuid_text
+from hs_scheduler.locations import is_url, of_folder
+from hs_scheduler.locations import shown as shown_location
 
 _SELECT = f"SELECT {', '.join(field.sql for field in FIELDS)} FROM {FROM} WHERE task.uid = ?"  # noqa: S608 - ours
 

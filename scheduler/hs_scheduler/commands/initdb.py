@@ -40,15 +40,15 @@ def initdb(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     if len(actions) > 1:
         raise RefusedError(f"{' and '.join(f'--{name}' for name in actions)} exclude each other: one after the other")
     # Only now: --help needs none of this.
-    from hs_scheduler import engines  # noqa: PLC0415
+    from hs_scheduler import locations  # noqa: PLC0415
     from hs_scheduler.commands.location import to_write  # noqa: PLC0415
     from hs_scheduler.store import StoreBusyError  # noqa: PLC0415
 
     location, _ = to_write(asked["database"])
     action = actions[0] if actions else ""
-    if action in INSTEAD and engines.is_url(location):
-        raise RefusedError(f"--{action} is not for {engines.shown(location)}: {INSTEAD[action]}")
-    if action and not engines.is_url(location) and not os.path.exists(location):
+    if action in INSTEAD and locations.is_url(location):
+        raise RefusedError(f"--{action} is not for {locations.shown(location)}: {INSTEAD[action]}")
+    if action and not locations.is_url(location) and not os.path.exists(location):
         raise StoppedError(f"there is no database {location} yet")
     try:
         match action:
@@ -66,7 +66,8 @@ def initdb(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
 
 
 def _make(location: str) -> int:
-    from hs_scheduler.engines import open_store, shown  # noqa: PLC0415
+    from hs_scheduler.engines import open_store  # noqa: PLC0415
+    from hs_scheduler.locations import shown  # noqa: PLC0415
     from hs_scheduler.schema import STEPS  # noqa: PLC0415
 
     open_store(location, program="hs initdb", create=True).close()
@@ -116,8 +117,9 @@ def _rotate(location: str, *, yes: bool) -> int:
 
 
 def _truncate(location: str, *, yes: bool) -> int:
-    from hs_scheduler.engines import is_url, open_store, shown  # noqa: PLC0415
+    from hs_scheduler.engines import open_store  # noqa: PLC0415
     from hs_scheduler.filters import Filter  # noqa: PLC0415
+    from hs_scheduler.locations import is_url, shown  # noqa: PLC0415
     from hs_scheduler.questions import Question, number_of  # noqa: PLC0415
 
     count = number_of(location, Question(filter=Filter(), fields=()))

@@ -10,7 +10,8 @@ from hs_common.client import Client
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.security import read_connection
 from hs_common.site import connection_file
-from hs_scheduler.engines import is_url, of_folder, owner_of, real, shown
+from hs_scheduler.engines import owner_of
+from hs_scheduler.locations import is_url, of_folder, real, shown
 from hs_scheduler.ownership import Owner
 
 START_S = 10.0

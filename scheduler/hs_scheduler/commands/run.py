@@ -34,7 +34,7 @@ def run(args: tuple[str, ...], tags: tuple[str, ...], database: str | None) -> i
     from hs_scheduler.commands.sink import Sink  # noqa: PLC0415
     from hs_scheduler.commands.submit import given_tags, one_line  # noqa: PLC0415
     from hs_scheduler.commands.waiting import ended, returned  # noqa: PLC0415
-    from hs_scheduler.engines import shown  # noqa: PLC0415
+    from hs_scheduler.locations import shown  # noqa: PLC0415
 
     line, given = one_line(args), given_tags(tags)
     location, _ = to_write(database)

@@ -246,7 +246,8 @@ class Submission:
 
 def _missing(sink: "Sink", location: str, source: "Source") -> "Missing":
     """Return the input without the lines that the database holds already."""
-    from hs_scheduler.engines import is_url, open_reader  # noqa: PLC0415
+    from hs_scheduler.engines import open_reader  # noqa: PLC0415
+    from hs_scheduler.locations import is_url  # noqa: PLC0415
     from hs_scheduler.once import Missing  # noqa: PLC0415
     from hs_scheduler.statements import SUBMITTED, detail_of  # noqa: PLC0415
 

@@ -39,7 +39,7 @@ Examples:
 def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared above
     """Change tasks, as many as the filters find. The table of what applies to which state is in docs/queries.md."""
     # Only now: --help needs none of this.
-    from hs_scheduler import engines  # noqa: PLC0415
+    from hs_scheduler import locations  # noqa: PLC0415
     from hs_scheduler.changes import Action, Change, Changed  # noqa: PLC0415
     from hs_scheduler.commands.changing import carry_out  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
@@ -59,7 +59,7 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
             else "which tasks? Give a filter (-w, -t, -g, -F, -S, -C, -R), or --all for every one"
         )
     location = to_read(asked["database"])
-    name = engines.shown(location)
+    name = locations.shown(location)
     pieces = pieces_of(location, change.filter)
     count = sum(count for *_, count in pieces)
     if count and not agreed(f"{_what(change)} {tasks_text(count)} in {name}?", yes=asked["yes"]):

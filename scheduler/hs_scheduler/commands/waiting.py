@@ -14,8 +14,8 @@ from hs_common.errors import StoppedError
 from hs_scheduler.asking import WAIT_IDS_MAX, pack_ids
 from hs_scheduler.commands.finding import Found, find
 from hs_scheduler.commands.live import OWNERS_MAX, client_of
-from hs_scheduler.engines import shown
 from hs_scheduler.fields import uuid_text
+from hs_scheduler.locations import shown
 from hs_scheduler.store import State
 
 NO_STATUS = 125

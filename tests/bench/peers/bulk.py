@@ -14,7 +14,7 @@ from typing import Any
 
 from hs_scheduler import statements
 from hs_scheduler.database import CACHE_KIB, CHECKPOINT_PAGES
-from hs_scheduler.engines import is_url
+from hs_scheduler.locations import is_url
 from hs_scheduler.uids import Uids
 
 LINES_AT_ONCE = 10_000
