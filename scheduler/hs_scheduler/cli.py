@@ -94,7 +94,7 @@ def completed(given: dict[str, Any]) -> dict[str, Any]:
     if not given["no_db"] and not given["database"]:
         from hs_scheduler.commands.location import to_write  # noqa: PLC0415 - hs-cluster says where
 
-        found["database"], _ = to_write(None)
+        found["database"], _ = to_write(given["database"])
     return given | found
 
 

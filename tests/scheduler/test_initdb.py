@@ -54,6 +54,23 @@ def test_the_standing_queue_is_made_once() -> None:
     assert count(path) == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--database", ""], "--database ''"),
+        (["--truncate", "-y", "--database", " "], "--database ' '"),
+        (["--backup", ""], "--backup ''"),
+    ],
+)
+def test_the_name_of_nothing_does_not_mean_the_standing_queue(options: list[str], named: str) -> None:
+    """So it is typed with a variable that is not set: what follows must not happen to another database, nor be left undone."""
+    result = run(initdb, *options)
+
+    assert isinstance(result.exception, RefusedError)
+    assert named in str(result.exception)
+    assert not os.path.exists(os.path.join(site.main(), "tasks.db"))
+
+
 def test_a_database_on_a_server_is_made_and_emptied(postgres_url: str) -> None:
     assert output(initdb, "--database", postgres_url).endswith(f" is at schema {len(schema.STEPS)}\n")
     store = open_store(postgres_url)

@@ -135,7 +135,8 @@ def test_what_is_known_only_when_a_task_runs_is_refused(site: Path, group: str) 
     ("options", "named"),
     [
         ([], "-f FILE"),
-        (["-f", "x", "--", "true"], "-f FILE"),
+        (["-f", "x", "--", "true"], "exclude each other"),
+        (["--database", "", "--", "true"], "--database ''"),  # a variable that is not set
         (["-f", "no-such-file"], "no-such-file"),
         (["-t", "group:x", "--", "true"], "group:x"),
         (["--cores", "0", "--", "true"], "cores:0"),

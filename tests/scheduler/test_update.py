@@ -29,8 +29,8 @@ def waiting(database: str) -> int:
 def test_it_says_how_many_were_changed_and_why_others_were_not(database: str) -> None:
     assert output(update, "--cancel", "--all", "-y", "--database", database).splitlines() == [
         f"2 tasks changed in {database}",
-        "1 task left as they are: failed",
-        "1 task left as they are: succeeded",
+        "1 task left as it is: failed",
+        "1 task left as it is: succeeded",
     ]
 
 

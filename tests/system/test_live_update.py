@@ -68,7 +68,7 @@ def test_a_cancel_at_four_moments(queue: Queue) -> None:
     handed_out = next(row for row in reversed(waiting) if row["state"] == "ASSIGNED")
     new = next(row for row in waiting if row["state"] == "NEW")
 
-    assert cancel(queue, finished) == ["0 tasks changed", "1 task left as they are: succeeded"]
+    assert cancel(queue, finished) == ["0 tasks changed", "1 task left as it is: succeeded"]
     assert cancel(queue, new["id"]) == cancel(queue, handed_out["id"]) == ["1 task changed"]
     assert sleeping(queue) == ["sleep 1234", "sleep 1235"]
     assert cancel(queue, running) == ["1 task changed"]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_scheduler import archives
-from hs_scheduler.commands.location import configured
+from hs_scheduler.commands.location import named
 from hs_scheduler.engines import open_reader
 from hs_scheduler.fields import FIELDS, FROM, shown, uuid_text
 from hs_scheduler.locations import is_url, of_folder
@@ -93,7 +93,7 @@ def _look(path: str, uid: bytes) -> tuple[Any, ...] | None:
 
 def _databases(uid: bytes, asked: str | None) -> Iterator[str]:
     """Yield the locations of databases that may hold the task, each once, the likely ones first."""
-    if path := asked or configured():
+    if path := named(asked):
         yield path
         if asked:
             return

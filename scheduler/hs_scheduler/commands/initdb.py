@@ -36,9 +36,11 @@ INSTEAD = {
 @click.option("--database", metavar="PATH|URL", help="This one.  [the configured one, else the standing queue]")
 def initdb(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared above
     """Make the database, or bring it to the schema of this program; with an option, look after it."""
-    actions = [name for name in ("vacuum", "backup", "rotate", "truncate") if asked[name]]
+    actions = [name for name in ("vacuum", "backup", "rotate", "truncate") if asked[name] not in (None, False)]
     if len(actions) > 1:
         raise RefusedError(f"{' and '.join(f'--{name}' for name in actions)} exclude each other: one after the other")
+    if asked["backup"] == "":
+        raise RefusedError("--backup '': expected the path of the copy")
     # Only now: --help needs none of this.
     from hs_scheduler import locations  # noqa: PLC0415
     from hs_scheduler.commands.location import to_write  # noqa: PLC0415

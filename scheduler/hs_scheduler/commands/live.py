@@ -65,14 +65,14 @@ def client_here(asked: str | None) -> Client:
 
     """
     from hs_common.site import latest, main  # noqa: PLC0415
-    from hs_scheduler.commands.location import configured  # noqa: PLC0415
+    from hs_scheduler.commands.location import named  # noqa: PLC0415
 
-    named = asked or configured()
-    for location in [named] if named else [of_folder(main()), of_folder(latest())]:
+    meant = named(asked)
+    for location in [meant] if meant else [of_folder(main()), of_folder(latest())]:
         client = client_of(location)
         if client is not None:
             return client
-    where = f"owns {shown(named)}" if named else "is running here: hs-cluster --forever starts one"
+    where = f"owns {shown(meant)}" if meant else "is running here: hs-cluster --forever starts one"
     raise StoppedError(f"no cluster {where}")
 
 

@@ -4,7 +4,7 @@ import os
 
 from hs_common import site
 from hs_common.config import load_settings
-from hs_common.errors import StoppedError
+from hs_common.errors import RefusedError, StoppedError
 from hs_common.logs import configure_by
 from hs_scheduler.locations import NAME, is_url, of_folder
 
@@ -16,7 +16,7 @@ def to_read(asked: str | None) -> str:
         StoppedError: There is none yet.
 
     """
-    location = asked or configured() or _without_links(of_folder(site.latest()))
+    location = named(asked) or _without_links(of_folder(site.latest()))
     if not is_url(location) and not os.path.exists(location):
         hint = "" if asked else ": hs-cluster and hs submit make one, --database names another"
         raise StoppedError(f"there is no database {location} yet{hint}")
@@ -25,7 +25,7 @@ def to_read(asked: str | None) -> str:
 
 def to_write(asked: str | None) -> tuple[str, bool]:
     """Return the database to add tasks to, and whether it is the site's standing queue."""
-    location = asked or configured()
+    location = named(asked)
     return (location, False) if location else (os.path.join(site.main(), NAME), True)
 
 
@@ -34,7 +34,19 @@ def _without_links(location: str) -> str:
     return location if is_url(location) else os.path.realpath(location)
 
 
-def configured() -> str:
+def named(asked: str | None) -> str:
+    """Return the database that is asked for, else the one that a setting names, or "".
+
+    Raises:
+        RefusedError: An empty name was typed, as of a variable that is not set: no wish for the standing queue.
+
+    """
+    if asked is not None and not asked.strip():
+        raise RefusedError(f"--database {asked!r}: expected the path of a SQLite file, or a postgresql:// URL")
+    return asked or _configured()
+
+
+def _configured() -> str:
     """Return the database that a setting names, or ""."""
     settings = load_settings()
     configure_by(settings)

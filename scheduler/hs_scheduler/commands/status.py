@@ -117,7 +117,7 @@ def _client(asked: dict[str, Any]) -> "Client":
     from hs_scheduler.commands.live import client_by, client_here  # noqa: PLC0415 - --help needs none of it
 
     if asked["connection"]:
-        if asked["database"]:
+        if asked["database"] is not None:
             raise RefusedError("--connection and --database exclude each other")
         return client_by(asked["connection"])
     return client_here(asked["database"])
@@ -126,7 +126,9 @@ def _client(asked: dict[str, Any]) -> "Client":
 def _lines(answer: dict[str, Any]) -> list[str]:
     """Return the lines of an answer for people."""
     hosts = len({worker["host"] for worker in answer["workers"]})
+    left = answer["queued"] or answer["running"] or answer["reading"]
     eta = "unknown" if answer["eta_s"] is None else _duration(answer["eta_s"])
+    done = f"done in {eta}" if left else "nothing to do"
     about = [
         (
             "scheduler",
@@ -137,7 +139,7 @@ def _lines(answer: dict[str, Any]) -> list[str]:
         ("queued", f"{answer['queued']}{' (and more to be read)' if answer['reading'] else ''}"),
         ("running", str(answer["running"])),
         ("ended", f"{answer['succeeded']} succeeded, {answer['failed']} failed, {answer['cancelled']} cancelled"),
-        ("rate", f"{answer['rate']:.1f} tasks/s, done in {eta}"),
+        ("rate", f"{answer['rate']:.1f} tasks/s, {done}"),
     ]
     if scaling := answer["autoscaling"]:
         pressure = "unknown" if scaling["pressure"] is None else f"{scaling['pressure']:.2f}"

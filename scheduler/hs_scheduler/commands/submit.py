@@ -122,10 +122,11 @@ def _check(args: tuple[str, ...], asked: dict[str, Any]) -> None:
 
     """
     if bool(args) == bool(asked["file"]):
-        raise RefusedError("what is to be submitted? Give either -f FILE or -- ARGS...")
+        both = "-f FILE and a command exclude each other: give" if args else "what is to be submitted? Give"
+        raise RefusedError(f"{both} either -f FILE or -- ARGS...")
     if asked["once"] and not asked["file"]:
         raise RefusedError("--once compares the lines of a file: give it with -f FILE")
-    if asked["connection"] and (asked["database"] or asked["once"] or asked["initdb"]):
+    if asked["connection"] and (asked["database"] is not None or asked["once"] or asked["initdb"]):
         raise RefusedError(
             "--connection leaves the database to the scheduler: it excludes --database, --once, --initdb"
         )

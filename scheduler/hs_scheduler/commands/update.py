@@ -77,5 +77,8 @@ def _what(change: "Change") -> str:
 def _lines(done: "Changed", name: str) -> list[str]:
     """Return what is said at the end: how many were changed, and how many were not and why."""
     lines = [f"{tasks_text(done.count)} changed in {name}"]
-    lines += [f"{tasks_text(count)} left as they are: {why}" for why, count in sorted(done.left.items())]
+    lines += [
+        f"{tasks_text(count)} left as {'it is' if count == 1 else 'they are'}: {why}"
+        for why, count in sorted(done.left.items())
+    ]
     return lines
