@@ -50,8 +50,8 @@ def test_an_unknown_host_is_refused(home: Home, hosts: Hosts, client: str) -> No
 def test_a_host_with_another_key_than_the_known_one_is_refused(home: Home, hosts: Hosts, client: str) -> None:
     """It may be somebody else."""
     first, second = hosts.servers
-    swapped = second.known_host.replace(str(second.port), str(first.port))
-    home.write(".ssh/known_hosts", swapped.encode())
+    _, key = second.known_host.split(" ", maxsplit=1)
+    home.write(".ssh/known_hosts", f"[{first.address}]:{first.port} {key}".encode())
 
     done = run_on(home, hosts, stdin=b"touch ran\n")
 
