@@ -5,7 +5,7 @@ and for every later one, and lines that were added to the file meanwhile are tak
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 from hs_common.tasks import Detail
@@ -23,11 +23,18 @@ class Missing:
     Args:
         source: The whole input, from its start.
         held: (args, detail, group, priority) of each task that was submitted before; retries are none.
+        as_held: What the database would hold of a task: `hs submit --template` stores the expanded line.
 
     """
 
-    def __init__(self, source: Source, held: Iterable[tuple[bytes, Detail | None, int, int]]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        held: Iterable[tuple[bytes, Detail | None, int, int]],
+        as_held: Callable[[NewTask], NewTask] = lambda task: task,
+    ) -> None:
         self.source = source
+        self._as_held = as_held
         self._held = Counter(_key(*task) for task in held)
 
     @property
@@ -52,7 +59,7 @@ class Missing:
     def read(self, lines_max: int, bytes_max: int) -> list[NewTask]:
         """Return the tasks of the next lines that are missing; [] when there is none among those read now."""
         tasks = self.source.read(lines_max, bytes_max)
-        return [task for task in tasks if not self._take(_key(*task[:4]))] if self._held else tasks
+        return [task for task in tasks if not self._take(_key(*self._as_held(task)[:4]))] if self._held else tasks
 
     def state(self) -> InputState | None:
         """Return how far it has read."""

@@ -39,3 +39,13 @@ def test_tags_and_fields_belong_to_the_content(tmp_path: Path) -> None:
 def test_nothing_held_means_all_lines(tmp_path: Path) -> None:
     """The first start."""
     assert missing(tmp_path, b"a\n\n# no task\na") == [b"a", b"a"]
+
+
+def test_a_line_that_was_expanded_is_known_by_what_became_of_it(tmp_path: Path) -> None:
+    """`hs submit --template` stores the command, not the line."""
+    (tmp_path / "tasks").write_bytes(b"1\n2\n")
+    held: list[Held] = [(b"echo 1", None, 0, 0), (b"2", None, 0, 0)]
+
+    source = Missing(open_file(str(tmp_path / "tasks")), held, lambda task: task._replace(args=b"echo " + task.args))
+
+    assert [task.args for task in source.read(10, 1_000)] == [b"2"]

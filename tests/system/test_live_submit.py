@@ -1,5 +1,6 @@
 """`hs submit` to a cluster that waits for tasks: started at once, once each, whoever is killed meanwhile."""
 
+import signal
 import subprocess
 
 import pytest
@@ -57,6 +58,27 @@ def test_nothing_is_lost_and_nothing_added_twice_when_a_daemon_is_killed_meanwhi
     assert submit.communicate(timeout=2 * STEP_S)[0] == b"%d\n" % count
     assert submit.returncode == 0
     assert killed
+    queue.end()
+    assert sorted(queue.args()) == sorted(f": {number}" for number in range(count))
+
+
+@pytest.mark.parametrize("template", [(), ("--template", ": {}")], ids=["lines", "template"])
+def test_a_killed_submit_is_done_again_with_once(queue: Queue, template: tuple[str, ...]) -> None:
+    """What it had handed on stays, and the next one adds the rest; a line that was expanded is known again."""
+    count = 20_000
+    line = b"%d # HYPERSHELL: group:9 cores:99\n"
+    text = b"".join((line if template else b": " + line) % number for number in range(count))
+    file = queue.home.write("t", text)
+    submit = queue.home.start("hs", "submit", "-f", file, *template, stdout=subprocess.PIPE)
+    assert until(lambda: stored(queue) > 0, STEP_S)
+
+    kill(submit.pid)
+
+    assert submit.wait() == -signal.SIGKILL, "it was not through"
+    again = queue.home.run("hs", "submit", "--once", "-f", file, *template)
+    assert (again.returncode, again.stderr) == (0, b"")
+    assert 0 < int(again.stdout) < count
+    assert queue.home.run("hs", "submit", "--once", "-f", file, *template).stdout == b"0\n"
     queue.end()
     assert sorted(queue.args()) == sorted(f": {number}" for number in range(count))
 

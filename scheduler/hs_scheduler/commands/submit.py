@@ -4,7 +4,7 @@ import os
 import select
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -103,7 +103,7 @@ def submit(args: tuple[str, ...], **asked: Any) -> None:  # noqa: ANN401 - click
         if source is None:
             answer = submission.one(line, given)
         else:
-            lines = _missing(sink, location, source) if asked["once"] else source
+            lines = _missing(sink, location, source, submission.expanded) if asked["once"] else source
             answer = str(submission.all_of(lines, Pace(asked["bundlesize"], asked["bundlewait"])))
     finally:
         sink.close()
@@ -165,7 +165,7 @@ class Submission:
         from hs_scheduler.store import NewTask  # noqa: PLC0415
         from hs_scheduler.tags import resolve  # noqa: PLC0415
 
-        task = self._expanded(NewTask(args, *resolve(tags), ""))
+        task = self.expanded(NewTask(args, *resolve(tags), ""))
         if task.rejected:
             raise RefusedError(task.rejected)
         (accepted,) = self._sink.add([[task]], whole=True)
@@ -224,11 +224,11 @@ class Submission:
     def _read(self, source: "Input", lines_max: int) -> list["NewTask"]:
         lines = source.read(lines_max, BYTES_AT_ONCE)
         if self._template is not None:
-            lines = [self._expanded(line) for line in lines]
+            lines = [self.expanded(line) for line in lines]
         self._rejected += sum(bool(line.rejected) for line in lines)
         return lines
 
-    def _expanded(self, task: "NewTask") -> "NewTask":
+    def expanded(self, task: "NewTask") -> "NewTask":
         """Return a task whose args are what its command will be: no other template is applied to them."""
         from hs_common.tasks import Detail  # noqa: PLC0415
 
@@ -245,7 +245,7 @@ class Submission:
         return task._replace(args=args, detail=detail)
 
 
-def _missing(sink: "Sink", location: str, source: "Source") -> "Missing":
+def _missing(sink: "Sink", location: str, source: "Source", as_held: Callable[["NewTask"], "NewTask"]) -> "Missing":
     """Return the input without the lines that the database holds already."""
     from hs_scheduler.engines import open_reader  # noqa: PLC0415
     from hs_scheduler.locations import is_url  # noqa: PLC0415
@@ -258,7 +258,7 @@ def _missing(sink: "Sink", location: str, source: "Source") -> "Missing":
     with open_reader(location) as reader:
         rows = reader.execute(SUBMITTED)
         held = ((args, detail_of(*detail), group, priority) for args, *detail, group, priority in rows)
-        return Missing(source, held)
+        return Missing(source, held, as_held)
 
 
 def _template(source: str | None) -> "Template | None":
