@@ -208,11 +208,14 @@ def _record(asked: Options, run: Run, past: "Past | None", *, spooled: bool) -> 
     else:
         settings = arguments.settings_of(asked, run, spooled=spooled)
         settings["whole"] |= past is not None
-    if run.map and os.path.exists(run.map):
-        from hs_deploy.recovery import take_up  # noqa: PLC0415 - everybody was killed
+    if asked.forever or (run.map and os.path.exists(run.map)):
+        from hs_deploy import recovery  # noqa: PLC0415 - everybody was killed
         from hs_scheduler.store import Retry  # noqa: PLC0415
 
-        take_up(run, settings, Retry(asked.retries_max, asked.eager))
+        retry = Retry(asked.retries_max, asked.eager)
+        recovery.take_up(run, settings, retry)
+        if asked.forever and run.database is not None:
+            recovery.take_up_before(run.database, retry)
     if run.database is not None:
         if past is not None and run.folder is not None:
             runs.remove_remains(run.folder)

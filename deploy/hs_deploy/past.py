@@ -4,6 +4,7 @@
 neither ──▶ `latest` ──nothing left──▶ the standing queue ──nothing left──▶ nothing; older runs are only named
 """
 
+import contextlib
 import json
 import os
 import select
@@ -89,7 +90,7 @@ def look(database: str, *, failed_too: bool) -> Past | None:
     """
     if not runs.is_server(database):
         database = os.path.realpath(database)
-    _await_holder(database)
+    await_holder(database)
     unrecorded = _unrecorded(os.path.realpath(site.latest()), database)
     try:
         pasts = _read(database)
@@ -145,6 +146,16 @@ def _read(database: str) -> list[Past]:
         *pasts,
         Past(database=database, uid=b"", settings={}, closed=True, left=left, failed=failed, file=None, spool=None),
     ]
+
+
+def unclosed(database: str) -> list[bytes]:
+    """Return the ids of the last runs in a database whose end was not recorded; none where it cannot be read now."""
+    from hs_scheduler.engines import open_reader  # noqa: PLC0415 - as above
+
+    with contextlib.suppress(StoppedError), open_reader(database) as reader:
+        query = f"SELECT uid FROM run WHERE end_time IS NULL ORDER BY run DESC LIMIT {OLDER_MAX}"  # noqa: S608
+        return [bytes(uid) for (uid,) in reader.execute(query)]
+    return []
 
 
 def older(but: str | None) -> list[str]:
@@ -219,7 +230,7 @@ def _unrecorded(folder: str, database: str) -> Past | None:
     )
 
 
-def _await_holder(database: str) -> None:
+def await_holder(database: str) -> None:
     """Wait for the end of a scheduler that lost its hs-cluster.
 
     Raises:

@@ -12,6 +12,7 @@ from typing import Any
 from hs_common.clock import wall
 from hs_common.errors import WireError
 from hs_common.tasks import OutcomeKind, join_outcomes, unpack_outcomes
+from hs_deploy import past, runs
 from hs_deploy.runs import Run, remove_map
 from hs_scheduler.engines import open_store
 from hs_scheduler.store import Retry
@@ -19,6 +20,26 @@ from hs_worker.settings import AREA_BYTES
 from hs_worker.shared_map import left_in
 
 _ENDED = (OutcomeKind.FINISHED, OutcomeKind.REJECTED)
+
+
+def take_up_before(database: str, retry: Retry) -> int:
+    """Record what earlier clusters of this database left that were killed, and remove their sockets; return how many tasks ended.
+
+    Raises:
+        StoppedError: The database cannot be used, or belongs to a scheduler that is alive.
+
+    """
+    killed = [run for uid in past.unclosed(database) if (run := runs.earlier(uid, database)) is not None]
+    if not killed:
+        return 0
+    past.await_holder(database)
+    ended = 0
+    for run in killed:
+        assert run.folder is not None, "it was found there"
+        ended += take_up(run, {"whole": True}, retry)
+        runs.remove_remains(run.folder)
+        runs.forget_settings(run)
+    return ended
 
 
 def take_up(run: Run, settings: Mapping[str, Any], retry: Retry) -> int:
@@ -29,7 +50,7 @@ def take_up(run: Run, settings: Mapping[str, Any], retry: Retry) -> int:
 
     """
     assert run.database is not None, "only a recorded run is continued"
-    left = left_in(run.map, AREA_BYTES)
+    left = left_in(run.map, AREA_BYTES) if run.map else None
     if left is None:
         return 0
     worker, packed = left

@@ -116,6 +116,14 @@ def make_run(uid: bytes, *, no_db: bool, database: str | None, keep_folder: bool
     )
 
 
+def earlier(uid: bytes, database: str) -> Run | None:
+    """Return a run of this site that was recorded and not ended in order, or None: nothing of it is left to look after."""
+    folder = os.path.join(site.runs(), uuid_text(uid))
+    if not os.path.exists(os.path.join(folder, SETTINGS_NAME)):
+        return None
+    return Run(uid=uid, folder=folder, database=database, runtime="", map=os.path.join(folder, MAP_NAME))
+
+
 def is_server(database: str) -> bool:
     """Whether a database is on a server, and not a file."""
     return "://" in database
