@@ -134,7 +134,9 @@ class Home:
     def close(self) -> None:
         """End, by pid, whatever is left, and remove the folder."""
         for process in self.started:
-            self.remember(process.pid)
+            # The pid of one that has ended may be anybody's by now.
+            if process.poll() is None:
+                self.remember(process.pid)
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe:
                     with contextlib.suppress(OSError):

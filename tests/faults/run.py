@@ -18,6 +18,8 @@ sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..",
 from tests.faults.campaigns import CAMPAIGNS, Campaign
 from tests.faults.many import at_once, in_a_row
 from tests.faults.oracle import VIOLATIONS, Verdict
+from tests.faults.standing_queue import FULL
+from tests.faults.standing_queue import conduct as conduct_queue
 from tests.faults.trial import TASKS, Trial, perform, plan
 
 TRIALS = 50
@@ -26,13 +28,16 @@ SEED = 1
 RUNS_IN_A_ROW = 200
 RUNS_AT_ONCE = 10
 
+RATE_MIN = 0.9
+"""Of `queue`: at its end, against its start."""
+
 UNDISTURBED_S = 3.0
 """Until a first run has shown what it takes here."""
 
 
 def arguments() -> argparse.Namespace:
     """Return what was asked for."""
-    names = [campaign.name for campaign in CAMPAIGNS] + ["many"]
+    names = [campaign.name for campaign in CAMPAIGNS] + ["many", "queue"]
     parser = argparse.ArgumentParser(description="Disturb whole runs and count broken promises.")
     parser.add_argument("--trials", type=int, default=TRIALS, help="of each campaign (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=TASKS, help="of each run (default: %(default)s)")
@@ -99,6 +104,10 @@ def main() -> int:
         )
         print(*wrong, sep="\n")
         broken += len(wrong)
+    if "queue" in chosen:
+        outcome = conduct_queue(FULL, f"{asked.seed}/queue")
+        print(outcome, *outcome.wrong, sep="\n", flush=True)
+        broken += len(outcome.wrong) + (outcome.slowed_to < RATE_MIN)
     print(f"{broken} violations")
     return 1 if broken else 0
 

@@ -3,6 +3,7 @@
 import pytest
 from tests.faults.campaigns import CAMPAIGNS, Campaign
 from tests.faults.run import seed_of
+from tests.faults.standing_queue import FAULTS, Size, conduct
 from tests.faults.trial import perform, plan
 
 pytestmark = pytest.mark.system
@@ -12,6 +13,8 @@ UNDISTURBED_S = 1.0
 """Of so many tasks: the moments are drawn from it."""
 
 SEED = 1
+
+SHORT_QUEUE = Size(tasks=4_000, pieces=40, processes=4, calm_max_s=1.0)
 
 LOCKED_S = 2.0
 """Here; `make faults` locks databases for half a minute."""
@@ -25,3 +28,10 @@ def test_the_promise_holds(campaign: Campaign, number: int) -> None:
         plan(campaign, seed_of(SEED, campaign, number), shortened_s=LOCKED_S), undisturbed_s=UNDISTURBED_S, tasks=TASKS
     )
     assert trial.verdict.violations == 0, "\n".join([str(trial.plan), *trial.verdict.remarks])
+
+
+def test_a_standing_queue_outlives_its_clusters() -> None:
+    """Four processes submit, each fault happens: every accepted task is run and recorded once."""
+    outcome = conduct(SHORT_QUEUE, f"{SEED}/queue")
+    assert outcome.wrong == []
+    assert set(outcome.faults) == set(FAULTS)

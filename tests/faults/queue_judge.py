@@ -1,0 +1,87 @@
+"""Judges a standing queue: what was accepted against what is recorded and what ran, and the rate at both ends. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hs_scheduler.store import State
+
+Span = tuple[float, float]
+"""From, to."""
+
+SHOWN_MAX = 10
+
+
+class Task(NamedTuple):
+    """A row of the database."""
+
+    number: int
+    state: int
+    exit_status: int | None
+    completed: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Everything that is known in the end."""
+
+    tasks: int
+    """Accepted: 0 to tasks - 1."""
+    rows: Sequence[Task]
+    applied: Counter[int]
+    """How often the row of a task reached an end (the audit trigger)."""
+    ran: Counter[int]
+    """How often a task wrote its number."""
+
+    @property
+    def reruns(self) -> int:
+        """Executions beyond the first."""
+        return self.ran.total() - len(self.ran)
+
+
+def judged(tally: Tally, *, reruns_max: int) -> list[str]:
+    """Return what was wrong, a line each."""
+    accepted = set(range(tally.tasks))
+    stored = Counter(row.number for row in tally.rows)
+    findings: dict[str, set[int]] = {
+        "lost": accepted - set(stored),
+        "never submitted": set(stored) - accepted,
+        "stored twice": _often(stored),
+        "not done": {row.number for row in tally.rows if (row.state, row.exit_status) != (State.DONE, 0)},
+        "recorded twice": _often(tally.applied),
+        "recorded without having run": set(stored) - set(tally.ran),
+        "run, not stored": set(tally.ran) - set(stored),
+    }
+    if tally.reruns > reruns_max:
+        findings[f"{tally.reruns} runs too many, {reruns_max} allowed"] = _often(tally.ran)
+    return [_line(what, numbers) for what, numbers in findings.items() if numbers]
+
+
+def rates(times: Sequence[float], spans: Sequence[Span], count: int) -> tuple[float, float]:
+    """Return tasks per second of the first and of the last `count` completions.
+
+    Args:
+        times: Of the completions, seconds.
+        spans: When there was a cluster; nothing else counts.
+
+    """
+    times = sorted(times)
+    return _rate(times[:count], spans), _rate(times[-count:], spans)
+
+
+def _rate(times: Sequence[float], spans: Sequence[Span]) -> float:
+    if not times:
+        return 0.0
+    start, end = times[0], times[-1]
+    lasted_s = sum(max(0.0, min(end, until) - max(start, since)) for since, until in spans)
+    return len(times) / lasted_s if lasted_s else 0.0
+
+
+def _often(counts: Counter[int]) -> set[int]:
+    return {number for number, count in counts.items() if count > 1}
+
+
+def _line(what: str, numbers: set[int]) -> str:
+    shown = " ".join(str(number) for number in sorted(numbers)[:SHOWN_MAX])
+    return f"{what}: {shown}{' ...' if len(numbers) > SHOWN_MAX else ''} ({len(numbers)})"
