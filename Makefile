@@ -21,6 +21,8 @@ ONLY ?=
 TRIALS ?= 50
 SEED ?=
 TESTS ?= tests
+# More than the cores of a small machine: many tests wait for servers, and for times to pass.
+JOBS ?= 3
 
 comma := ,
 empty :=
@@ -43,7 +45,7 @@ demo: $(STAMP)
 	deploy/demo/run.sh
 
 test: $(STAMP) tools
-	$(VENV)/bin/python -m pytest -q $(TESTS)
+	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

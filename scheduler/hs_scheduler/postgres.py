@@ -102,8 +102,13 @@ class PostgresDatabase:
     def close(self) -> None:
         """End the session, and the lock with it; may be called twice."""
         session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        if session is None:
+            return
+        if not is_lost(session):
+            # The server learns of the end of a session a moment later: the next owner need not wait for that.
+            with suppress(Error):
+                session.execute("SELECT pg_advisory_unlock_all()")
+        session.close()
 
     # --- Transactions ---
 

@@ -229,6 +229,13 @@ def test_a_second_scheduler_is_refused_and_told_who_is_there(store: SqlStore, ur
     assert owner_of(url) is None
 
 
+def test_a_database_is_free_as_soon_as_it_is_closed(url: str) -> None:
+    """The server ends a session some time after its client: until then it would look owned."""
+    for _ in range(30):
+        open_store(url).close()
+        assert owner_of(url) is None
+
+
 def test_two_schemas_are_two_task_databases(store: SqlStore, postgres: PostgresServer) -> None:
     with closing(open_store(postgres.new_schema("beside"), create=True)) as other:
         other.open_run(RUN, {}, T0)
