@@ -1,5 +1,9 @@
 """How the figures of `make bench` are made: a table whose arithmetic is wrong would be believed."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from tests.bench.measure import Series, measured, percentile, rates, rotated
 from tests.bench.table import Judged
@@ -41,3 +45,17 @@ def test_a_verdict_says_by_which_part_of_the_bar_it_is_short(value: float, at_mo
 
 def test_a_percentile_is_one_of_the_values() -> None:
     assert (percentile([3.0, 1.0, 2.0], 0.5), percentile([1.0], 0.9)) == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("way", ["apart", "at-once"])
+def test_the_bare_script_still_knows_our_schema_and_statements(tmp_path: Path, way: str) -> None:
+    """It checks itself that every line was recorded."""
+    (tmp_path / "lines").write_text("true\n" * 1_200)
+    peer = Path(__file__).parents[1] / "bench/peers/sqlite_queue.py"
+    done = subprocess.run(
+        [sys.executable, peer, tmp_path / "lines", tmp_path / "bare.db", way],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -23,7 +23,7 @@ RUN = 1
 PLACE = 1
 WORKER = 1
 
-READY = statements.READY.format(index="task_ready", scope="")
+READY = statements.READY.format(indexed="INDEXED BY task_ready", scope="")
 
 
 def connect(path: str) -> sqlite3.Connection:
