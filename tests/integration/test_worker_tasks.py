@@ -201,7 +201,8 @@ def test_a_time_limit_ends_all_that_the_task_started(house: House) -> None:
     (outcome,) = house.broker.outcomes(1)
 
     assert (outcome.kind, outcome.reason) == (OutcomeKind.FINISHED, "timeout")
-    assert outcome.duration >= 0.7
+    # 0.3 s and twice 0.2; each wait begins at the time the loop took before it acted, and so may seem a little shorter.
+    assert outcome.duration > 0.65
     assert gone(stranger)
 
 
