@@ -49,9 +49,11 @@ class Attendance:
             self._sessions.refuse(peer, f"{limits.WORKERS_MAX} workers are here already", fatal=False)
             return
         if worker is not None and (worker.host, worker.pid) != (hello.host, hello.pid):
-            reason = f"another process ({worker.host} {worker.pid}) is this worker"
-            self._sessions.refuse(peer, reason, fatal=True)
-            return
+            if worker.spoken or worker.host != hello.host:
+                reason = f"another process ({worker.host} {worker.pid}) is this worker"
+                self._sessions.refuse(peer, reason, fatal=True)
+                return
+            worker.pid = hello.pid  # the one before died between its Hello and our Welcome
         if worker is None:
             worker = Worker(id=hello.worker, host=hello.host, pid=hello.pid, heard_at=now, margin_s=self._margin_s)
             self._workers.add(worker)

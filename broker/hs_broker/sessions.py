@@ -119,6 +119,7 @@ class Sessions:
             peer.heard_at = self.now
             if peer.worker is not None:
                 peer.worker.heard_at = self.now
+                peer.worker.spoken = True
             return message
         return None
 

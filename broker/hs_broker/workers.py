@@ -40,6 +40,9 @@ class Worker:
     host: str
     pid: int
     heard_at: float
+    spoken: bool = False
+    """Whether it said anything in a session. Until then it may not have seen our Welcome, and its guardian goes on under its id
+    when it dies."""
     margin_s: float = limits.MARGIN_S
     """A task without a time limit is not given to it when it ends within so long."""
     slots: int = 0

@@ -489,6 +489,7 @@ def test_a_message_of_an_earlier_session_is_dropped() -> None:
 def test_two_processes_cannot_be_one_worker() -> None:
     """The second is refused for good, the first keeps its session (H13)."""
     broker, scheduler, (worker,) = a_cluster()
+    worker.ready()
     double = Worker(broker, 1, connection=2)
 
     effects = double.hello(pid=999)
@@ -496,6 +497,32 @@ def test_two_processes_cannot_be_one_worker() -> None:
     reason = "another process (here 101) is this worker"
     assert effects[0] == double.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
     assert scheduler.submit(a_bundle(1)) == [worker.gets(a_bundle(1))]
+
+
+def test_who_died_before_it_was_welcome_is_followed_under_its_id() -> None:
+    """Its guardian cannot know that we know it; what it was given meanwhile never started."""
+    broker, scheduler, (first,) = a_cluster()
+    scheduler.submit(a_bundle(1))
+    second = Worker(broker, 1, connection=2)
+
+    effects = second.hello(pid=999)
+
+    assert effects[0] == second.is_welcome(epoch=1)
+    assert effects[1] == scheduler.hears_lost(first, 1, gone=False, reason="not in its inventory")
+    second.ready()
+    reason = "another process (here 999) is this worker"
+    assert first.hello()[0] == first.is_told(messages.Refused, session=ZERO, reason=reason, fatal=True, bundles=())
+
+
+def test_one_on_another_host_is_never_its_successor() -> None:
+    """No guardian starts it there."""
+    broker, _, (worker,) = a_cluster()
+    double = Worker(broker, 1, connection=2)
+
+    effects = double.hello(host="there")
+
+    reason = f"another process (here {100 + worker.number}) is this worker"
+    assert effects[0] == double.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
 
 
 def test_a_refusal_can_be_decoded_whatever_a_peer_is_called() -> None:

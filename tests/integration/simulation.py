@@ -220,19 +220,23 @@ class SimWorker(Peer):
     def __init__(self, world: "World", predecessor: "SimWorker | None" = None) -> None:
         self.records: list[tuple[int, bytes]] = []
         self.slots: dict[int, tuple[int, Task]] = {}
-        replaces = b""
+        self.incarnation: bytes = world.token()
+        self.replaces = b""
+        self.welcomed = False
         if predecessor is not None:
-            replaces = predecessor.incarnation
+            if predecessor.welcomed:
+                self.replaces = predecessor.incarnation
+            else:
+                self.incarnation, self.replaces = predecessor.incarnation, predecessor.replaces
             self.records = list(predecessor.records)
             for bundle, task in predecessor.slots.values():
                 crashed = Outcome(
                     task.row, task.dispatch, OutcomeKind.CRASHED, 0, "", 1.0, 0.0, 0.0, 0.0, 0, b"", b"", b""
                 )
                 self.records.append((bundle, msgpack.packb(crashed)))
-        self.incarnation: bytes = world.token()
         self.core = WorkerCore(
             Rules(slots=2, signalwait_s=1, confirms=world.random.random() < 0.5),
-            Identity(worker=self.incarnation, replaces=replaces, version="0", host="h", pid=next(world.numbers)),
+            Identity(worker=self.incarnation, replaces=self.replaces, version="0", host="h", pid=next(world.numbers)),
             self.records,
             world.now,
         )
@@ -247,6 +251,7 @@ class SimWorker(Peer):
         self.perform(self.core.handle(working.Disconnected(), self.world.now))
 
     def hear(self, message: messages.Message) -> None:
+        self.welcomed = self.welcomed or isinstance(message, messages.Welcome)
         self.perform(self.core.handle(message, self.world.now))
 
     def tick(self) -> None:
@@ -272,6 +277,8 @@ class SimWorker(Peer):
                         self.world.after(0, self._unsent)
                 case working.Reopen():
                     self.world.cut(self)
+                case working.Leave(refused=refused):
+                    assert not refused, "the broker will not have it"
         self.core.check()
 
     def _unsent(self) -> None:
@@ -412,6 +419,11 @@ class World:
 
     def kill_worker(self) -> None:
         place = self.random.randrange(len(self.workers))
+        self._kill_worker_at(place)
+        if self.random.random() < 0.5:  # its successor too, perhaps before it is welcome
+            self.after(self.random.uniform(0, 0.1), partial(self._kill_worker_at, place))
+
+    def _kill_worker_at(self, place: int) -> None:
         victim = self.workers[place]
         victim.alive = False
         self.workers_killed += 1

@@ -182,3 +182,14 @@ def test_what_was_asked_for_is_recorded_with_the_run(home: Home) -> None:
     expected = {"num_tasks": 3, "template": "echo {}", "max_retries": 2, "task_timeout": 9.0}
     assert recorded | expected == recorded
     assert recorded["failures"] == home.path("failed")
+
+
+def test_a_worker_that_dies_before_it_knows_that_it_is_welcome_is_replaced(home: Home) -> None:
+    """The broker knows it already, its guardian does not; the run goes on."""
+    crash = {"HYPERSHELL_CRASH_AT": f"worker.received:1:{home.path('died')}"}
+
+    done = home.run("hs-cluster", "-N2", stdin=b"echo one\necho one\n", env=crash)
+
+    assert (done.returncode, done.stdout) == (0, b"one\n" * 2)
+    assert os.path.exists(home.path("died"))
+    assert b"worker.restarted" in done.stderr
