@@ -11,7 +11,8 @@ from tests.bench.measure import measured
 from tests.bench.table import Judged, figures
 from tests.faults.processes import ended_within
 
-IMPORTS = "import zmq, msgpack, click, structlog, sqlalchemy"
+IMPORTS = "import zmq, msgpack, click, structlog, sqlite3"
+"""What such a program cannot do without: sockets, the wire, options, a log, a store."""
 
 ANSWER_S = 30.0
 """What has not come after so long never will."""
