@@ -30,6 +30,15 @@ def identify(pid: int) -> Process | None:
     return None
 
 
+def state(pid: int) -> str:
+    """Return how the kernel has it: S, R, T (stopped); "" when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
 def children(pid: int) -> list[int]:
     """Return the direct children of a process, those of all its threads."""
     found: list[int] = []

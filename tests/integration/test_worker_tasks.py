@@ -206,8 +206,17 @@ def test_a_time_limit_ends_all_that_the_task_started(house: House) -> None:
     assert gone(stranger)
 
 
-def test_a_worker_that_is_told_to_stand_still_stops_its_tasks(house: House) -> None:
-    """SIGTSTP and SIGCONT to its guardian; the limit stands still as well, and what was told meanwhile is done after."""
+@pytest.mark.parametrize("way", ["signal", "lifeline"])
+def test_a_worker_that_is_told_to_stand_still_stops_its_tasks(house: House, way: str) -> None:
+    """Its guardian is; the limit stands still as well, and what was told meanwhile is done after."""
+
+    def tell(signum: int, word: bytes) -> None:
+        if way == "signal":
+            os.kill(worker.process.pid, signum)
+        else:
+            assert worker.process.stdin is not None
+            worker.process.stdin.write(word)
+
     # Given a task that runs, with a limit
     worker = house.welcome("-N", "2", "-W", "1.5")
     # (One process: a shell whose child is stopped right after its vfork is no less still, but shows as D.)
@@ -215,7 +224,7 @@ def test_a_worker_that_is_told_to_stand_still_stops_its_tasks(house: House) -> N
     pid = int(worker.line())
 
     # When the worker is told to stand still
-    os.kill(worker.process.pid, signal.SIGTSTP)
+    tell(signal.SIGTSTP, b"\npause\n")
     assert state_becomes(pid, "T")
 
     # Then nothing starts, and it goes on where it was
@@ -223,7 +232,7 @@ def test_a_worker_that_is_told_to_stand_still_stops_its_tasks(house: House) -> N
     house.broker.wait_for(messages.Received, lambda message: message.bundles == (2,))
     assert state_becomes(pid, "T")
     assert worker.written(worker.process.stdout) == b""
-    os.kill(worker.process.pid, signal.SIGCONT)
+    tell(signal.SIGCONT, b"resume\n")
     outcomes = sorted(house.broker.outcomes(2), key=lambda outcome: outcome.row)
     assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(0, ""), (0, "")]
     assert worker.line() == b"second\n"

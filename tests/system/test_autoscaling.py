@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import children, ended_within, kill, until
+from tests.faults.processes import children, ended_within, kill, state, until
 
 from hs_common.errors import HSError
 from hs_scheduler.commands.live import client_of
@@ -159,3 +159,19 @@ def test_what_makes_no_sense_is_refused_before_anything_starts(
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+def test_ctrl_z_reaches_the_tasks_of_workers_here(home: Home) -> None:
+    """The signal goes through the autoscaler; one that was told to stand still is told to go on."""
+    home.write("tasks", b"echo $$ > pid; exec sleep 300\n")
+    cluster = scaled(home, "-A", "fixed", "tasks")
+    assert until(lambda: home.read("pid").endswith(b"\n"), STEP_S)
+    task = int(home.read("pid"))
+
+    cluster.send_signal(signal.SIGTSTP)
+    assert until(lambda: (state(task), state(cluster.pid)) == ("T", "T"), STEP_S)
+
+    cluster.send_signal(signal.SIGCONT)
+    assert until(lambda: state(task) == "S", STEP_S)
+    kill(task)
+    stop(home, cluster)

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import daemon, until
+from tests.faults.processes import daemon, state, until
 
 pytestmark = pytest.mark.system
 
@@ -163,14 +163,6 @@ def test_kill_9_takes_everything_with_it(home: Home) -> None:
 def states(home: Home, program: str) -> list[str]:
     """Return the states of the processes of this home that run a program, as the kernel has them: S, R, T (stopped)."""
     return [state(pid) for pid, line in home.alive().items() if line.split()[:1] == [program]]
-
-
-def state(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return ""
 
 
 def test_ctrl_z_stops_everything_and_fg_loses_nothing(home: Home) -> None:

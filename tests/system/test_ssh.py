@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import kill, until
+from tests.faults.processes import kill, state, until
 from tests.system.conftest import Hosts
 from tests.system.sshd import a_port
 
@@ -177,6 +177,30 @@ def sessions_of(hosts: Hosts) -> list[int]:
         with open(f"/proc/{server.process.pid}/task/{server.process.pid}/children", encoding="ascii") as file:
             found += [int(pid) for pid in file.read().split()]
     return found
+
+
+def test_ctrl_z_reaches_the_tasks_of_all_hosts(home: Home, hosts: Hosts, client: str) -> None:
+    """They stand still; then all of it goes on."""
+    # Given a task on each host
+    home.write("tasks", b"echo $$ >> pids; exec sleep 300\n" * 2 + b"true\n")
+    cluster = home.start("hs-cluster", *hosts.options, "tasks", stderr=subprocess.PIPE)
+    assert until(lambda: home.read("pids").count(b"\n") == 2, 60)
+    pids = list(map(int, home.read("pids").split()))
+
+    # When hs-cluster is stopped
+    cluster.send_signal(signal.SIGTSTP)
+    assert until(lambda: list(map(state, [*pids, cluster.pid])) == ["T"] * 3, 30)
+    assert not until(lambda: list(map(state, pids)) != ["T"] * 2, 2)
+
+    # Then it goes on as if nothing had been
+    cluster.send_signal(signal.SIGCONT)
+    assert until(lambda: list(map(state, pids)) == ["S"] * 2, 30)
+    for pid in pids:
+        kill(pid)
+    _, said = cluster.communicate(timeout=60)
+    assert cluster.returncode == 1, said
+    assert b"3 tasks, 2 failed" in said
+    assert home.leftovers() == []
 
 
 def test_lines_of_outputs_stay_whole(home: Home, hosts: Hosts, client: str) -> None:

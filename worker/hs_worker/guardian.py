@@ -7,10 +7,10 @@
     worker died                         sweep, read the map, start a successor (at most `limits.RESTARTS_MAX` times in a row)
     guardian died                       the worker reads the end of its pipe, stops its tasks and ends
 
-Words on the pipe: drain, grace, stop; pause, resume. Its end means: kill what runs and end. Signals reach only the guardian (the
-worker lives in a session of its own and heeds none), so that a launcher that signals all processes of a step is not taken for two
-signals. The guardian imports nothing that is not needed here, and once its worker has begun it ends with status 0 whatever
-happens: launchers act on anything else.
+Words on the pipe: drain, grace, stop; pause, resume, which a lifeline may say as well. Its end means: kill what runs and end.
+Signals reach only the guardian (the worker lives in a session of its own and heeds none), so that a launcher that signals all
+processes of a step is not taken for two signals. The guardian imports nothing that is not needed here, and once its worker has
+begun it ends with status 0 whatever happens: launchers act on anything else.
 """
 
 import contextlib
@@ -152,10 +152,12 @@ class Guardian:
 
     def _on_lifeline(self, lifeline: Lifeline) -> None:
         self._silent_at = monotonic() + self._silence_s
-        lines = lifeline.lines()
-        if lines and not self._document:
-            self._document = lines[0] + b"\n"
-            self._write(self._document)
+        for line in lifeline.lines():
+            if not self._document:
+                self._document = line + b"\n"
+                self._write(self._document)
+            elif line in _PAUSE_SIGNALS.values():
+                self._pause(line)
         if lifeline.ended:
             self._end(lifeline)
 

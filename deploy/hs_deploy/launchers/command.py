@@ -118,6 +118,9 @@ class CommandHolder:
         else:
             os.kill(self.pid, signum)
 
+    def pause(self, *, paused: bool) -> None:
+        """Do nothing: launchers have their own ideas of these signals, and hardly one passes them on."""
+
     @property
     def ended(self) -> Ended | None:
         """How it ended, with its last words."""

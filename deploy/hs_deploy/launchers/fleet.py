@@ -38,6 +38,8 @@ LAST_WORDS_MS = 500
 """How long what waits to be written may take at the end, for each part."""
 
 _ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_PAUSING = {signal.SIGTSTP: True, signal.SIGCONT: False}
+"""Of hs-cluster, when it stands still and when it goes on."""
 
 
 class Holder(Protocol):
@@ -60,6 +62,9 @@ class Holder(Protocol):
 
     def signal(self, signum: int) -> None:
         """End what is held: SIGTERM in order, SIGKILL at once."""
+
+    def pause(self, *, paused: bool) -> None:
+        """Let the tasks stand still, or go on, where workers can be told."""
 
     @property
     def ended(self) -> Ended | None:
@@ -105,6 +110,8 @@ class Fleet:
         for number in self._signals.drain():
             if number in _ASKING:
                 self._perform(self._core.handle(Asked(), monotonic()))
+            elif number in _PAUSING:
+                self._holder.pause(paused=_PAUSING[signal.Signals(number)])
         self._caller.step()
         if self._lifeline.fd in ready:
             self._lifeline.lines()
@@ -139,8 +146,9 @@ def hold(name: str, make: Callable[[dict[str, Any], dict[str, str]], Holder]) ->
         set_process_name(name)
         protect_secrets(starts_tasks=True)
         become_subreaper()
-        signals = SignalPipe([signal.SIGCHLD, *_ASKING])
-        signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # remote tasks run on while hs-cluster stands still
+        signals = SignalPipe([signal.SIGCHLD, *_ASKING, *_PAUSING])
+        # hs-cluster starts us with it blocked, so that none is lost before this.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PAUSING)
         environ = dict(os.environ)  # with what hs-cluster decided: its workers are to have that, too
         configure_by(load_settings())
         lifeline = Lifeline(0)

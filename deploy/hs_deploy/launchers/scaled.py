@@ -9,6 +9,7 @@ which shows it to `hs status`.
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -50,6 +51,9 @@ class Unit(Protocol):
 
     def signal(self, signum: int) -> None:
         """Send it."""
+
+    def pause(self, *, paused: bool) -> None:
+        """As of a holder."""
 
     @property
     def ended(self) -> Ended | None:
@@ -96,6 +100,10 @@ class LocalUnit:
         """Send it to its guardian."""
         self._process.signal(signum)
 
+    def pause(self, *, paused: bool) -> None:
+        """Let its tasks stand still, or go on."""
+        self._process.signal(signal.SIGTSTP if paused else signal.SIGCONT)
+
     @property
     def ended(self) -> Ended | None:
         """How it ended."""
@@ -123,6 +131,7 @@ class ScaledHolder:
         self._units: dict[Unit, float] = {}
         """Unit -> when it was started."""
         self._launches = Launches(policy, monotonic())
+        self._paused = False
         self._told: dict[str, Any] = {}
         """The last decision, with its numbers."""
 
@@ -157,6 +166,12 @@ class ScaledHolder:
         for unit in self._units:
             unit.signal(signum)
 
+    def pause(self, *, paused: bool) -> None:
+        """Tell all units, and those to come."""
+        self._paused = paused
+        for unit in self._units:
+            unit.pause(paused=paused)
+
     @property
     def ended(self) -> Ended | None:
         """That no worker can be started; or that all have left, and none is to be."""
@@ -185,7 +200,10 @@ class ScaledHolder:
 
     def _launch(self, now: float) -> None:
         try:
-            self._units[self._start_unit()] = now
+            unit = self._start_unit()
+            self._units[unit] = now
+            if self._paused:
+                unit.pause(paused=True)
         except StoppedError as exc:
             self._note(self._launches.ended(127, str(exc), lived_s=0.0, connected=0, now=now))
 

@@ -36,6 +36,9 @@ BEAT_MAX_S = 10.0
 LATE_S = 0.05
 """Between two looks at a session that has said its last word but not how it ended."""
 
+_PAUSE = {True: b"pause\n", False: b"resume\n"}
+"""What a worker hears of Ctrl-Z here, where no signal reaches it."""
+
 _FINAL_WORDS = ("Permission denied", "Host key verification failed", "No such identity", "Bad owner or permissions")
 """In the last line of ssh: another try makes no sense. Source: OpenSSH's own texts."""
 
@@ -64,6 +67,7 @@ class SshHolder:
         self._beat_at = monotonic() + self._beat_s
         self._sessions: dict[Node, Session] = {}
         self._up: set[Node] = set()
+        self._paused = False
         self._ports: dict[Node, int | None] = {}
         self._logins: queue.SimpleQueue[tuple[Node, Session | LoginError, int | None]] = queue.SimpleQueue()
         self._wake_fd, self._waking_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -153,6 +157,8 @@ class SshHolder:
         if (port := self._ports.get(node)) is not None:
             connection = connection | {"endpoints": [f"tcp://127.0.0.1:{port}"]}
         session.tell(json.dumps(self._start).encode() + b"\n" + json.dumps({"connection": connection}).encode() + b"\n")
+        if self._paused:
+            session.tell(_PAUSE[True])
         self._perform(self._core.on_up(node, now))
 
     def _end(self, node: Node, session: Session, status: int, now: float) -> None:
@@ -230,6 +236,12 @@ class SshHolder:
                 session.close()
             else:
                 session.release()
+
+    def pause(self, *, paused: bool) -> None:
+        """Tell all workers, and those to come."""
+        self._paused = paused
+        for node in self._up:
+            self._sessions[node].tell(_PAUSE[paused])
 
     @property
     def ended(self) -> Ended | None:
