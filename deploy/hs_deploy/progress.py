@@ -33,6 +33,8 @@ class Progress:
         # The file is where rich looks for colours and width; the bytes go through the outlet.
         self._console = Console(file=os.fdopen(os.dup(outlet.fd), "w"), force_terminal=True, legacy_windows=False)
         self._shown = False
+        self._stale = False
+        """Whether the numbers have changed since they were drawn."""
         self._drawn_at = 0.0
         self._totals: Totals | None = None
         self._past: deque[tuple[float, int]] = deque()
@@ -45,6 +47,7 @@ class Progress:
 
     def update(self, totals: Totals, now: float) -> None:
         """Take the newest numbers."""
+        self._stale |= totals != self._totals
         self._totals = totals
         self._past.append((now, totals.done + totals.retried))
         while len(self._past) > 2 and self._past[0][0] < now - RATE_WINDOW_S:  # noqa: PLR2004 - a rate needs two
@@ -54,14 +57,15 @@ class Progress:
         """Draw the line, if it is time and nothing waits to be written before it."""
         if self._totals is None or self._outlet.waits or (self._shown and now < self._drawn_at + REDRAW_S):
             return
-        self._drawn_at, self._shown = now, True
+        self._drawn_at, self._shown, self._stale = now, True, False
         with self._console.capture() as capture:
             self._console.print(self._line(self._totals), end="", no_wrap=True, overflow="ellipsis", crop=True)
         self._outlet.write(_ERASE + capture.get().rstrip("\n").encode())
 
     def deadline(self) -> float | None:
-        """When to call `draw` next, if the line is to be redrawn."""
-        return self._drawn_at + REDRAW_S if self._totals is not None and not self._shown else None
+        """When to call `draw` next, if the line is to be redrawn; what waits to be written before it says itself when."""
+        due = self._totals is not None and (not self._shown or self._stale) and not self._outlet.waits
+        return self._drawn_at + REDRAW_S if due else None
 
     def _line(self, totals: Totals) -> Table:
         rate = self._rate()
