@@ -18,7 +18,7 @@ PRELUDE = "from hs_common.logs import configure, get_logger; import sys; log = g
 def run(program: str, **kwargs: Any) -> "subprocess.CompletedProcess[str]":
     """Run a Python program to its end: the log is one for a process."""
     return subprocess.run(
-        [sys.executable, "-c", PRELUDE + program], capture_output=True, text=True, timeout=20, check=False, **kwargs
+        [sys.executable, "-c", PRELUDE + program], capture_output=True, text=True, timeout=60, check=False, **kwargs
     )
 
 
@@ -79,9 +79,9 @@ def test_an_exception_is_logged_with_its_traceback() -> None:
 def test_a_flood_of_one_event_is_counted_instead() -> None:
     """A thousand strangers are one line a second, and other events are still told."""
     done = run(
+        "import hs_common.logs as logs; now = logs.monotonic(); logs.monotonic = lambda: now\n"
         "configure(format='json')\nfor _ in range(1000): log.warning('peer.refused')\nlog.warning('worker.lost')\n"
-        "import hs_common.logs as logs; before = logs.monotonic(); logs.monotonic = lambda: before + 1\n"
-        "log.warning('peer.refused')"
+        "now += 1\nlog.warning('peer.refused')"
     )
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["event"] for line in lines] == ["peer.refused"] * 20 + ["worker.lost", "peer.refused"]
@@ -102,7 +102,7 @@ def test_a_stderr_that_takes_nothing_does_not_end_the_daemon(redirect: str) -> N
         ["sh", "-c", f'exec "$0" -c "$1" {redirect}', sys.executable, program],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert (done.stdout, done.returncode) == ("alive\n", 0)
@@ -131,7 +131,7 @@ def test_a_reader_that_does_not_read_costs_lines_but_no_time() -> None:
         first = os.read(read_fd, 1 << 20)
         process.stdin.write("\n")
         process.stdin.close()
-        process.wait(10)
+        process.wait(60)
         last = os.read(read_fd, 1 << 20)
         os.close(read_fd)
 

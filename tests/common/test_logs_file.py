@@ -132,14 +132,14 @@ def test_sigusr2_reopens_the_file_and_ends_nobody(path: Path) -> None:
         "os.kill(os.getpid(), signal.SIGUSR2)\n"
         f"print(os.path.exists({str(path)!r}))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.returncode, done.stderr) == ("True\n", 0, "")
 
 
 def test_without_a_file_sigusr2_does_nothing() -> None:
     """Whoever tells all daemons must not end those that log to stderr."""
     program = PRELUDE + "configure()\nos.kill(os.getpid(), signal.SIGUSR2)\nprint('alive')"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.returncode) == ("alive\n", 0)
 
 

@@ -14,7 +14,7 @@ from hs_common.notify import Notifier, of_service
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
         one.bind(str(tmp_path / "notify"))
-        one.settimeout(5)
+        one.settimeout(60)
         yield one
 
 
@@ -46,7 +46,7 @@ def test_an_abstract_socket_is_reached_too() -> None:
     name = f"hs-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
         one.bind(f"\0{name}")
-        one.settimeout(5)
+        one.settimeout(60)
 
         Notifier(f"@{name}").ready(0.0)
 

@@ -7,7 +7,7 @@ import sys
 def said(code: str) -> str:
     """Return what a fresh process prints."""
     lines = "import os; from hs_common.priority import *; " + code
-    return subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=30, check=True).stdout
+    return subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 POLICY = "print(os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.nice(0), flush=True)"

@@ -37,7 +37,7 @@ def start(folder: Path, *more: str, **scripts: str) -> subprocess.Popen[bytes]:
 def run(folder: Path, *more: str, stdin: bytes = b"", **scripts: str) -> tuple[list[Any], bytes]:
     """Return [status, reason, left] and what was on stderr."""
     process = start(folder, *more, **scripts)
-    out, err = process.communicate(stdin, timeout=20)
+    out, err = process.communicate(stdin, timeout=60)
     assert process.returncode == 0, err
     found: list[Any] = json.loads(out.splitlines()[-1])
     return found, err
@@ -53,8 +53,9 @@ def is_alive(pid: int) -> bool:
 def test_each_daemon_reads_its_own_document_first(tmp_path: Path) -> None:
     """On stdin, and nobody else's."""
     note = 'read -r line; echo "$line" >>got; '
+    all_have = 'until [ "$(wc -l <got)" = 3 ]; do sleep 0.05; done; '
 
-    run(tmp_path, broker=note + FAITHFUL, worker=note + FAITHFUL, scheduler=f"{note} {END}; sleep 0.2")
+    run(tmp_path, broker=note + FAITHFUL, worker=note + FAITHFUL, scheduler=note + all_have + END)
 
     assert sorted((tmp_path / "got").read_text().splitlines()) == [
         '{"for": "hs-broker"}',
@@ -65,13 +66,14 @@ def test_each_daemon_reads_its_own_document_first(tmp_path: Path) -> None:
 
 def test_a_daemon_inherits_nothing_but_what_it_is_given(tmp_path: Path) -> None:
     """No write end of another's lifeline above all: it would never end."""
-    listing = "ls /proc/$$/fd >fds.%s; "
+    listing = "ls /proc/$$/fd >fds.%s; touch listed.%s; "
+    others_have = "until [ -e listed.broker ] && [ -e listed.worker ]; do sleep 0.05; done; "
 
     run(
         tmp_path,
-        broker=listing % "broker" + FAITHFUL,
-        worker=listing % "worker" + FAITHFUL,
-        scheduler=listing % "scheduler" + f"sleep 0.2; {END}",
+        broker=listing.replace("%s", "broker") + FAITHFUL,
+        worker=listing.replace("%s", "worker") + FAITHFUL,
+        scheduler=listing.replace("%s", "scheduler") + others_have + END,
     )
 
     def descriptors(name: str) -> set[int]:
@@ -112,7 +114,7 @@ def test_what_a_daemon_left_behind_is_killed(tmp_path: Path) -> None:
     run(
         tmp_path,
         worker=f"read -r document; {orphan}cat >/dev/null",
-        scheduler=f"until [ -s orphan ]; do :; done; {END}",
+        scheduler=f"until [ -s orphan ]; do sleep 0.05; done; {END}",
     )
 
     assert not is_alive(int((tmp_path / "orphan").read_text()))
@@ -146,7 +148,7 @@ def test_a_child_that_was_there_before_us_is_left_alone(tmp_path: Path) -> None:
     given = json.dumps({f"hs-{name}": FAITHFUL for name in ("broker", "worker")} | {"hs-scheduler": END})
     script = f'sleep 600 >/dev/null 2>&1 & echo $!; exec {sys.executable} {DRIVER} "$0"'
 
-    done = subprocess.run(["sh", "-c", script, given], cwd=tmp_path, capture_output=True, timeout=20, check=True)
+    done = subprocess.run(["sh", "-c", script, given], cwd=tmp_path, capture_output=True, timeout=60, check=True)
 
     pid = int(done.stdout.split()[0])
     assert is_alive(pid)

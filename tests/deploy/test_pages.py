@@ -124,7 +124,7 @@ def rendered(path: Path) -> str:
     done = subprocess.run(
         ["man", "--warnings", "--no-hyphenation", "--no-justification", "--local-file", path],
         env={"MANWIDTH": "4000", "LC_ALL": "C.UTF-8", "MAN_KEEP_FORMATTING": "", "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, timeout=30, check=True,
+        capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stderr == ""
     return " ".join(re.sub(r".\x08", "", done.stdout).split())

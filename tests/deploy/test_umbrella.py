@@ -15,7 +15,7 @@ PROGRAMS = ("hs", "hyper-shell", "hs-cluster", "hs-broker", "hs-scheduler", "hs-
 
 def run(*argv: str) -> tuple[int, str, str]:
     """Return status, stdout and stderr of one of our programs."""
-    done = subprocess.run([HS.with_name(argv[0]), *argv[1:]], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([HS.with_name(argv[0]), *argv[1:]], capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -24,7 +24,7 @@ def run(*argv: str) -> tuple[int, str, str]:
 )
 def test_every_command_says_how_it_is_used(command: tuple[str, ...]) -> None:
     """The place of a lazy command is only looked at when it is used; so each is, here."""
-    said = subprocess.run([HS, *command, "--help"], capture_output=True, text=True, timeout=30, check=False)
+    said = subprocess.run([HS, *command, "--help"], capture_output=True, text=True, timeout=60, check=False)
 
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout.startswith(f"Usage: hs {' '.join(command)} ")

@@ -14,7 +14,7 @@ from tests.faults.processes import until
 
 from hs_common.security import Connection, make_cluster
 
-START_S = 20.0
+START_S = 60.0
 """A daemon that is not there after so long never will be."""
 
 

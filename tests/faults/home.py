@@ -20,8 +20,8 @@ from tests.faults.processes import Process, command_line, descendants, environme
 PROGRAMS = os.path.dirname(sys.executable)
 """Where pip put hs-cluster and its daemons: beside the python that runs this."""
 
-SWEEP_S = 5.0
-"""What is still alive so long after it was killed is reported, not waited for."""
+SWEEP_S = 30.0
+"""What is still there so long after its end is left over; on a busy machine a moment may be seconds."""
 
 
 class Home:

@@ -11,7 +11,7 @@ from hs_common.messages import Message
 from hs_common.security import Connection
 from hs_common.wire import decode, encode
 
-HEAR_MS = 5_000
+HEAR_MS = 60_000
 
 M = TypeVar("M", bound=Message)
 

@@ -12,9 +12,6 @@ AT_ONCE_TASKS = 500
 
 SECONDS_MAX = 120.0
 
-SETTLE_S = 2.0
-"""hs-cluster waits for its daemons; a killed one's remains may take the kernel a moment."""
-
 
 def in_a_row(runs: int) -> list[str]:
     """Run hs-cluster so often in one site; return what was wrong, a line each."""
@@ -24,7 +21,7 @@ def in_a_row(runs: int) -> list[str]:
             text = "".join(f"echo {run}-{task}\n" for task in range(TASKS))
             done = home.run("hs-cluster", "-N2", stdin=text.encode(), seconds=SECONDS_MAX)
             wrong += _judged(f"run {run}", done.returncode, done.stdout, text, done.stderr)
-        return wrong + home.leftovers(SETTLE_S) + _databases(home, runs)
+        return wrong + home.leftovers() + _databases(home, runs)
 
 
 def at_once(runs: int) -> list[str]:
@@ -48,7 +45,7 @@ def at_once(runs: int) -> list[str]:
             wrong += _judged(
                 f"run {run} of {runs} at once", status, home.read(f"{run}.out"), text, home.read(f"{run}.err")
             )
-        return wrong + home.leftovers(SETTLE_S) + _databases(home, runs)
+        return wrong + home.leftovers() + _databases(home, runs)
 
 
 def _judged(run: str, status: int, out: bytes, text: str, errors: bytes) -> list[str]:

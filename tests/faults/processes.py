@@ -11,6 +11,9 @@ from typing import NamedTuple
 POLL_S = 0.005
 """Between two looks at a condition that nothing announces."""
 
+PATIENCE_S = 60.0
+"""For what must happen: a machine that has much else to do may take long, and waiting costs only the test that fails."""
+
 
 class Process(NamedTuple):
     """One process for good: a pid alone may be used again."""
@@ -97,7 +100,7 @@ def kill(pid: int, signum: int = signal.SIGKILL) -> bool:
     return True
 
 
-def ended_within(pid: int, seconds: float) -> bool:
+def ended_within(pid: int, seconds: float = PATIENCE_S) -> bool:
     """Wait for the end of a process (ours or not), at most so long; whether it came."""
     try:
         descriptor = os.pidfd_open(pid)
@@ -109,7 +112,7 @@ def ended_within(pid: int, seconds: float) -> bool:
         os.close(descriptor)
 
 
-def until(condition: Callable[[], object], seconds: float, poll_s: float = POLL_S) -> bool:
+def until(condition: Callable[[], object], seconds: float = PATIENCE_S, poll_s: float = POLL_S) -> bool:
     """Wait for a condition, at most so long; whether it came."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -21,7 +21,7 @@ from tests.faults.processes import resident_bytes, until
 DURING = 60
 AFTER = 60
 
-STEP_S = 30.0
+STEP_S = 60.0
 """For each thing that must happen; none takes more than a few seconds."""
 
 MIB = 1 << 20

@@ -10,7 +10,7 @@ import zmq
 
 from hs_common.security import make_key_pair
 
-CONNECT_S = 5.0
+CONNECT_S = 60.0
 
 TLS_CLIENT_HELLO = bytes.fromhex("160301002e0100002a0303") + bytes(32) + bytes.fromhex("000002c02f0100")
 BANNERS = (

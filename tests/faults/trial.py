@@ -33,11 +33,8 @@ PAUSE_MAX_S = 2.0
 RUN_MAX_S = 90.0
 """A run that takes longer is stuck: undisturbed it takes some seconds."""
 
-APPEAR_S = 15.0
+APPEAR_S = 60.0
 """A daemon that is not there after so long: hs-cluster failed to (re)start it."""
-
-AFTER_CLUSTER_S = 5.0
-"""When hs-cluster itself was killed, everything must be gone after so long."""
 
 SLEEPERS = 200
 """Every so many tasks one sleeps, so that something is running at most moments."""
@@ -181,8 +178,7 @@ class _Run:
         """Return all that the run left."""
         home, plan = self._home, self._plan
         status = self.cluster.wait() if ended else None
-        grace_s = AFTER_CLUSTER_S if plan.campaign.name == "cluster" else 1.0
-        leftovers = home.leftovers(grace_s) if ended else []
+        leftovers = home.leftovers() if ended else []
         with_rows = not plan.no_db and ended
         return Evidence(
             tasks=self._tasks,

@@ -21,7 +21,7 @@ from hs_common.signals import SignalPipe
 from hs_common.sockets import Link, Router, new_context, router
 from hs_common.wire import encode
 
-STEPS_MAX = 400
+STEPS_MAX = 6_000
 """Of 10 ms each: what has not happened by then never does."""
 
 WORKER = b"w" * 16

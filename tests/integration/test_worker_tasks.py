@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.faults.processes import until
 from tests.integration.worker_harness import House, a_house, a_task, children, gone
 
 from hs_common import messages
-from hs_common.clock import monotonic
 from hs_common.tasks import Detail, OutcomeKind, exit_status
 from hs_worker.direct import split_direct
 
@@ -240,12 +240,7 @@ def test_a_worker_that_is_told_to_stand_still_stops_its_tasks(house: House, way:
 
 def state_becomes(pid: int, state: str) -> bool:
     """Wait until the kernel says so of a process."""
-    deadline = monotonic() + 5
-    while monotonic() < deadline:
-        with open(f"/proc/{pid}/stat") as file:
-            if file.read().rpartition(")")[2].split()[0] == state:
-                return True
-    return False
+    return until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == state)
 
 
 def test_a_cancelled_task_is_stopped_and_a_waiting_one_never_starts(house: House) -> None:

@@ -33,7 +33,7 @@ from hs_common.tasks import (
 from hs_common.wire import decode, encode
 
 M = TypeVar("M", bound=Message)
-WAIT_S = 15.0
+WAIT_S = 60.0
 """Nothing here takes so long unless it never comes."""
 
 
@@ -196,13 +196,13 @@ def children(pid: int) -> list[int]:
 
 
 def gone(pid: int) -> bool:
-    """Wait until a process has ended, at most a few seconds. It may be a zombie of somebody else's by then."""
+    """Wait until a process has ended. It may be a zombie of somebody else's by then."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([fd], [], [], 5.0)[0])
+        return bool(select.select([fd], [], [], WAIT_S)[0])
     finally:
         os.close(fd)
 

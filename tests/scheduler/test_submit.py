@@ -188,7 +188,7 @@ def test_lines_from_stdin_are_accepted_as_they_come(site: Path) -> None:
             assert process.poll() is None
 
         accepted("--", "other")
-        out, errors = process.communicate(" 2\necho 3 # HYPERSHELL: group:x\n", timeout=30)
+        out, errors = process.communicate(" 2\necho 3 # HYPERSHELL: group:x\n", timeout=60)
 
     assert (out, process.returncode) == ("3\n", 0)
     assert "1 of 3 lines can never run" in errors
@@ -201,7 +201,7 @@ def test_many_at_once_are_all_accepted(site: Path) -> None:
 
     for process in several:
         with process:
-            out, errors = process.communicate(timeout=30)
+            out, errors = process.communicate(timeout=60)
             assert (out, errors, process.returncode) == ("10\n", "", 0)
 
     assert len(queue(site)) == 60

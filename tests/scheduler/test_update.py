@@ -94,6 +94,6 @@ def test_on_a_terminal_it_asks(database: str, answer: bytes, status: int, left: 
             said += os.read(ours, 4096)
         assert b"Cancel 2 tasks in" in said
         os.write(ours, answer)
-        assert process.wait(30) == status
+        assert process.wait(60) == status
     os.close(ours)
     assert waiting(database) == left

@@ -15,7 +15,7 @@ from tests.faults.processes import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "/opt/hs-cluster"
-BOOT_S = 20.0
+BOOT_S = 60.0
 PROGRAMS = {
     "hs-broker": "hs_broker.cli",
     "hs-scheduler": "hs_scheduler.cli",

@@ -12,7 +12,7 @@ from typing import Self
 
 from tests.faults.processes import until
 
-START_S = 30.0
+START_S = 60.0
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
 _CONF = """ClusterName=test
 SlurmctldHost={host}(127.0.0.1)

@@ -57,7 +57,7 @@ class Sshd:
             stderr=self._log,
             start_new_session=True,
         )
-        assert until(lambda: b"Server listening" in self.log() or self.process.poll() is not None, 10), self.log()
+        assert until(lambda: b"Server listening" in self.log() or self.process.poll() is not None), self.log()
         assert self.process.poll() is None, self.log()
 
     @property
@@ -84,7 +84,7 @@ class Sshd:
     def close(self) -> None:
         """End it; sessions that are open end with their connections."""
         kill(self.process.pid)
-        ended_within(self.process.pid, 5)
+        ended_within(self.process.pid)
         self.process.wait()
         self._log.close()
 

@@ -9,7 +9,7 @@ from tests.faults.processes import ended_within, until
 
 from hs_scheduler.engines import owner_of
 
-STEP_S = 30.0
+STEP_S = 60.0
 
 
 class Queue:

@@ -16,7 +16,7 @@ from hs_scheduler.commands.live import client_of
 
 pytestmark = pytest.mark.system
 
-STEP_S = 30.0
+STEP_S = 60.0
 
 
 def status(home: Home) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hs_common.security import Connection, make_key_pair
 
 pytestmark = pytest.mark.system
 
-STEP_S = 30.0
+STEP_S = 60.0
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_nothing_survives_a_killed_cluster(home: Home, elsewhere: Elsewhere) -> 
 
     cluster.kill()
 
-    assert home.leftovers(seconds=15) == []
+    assert home.leftovers() == []
 
 
 def test_a_broker_that_dies_is_found_again_by_all(home: Home, elsewhere: Elsewhere) -> None:

@@ -13,7 +13,7 @@ from tests.system.test_task_ends import a_cgroup, write
 
 pytestmark = pytest.mark.system
 
-STEP_S = 30.0
+STEP_S = 60.0
 
 GATED = b"touch started; until [ -e go ]; do sleep 0.05; done; echo 0\n"
 """Runs until the test says go."""

@@ -12,7 +12,7 @@ from tests.faults.home import Home
 
 pytestmark = pytest.mark.system
 
-END_S = 30.0
+END_S = 60.0
 
 
 @pytest.fixture

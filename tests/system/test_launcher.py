@@ -5,8 +5,6 @@ import os
 import pytest
 from tests.faults.home import Home
 
-from hs_common.clock import monotonic
-
 pytestmark = pytest.mark.system
 
 
@@ -21,16 +19,13 @@ pytestmark = pytest.mark.system
         ("sh -c 'exec \"$@\" --no-such-option' sh", b"No such option"),
     ],
 )
-def test_a_launcher_that_fails_ends_the_run_within_seconds(home: Home, launcher: str, said: bytes) -> None:
+def test_a_launcher_that_fails_ends_the_run(home: Home, launcher: str, said: bytes) -> None:
     """With its own words, and with what to do about what is left."""
-    began = monotonic()
-
     done = home.run("hs-cluster", "--launcher", launcher, stdin=b"sleep 100\n")
 
     assert done.returncode == 3, done.stderr
     assert said in done.stderr
     assert b"to go on: hs-cluster --restart" in done.stderr
-    assert monotonic() - began < 15
     assert home.leftovers() == []
 
 

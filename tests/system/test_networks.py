@@ -54,7 +54,7 @@ def begin(home: Home, far: Far, *options: str, lease_s: float, client: str) -> "
     home.write("tasks", b"".join(b"%d\n" % number for number in range(TASKS)))
     with open(home.path("said"), "wb") as said:
         cluster = home.start("hs-cluster", *far.options, "-N2", "-t", TASK, *options, "tasks", stderr=said)
-    assert until(lambda: home.read("ended").count(b"\n") > 20, 30), home.read("said")
+    assert until(lambda: home.read("ended").count(b"\n") > 20), home.read("said")
     return cluster
 
 
@@ -105,7 +105,7 @@ def test_a_worker_ends_with_its_session_though_nobody_tells_it(home: Home, far: 
     far.hosts[0].pull()
 
     assert cluster.wait(120) == 0, home.read("said")
-    assert until(lambda: not {pid for pid in there if pid in home.alive()}, 30)
+    assert until(lambda: not {pid for pid in there if pid in home.alive()})
 
 
 def test_hosts_that_cannot_reach_back_come_in_through_a_tunnel(home: Home, far: Far) -> None:

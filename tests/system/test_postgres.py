@@ -115,8 +115,8 @@ def test_an_idle_scheduler_whose_session_was_ended_notices_what_was_submitted(ur
     with (tmp_path / "out").open("wb") as out:
         cluster = subprocess.Popen(["hs-cluster", "--forever", "-N1", "--database", url], stdout=out, stderr=out)
     try:
-        assert until(lambda: run("hs", "submit", "--database", url, "--", "echo one").returncode == 0, 10)
-        assert until(lambda: b"one\n" in (tmp_path / "out").read_bytes(), 30)
+        assert until(lambda: run("hs", "submit", "--database", url, "--", "echo one").returncode == 0)
+        assert until(lambda: b"one\n" in (tmp_path / "out").read_bytes())
         with psycopg.connect(url, autocommit=True) as session:
             # Sent before the scheduler can have another session: what it then finds was put there by somebody else.
             session.execute("BEGIN; LOCK TABLE owner IN ACCESS EXCLUSIVE MODE")
@@ -127,7 +127,7 @@ def test_an_idle_scheduler_whose_session_was_ended_notices_what_was_submitted(ur
             session.execute(f"{row} SELECT 1000, 0, 0, 0, 1, 'an id of 16 byte', 'echo two'".encode())
             session.execute("UPDATE owner SET uuid = 'another'")
             session.execute("COMMIT")
-        assert until(lambda: b"two\n" in (tmp_path / "out").read_bytes(), 30), (tmp_path / "out").read_text()
+        assert until(lambda: b"two\n" in (tmp_path / "out").read_bytes()), (tmp_path / "out").read_text()
     finally:
         cluster.terminate()
-        assert cluster.wait(30) == 128 + signal.SIGTERM
+        assert cluster.wait(60) == 128 + signal.SIGTERM

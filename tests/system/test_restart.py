@@ -12,7 +12,7 @@ from tests.faults.processes import ended_within, until
 
 pytestmark = pytest.mark.system
 
-STEP_S = 20.0
+STEP_S = 60.0
 
 
 def rows(home: Home, *options: str) -> list[dict[str, Any]]:

@@ -153,14 +153,14 @@ def test_sigusr2_reopens_the_logs_and_ends_nothing(home: Home) -> None:
     home.write("tasks", b"cat wait\n")
     env = {"HYPERSHELL_LOGGING_FILE": home.path("log"), "HYPERSHELL_LOGGING_LEVEL": "info"}
     run = home.start("hs-cluster", "tasks", env=env)
-    assert until(lambda: b"scheduler.attached" in home.read("log") and b"worker.attached" in home.read("log"), 20)
+    assert until(lambda: b"scheduler.attached" in home.read("log") and b"worker.attached" in home.read("log"))
 
     os.rename(home.path("log"), home.path("old"))
     run.send_signal(signal.SIGUSR2)
-    assert until(lambda: os.path.exists(home.path("log")), 20)
+    assert until(lambda: os.path.exists(home.path("log")))
 
     home.write("wait", b"")
-    assert run.wait(20) == 0
+    assert run.wait(60) == 0
     assert b"broker.started" in home.read("old")
     assert b"peer.left" in home.read("log")
 
@@ -176,7 +176,7 @@ def test_sigusr2_ends_no_daemon_that_has_only_just_started(home: Home) -> None:
         os.kill(pid, signal.SIGUSR2)
     home.write("wait", b"")  # waits until the task reads
     assert children(run.pid) == before
-    assert run.wait(20) == 0
+    assert run.wait(60) == 0
 
 
 def test_hs_config_from_the_command_line(home: Home) -> None:

@@ -24,7 +24,7 @@ SCRIPT = b'#!/bin/sh\ni=0\nwhile [ $i -lt %d ]; do "$@" & i=$((i+1)); done\nwait
 def connected(home: Home) -> int:
     """Return how many workers have a session now."""
     for path in Path(home.site, "runs").glob("*/connect/control.json"):
-        done = home.run("hs", "status", "--json", "--connection", str(path), seconds=30)
+        done = home.run("hs", "status", "--json", "--connection", str(path))
         if done.returncode == 0:
             return len(json.loads(done.stdout)["workers"])
     return 0

@@ -14,7 +14,7 @@ from tests.system.machine import REPOSITORY, Machine, obstacle
 pytestmark = pytest.mark.system
 
 UNITS = ("hs-broker", "hs-scheduler", "hs-worker@main")
-STEP_S = 30.0
+STEP_S = 60.0
 SUBMIT = "HYPERSHELL_SITE=/var/lib/hs-cluster setpriv --reuid=hs-cluster --regid=hs-cluster --clear-groups /opt/hs-cluster/bin/hs"
 PAGE = (REPOSITORY / "docs/service.md").read_text()
 

@@ -15,7 +15,7 @@ from tests.faults.processes import until
 pytestmark = pytest.mark.system
 
 CGROUPS = "/sys/fs/cgroup"
-STEP_S = 30.0
+STEP_S = 60.0
 
 
 def rows(home: Home) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ def test_misuse_is_said_with_its_value_and_status_2(arguments: list[str], tmp_pa
     """Before anything starts."""
     done = subprocess.run(
         [sys.executable, "-m", "hs_worker", *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
         env={"HYPERSHELL_SITE": str(tmp_path / "site"), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
 

@@ -89,7 +89,7 @@ poll = select.poll()
 poll.register(children.fd, select.POLLIN)
 for _ in range(2):
     pid = Spawner({}).spawn(b"/bin/sh", [b"sh", b"-c", b":"], [], None)
-    assert poll.poll(5000), "nothing was said"
+    assert poll.poll(60_000), "nothing was said"
     children.clear()
     assert os.waitpid(pid, 0) == (pid, 0)
     assert not poll.poll(0), "it was said twice"
@@ -98,6 +98,6 @@ for _ in range(2):
 
 def test_the_end_of_a_child_makes_a_descriptor_readable_until_it_is_noted() -> None:
     """Each once. In a process of its own: another thread of this one would take the signal."""
-    done = subprocess.run([sys.executable, "-c", WATCH], capture_output=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", WATCH], capture_output=True, timeout=60, check=False)
 
     assert (done.returncode, done.stderr) == (0, b"")
