@@ -124,10 +124,11 @@ def test_a_worker_is_named_by_the_start_of_its_id_and_drains(home: Home) -> None
     (worker,) = json.loads(home.run("hs", "worker", "list", "--json").stdout)
     assert worker["slots"] == 2
     assert home.run("hs", "worker", "drain", "zz").returncode == 3
-    submitted(queue, "sleep 1; echo finished >>ran")
+    submitted(queue, "until [ -e go ]; do sleep 0.05; done; echo finished >>ran")
     assert until(lambda: status(queue)["running"] == 1, STEP_S)
 
     done = home.run("hs", "worker", "drain", worker["id"][:6])
+    home.write("go", b"")
 
     assert done.returncode == 0, done.stderr
     assert until(lambda: queue.lines() == [b"finished"], STEP_S)
