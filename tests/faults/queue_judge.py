@@ -1,4 +1,4 @@
-"""Judges a standing queue: what was accepted against what is recorded and what ran, and the rate at both ends. Pure."""
+"""Judges a standing queue: what was accepted against what is recorded and what ran. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hs_scheduler.store import State
-
-Span = tuple[float, float]
-"""From, to."""
 
 SHOWN_MAX = 10
 
@@ -19,7 +16,6 @@ class Task(NamedTuple):
     number: int
     state: int
     exit_status: int | None
-    completed: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,26 +52,6 @@ def judged(tally: Tally, *, reruns_max: int) -> list[str]:
     if tally.reruns > reruns_max:
         findings[f"{tally.reruns} runs too many, {reruns_max} allowed"] = _often(tally.ran)
     return [_line(what, numbers) for what, numbers in findings.items() if numbers]
-
-
-def rates(times: Sequence[float], spans: Sequence[Span], count: int) -> tuple[float, float]:
-    """Return tasks per second of the first and of the last `count` completions.
-
-    Args:
-        times: Of the completions, seconds.
-        spans: When there was a cluster; nothing else counts.
-
-    """
-    times = sorted(times)
-    return _rate(times[:count], spans), _rate(times[-count:], spans)
-
-
-def _rate(times: Sequence[float], spans: Sequence[Span]) -> float:
-    if not times:
-        return 0.0
-    start, end = times[0], times[-1]
-    lasted_s = sum(max(0.0, min(end, until) - max(start, since)) for since, until in spans)
-    return len(times) / lasted_s if lasted_s else 0.0
 
 
 def _often(counts: Counter[int]) -> set[int]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.faults.oracle import Allowance, Entry, Evidence, Row, judge, read_ledger
-from tests.faults.queue_judge import Tally, Task, judged, rates
+from tests.faults.queue_judge import Tally, Task, judged
 
 from hs_scheduler.store import State
 
@@ -94,7 +94,7 @@ def test_a_torn_line_of_the_ledger_is_left_out() -> None:
 def a_clean_queue(tasks: int = 4) -> Tally:
     return Tally(
         tasks=tasks,
-        rows=[Task(number, State.DONE, 0, float(number)) for number in range(tasks)],
+        rows=[Task(number, State.DONE, 0) for number in range(tasks)],
         applied=Counter(range(tasks)),
         ran=Counter(range(tasks)),
     )
@@ -109,8 +109,8 @@ QUEUE_FAULTS: list[tuple[str, Callable[[Tally], Tally]]] = [
     ("lost: 4 (1)", lambda queue: replace(queue, tasks=5)),
     ("never submitted: 3 (1)", lambda queue: replace(queue, tasks=3)),
     ("stored twice: 1 (1)", lambda queue: replace(queue, rows=[*queue.rows, queue.rows[1]])),
-    ("not done: 0 (1)", lambda queue: replace(queue, rows=[Task(0, State.DONE, 1, 0.0), *queue.rows[1:]])),
-    ("not done: 0 (1)", lambda queue: replace(queue, rows=[Task(0, State.NEW, None, None), *queue.rows[1:]])),
+    ("not done: 0 (1)", lambda queue: replace(queue, rows=[Task(0, State.DONE, 1), *queue.rows[1:]])),
+    ("not done: 0 (1)", lambda queue: replace(queue, rows=[Task(0, State.NEW, None), *queue.rows[1:]])),
     ("recorded twice: 2 (1)", lambda queue: replace(queue, applied=queue.applied + Counter([2]))),
     ("recorded without having run: 3 (1)", lambda queue: replace(queue, ran=Counter(range(3)))),
     ("run, not stored: 9 (1)", lambda queue: replace(queue, ran=queue.ran + Counter([9]))),
@@ -121,10 +121,3 @@ QUEUE_FAULTS: list[tuple[str, Callable[[Tally], Tally]]] = [
 @pytest.mark.parametrize(("said", "fault"), QUEUE_FAULTS)
 def test_one_fault_of_a_queue_is_said_once(said: str, fault: Callable[[Tally], Tally]) -> None:
     assert judged(fault(a_clean_queue()), reruns_max=1) == [said]
-
-
-def test_the_rate_of_a_queue_counts_no_time_without_a_cluster() -> None:
-    """Four in the second from 0, four in the second before 103; nobody was there in between, nor for half of the last one."""
-    times = [0.0, 0.3, 0.6, 1.0, 5.0, 50.0, 60.0, 61.0, 62.0, 62.5, 63.0, 64.0, 102.0, 102.2, 102.4, 103.0]
-
-    assert rates(times, [(-5.0, 70.0), (102.5, 110.0)], 4) == (4.0, 8.0)

@@ -2,8 +2,9 @@
 
 import pytest
 from tests.faults.campaigns import CAMPAIGNS, Campaign
+from tests.faults.queue_clusters import FAULTS
 from tests.faults.run import seed_of
-from tests.faults.standing_queue import FAULTS, Size, conduct
+from tests.faults.standing_queue import Size, conduct
 from tests.faults.trial import perform, plan
 
 pytestmark = pytest.mark.system
@@ -14,7 +15,7 @@ UNDISTURBED_S = 1.0
 
 SEED = 1
 
-SHORT_QUEUE = Size(tasks=4_000, pieces=40, processes=4, calm_max_s=1.0)
+SHORT_QUEUE = Size(tasks=4_000, pieces=40, processes=4, calm_max_s=1.0, probes=1, probe_tasks=200)
 
 LOCKED_S = 2.0
 """Here; `make faults` locks databases for half a minute."""
@@ -35,3 +36,4 @@ def test_a_standing_queue_outlives_its_clusters() -> None:
     outcome = conduct(SHORT_QUEUE, f"{SEED}/queue")
     assert outcome.wrong == []
     assert set(outcome.faults) == set(FAULTS)
+    assert outcome.slowed_to > 0
