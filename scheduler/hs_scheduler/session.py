@@ -121,6 +121,10 @@ class Session:
         statement = self._scoped(statements.COUNTS)
         counts = Counts()
         for state, failed, retried, count in self._read(statement):
+            if state == State.DONE and not failed and not retried:
+                counts.succeeded += count  # with all others among them
+                continue
+            counts.succeeded -= count
             match state:
                 case State.ON_HOLD:
                     counts.on_hold += count
@@ -132,10 +136,8 @@ class Session:
                     counts.retried += count
                 case State.CANCELLED:
                     counts.cancelled += count
-                case _ if failed:
-                    counts.failed += count
                 case _:
-                    counts.succeeded += count
+                    counts.failed += count
         self.counts.take(counts)
 
     def _writing(self) -> None:

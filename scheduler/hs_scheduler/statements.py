@@ -105,7 +105,14 @@ memory_max = NULL, reason = NULL, command = NULL, outpath = NULL, errpath = NULL
 
 LINK_PREVIOUS = "UPDATE task SET previous = ? WHERE row = ?"
 
-COUNTS = f"SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task WHERE true {{scope}} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+_PLAIN_SUCCESS = (
+    """task.state = 3 AND coalesce(task.exit_status, 1) = 0 AND task.reason IS NULL AND task.next IS NULL"""
+)
+
+COUNTS = f"""SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task
+WHERE NOT ({_PLAIN_SUCCESS}) {{scope}} GROUP BY 1, 2, 3
+UNION ALL SELECT {State.DONE:d}, false, false, count(*) FROM task WHERE true {{scope}} ORDER BY 1, 2, 3"""
+"""All rows, as if each had simply succeeded, and those that have not: grouping the whole history took three times as long."""
 
 HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid, task."group", task.state FROM task
 LEFT JOIN worker ON worker.worker = task.worker

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.bench.bench import Bench
-from tests.bench.rows import control, many, moments, outputs, queue, spawning, standing
+from tests.bench.rows import control, history, many, moments, outputs, queue, spawning, standing
 from tests.bench.table import Judged
 
 ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
@@ -21,6 +21,7 @@ ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
     "idle": standing.idle,
     "submit": queue.submit,
     "search": queue.search,
+    "history": history.history,
     "million": many.million,
     "workers": many.workers,
 }
