@@ -78,6 +78,7 @@ class SchedulerDaemon:
         self._upkeep_at = 0.0
         self._end_by: float | None = None
         self._halted = False
+        self._leaves = False
         self._told_held = False
         self._store.wait_with(self._wait_for_store)
 
@@ -166,7 +167,18 @@ class SchedulerDaemon:
     def _hear_signals(self) -> None:
         for number in self._parts.signals.drain():
             if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+                self._leaves = self._leaves or self._may_leave(number)
                 self._effects += self._core.handle(DrainAsked(), monotonic())
+
+    def _may_leave(self, number: int) -> bool:
+        """Whether a signal ends this scheduler though tasks are out, which hs-cluster never asks for.
+
+        Those of a standing queue are the next scheduler's. A service that is restarted must not wait for them: tasks may take
+        hours, and its broker may be away meanwhile. Asked for the second time, everybody leaves.
+        """
+        if self._parts.lifeline is not None:
+            return False
+        return self._core.draining or (self._parts.forever and number in (signal.SIGTERM, signal.SIGHUP))
 
     def _hear_lifeline(self, now: float) -> None:
         lifeline = self._parts.lifeline
@@ -357,7 +369,7 @@ class SchedulerDaemon:
     # --- The end ---
 
     def _over(self) -> bool:
-        if self._end_by is not None and monotonic() >= self._end_by:
+        if self._leaves or (self._end_by is not None and monotonic() >= self._end_by):
             return True
         if self._core.tasks_out:
             return False

@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import signal
 import subprocess
 
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import ended_within, until
+from tests.faults.siege import free_port
 from tests.system.standing import STEP_S
 
 pytestmark = pytest.mark.system
@@ -18,8 +20,8 @@ COMMANDS = {
 }
 
 
-def started(home: Home, name: str) -> "subprocess.Popen[bytes]":
-    return home.start(*COMMANDS[name], stderr=subprocess.PIPE)
+def started(home: Home, name: str, *options: str) -> "subprocess.Popen[bytes]":
+    return home.start(*COMMANDS[name], *options, stderr=subprocess.PIPE)
 
 
 def workers(home: Home) -> int:
@@ -98,3 +100,40 @@ def test_what_is_cancelled_while_no_scheduler_is_there_is_stopped_when_one_comes
     for name in ("worker", "scheduler", "broker"):
         daemons[name].terminate()
         assert ended_within(daemons[name].pid, STEP_S)
+
+
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGTERM,), (signal.SIGUSR1, signal.SIGINT)], ids=["stopped", "drained, then stopped"]
+)
+def test_a_scheduler_that_is_told_to_stop_leaves_what_runs_to_the_next(home: Home, signals: tuple[int, ...]) -> None:
+    """Tasks may take hours and the broker may be away: neither keeps a service from being restarted, and nothing runs twice."""
+    # Given a task that runs, and no broker
+    port = ("--port", str(free_port()))
+    daemons = {"broker": started(home, "broker", *port)}
+    daemons |= {name: started(home, name) for name in ("scheduler", "worker")}
+    assert until(lambda: workers(home) == 1, STEP_S)
+    home.run("hs", "submit", "--", "echo begun >>ran; until [ -e go ]; do sleep 0.1; done")
+    assert until(lambda: home.read("ran") == b"begun\n", STEP_S)
+    assert until(lambda: state(home) == b"RUNNING\n", STEP_S, poll_s=0.1)
+    daemons["broker"].kill()
+    daemons["broker"].wait()
+
+    # When
+    for number in signals:
+        daemons["scheduler"].send_signal(number)
+
+    # Then
+    assert ended_within(daemons["scheduler"].pid, STEP_S)
+    assert daemons["scheduler"].wait() == 0
+    assert state(home) == b"RUNNING\n"
+    daemons |= {"scheduler": started(home, "scheduler"), "broker": started(home, "broker", *port)}
+    home.write("go", b"")
+    assert until(lambda: state(home) == b"DONE\n", STEP_S, poll_s=0.1)
+    assert home.read("ran") == b"begun\n"
+    for name in ("worker", "scheduler", "broker"):
+        daemons[name].terminate()
+        assert ended_within(daemons[name].pid, STEP_S)
+
+
+def state(home: Home) -> bytes:
+    return home.run("hs", "task", "search", "state", "-f", "plain").stdout
