@@ -7,7 +7,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +14,8 @@ from tests.faults.processes import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "/opt/hs-cluster"
-BOOT_S = 60.0
+STEP_S = 60.0
+"""To boot, and to switch off."""
 PROGRAMS = {
     "hs-broker": "hs_broker.cli",
     "hs-scheduler": "hs_scheduler.cli",
@@ -24,6 +24,7 @@ PROGRAMS = {
 }
 PARTS = ("common", "broker", "scheduler", "worker", "deploy")
 TARGETS = ("sysinit", "basic", "network", "multi-user", "shutdown")
+_PREFIX = "hs-machine-"
 _PROGRAM = """#!{python}
 import sys
 sys.path[:0] = {paths!r}
@@ -42,10 +43,11 @@ def obstacle() -> str:
 
 
 class Machine:
-    """Use it in a `with`: at the end nothing of it is left."""
+    """Use it in a `with`: at the end nothing of it is left, also when it did not boot, or who made it was killed."""
 
     def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="hs-machine-"))
+        _sweep()
+        self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self.root.chmod(0o755)
         shutil.copytree("/etc", self.root / "etc", symlinks=True, ignore=shutil.ignore_patterns("system"))
         for name in ("opt", "varlib"):
@@ -62,24 +64,27 @@ class Machine:
         bound: tuple[str, str] = (base, f"{PREFIX}/python") if base.startswith(("/root", "/home")) else ("", "")
         # Its own words only confuse, and its console is ours.
         self._unshare = subprocess.Popen(
-            [REPOSITORY / "tests/system/systemd.sh", self.root, self._cgroup, *bound],
+            ["setpriv", "--pdeathsig=KILL", REPOSITORY / "tests/system/systemd.sh", self.root, self._cgroup, *bound],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         self._pid = 0
 
     def __enter__(self) -> Self:
         """Boot."""
-        assert until(self._has_booted, BOOT_S), "systemd did not come up"
+        if not until(self._has_booted, STEP_S):
+            self._close()
+            raise AssertionError("systemd did not come up")
         return self
 
     def __exit__(self, *_exc: object) -> None:
         """Switch off."""
+        self._close()
+
+    def _close(self) -> None:
         self._unshare.kill()  # and with it, by --kill-child, PID 1 and all that it has
         self._unshare.wait()
-        until(lambda: not (self._cgroup / "cgroup.procs").read_text(), BOOT_S)
-        for folder, *_names in os.walk(self._cgroup, topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
+        # What it has is not gone at once, and a group with a process in it cannot be removed.
+        assert until(lambda: _removed(self._cgroup), STEP_S, poll_s=0.05), f"{self._cgroup} is still in use"
         shutil.rmtree(self.root, ignore_errors=True)
 
     def run(self, *command: str, check: bool = True) -> str:
@@ -151,14 +156,24 @@ class Machine:
         return bool(self._pid) and "running" in self.run("systemctl", "is-system-running", check=False)
 
 
+def _removed(cgroup: Path) -> bool:
+    """Remove a control group with those in it; whether it is gone."""
+    for folder, *_names in os.walk(cgroup, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+    return not cgroup.exists()
+
+
+def _sweep() -> None:
+    """Remove the control groups of machines whose test was killed: those that have no folder any more."""
+    for cgroup in Path(_cgroup_mount()).glob(f"{_PREFIX}*"):
+        if not Path(tempfile.gettempdir(), cgroup.name).exists():
+            _removed(cgroup)
+
+
 def _cgroup_mount() -> str:
     for line in Path("/proc/mounts").read_text().splitlines():
         _, place, kind, *_ = line.split()
         if kind == "cgroup2":
             return place
     return ""
-
-
-def within(what: Callable[[], bool], seconds: float) -> bool:
-    """Wait until it is so."""
-    return until(what, seconds, poll_s=0.05)
