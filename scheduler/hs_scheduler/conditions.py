@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from hs_common import limits
 from hs_common.errors import RefusedError
 from hs_scheduler.dialect import Dialect
 from hs_scheduler.fields import BY_NAME, Field, shown
@@ -92,7 +93,14 @@ def tagged(text: str, dialect: Dialect) -> Condition:
 
 
 def in_group(group: int) -> Condition:
-    """Return the condition of a `-g`."""
+    """Return the condition of a `-g`.
+
+    Raises:
+        RefusedError: No group can have such a number.
+
+    """
+    if not -limits.ID_MAX <= group <= limits.ID_MAX:
+        raise RefusedError(f"there is no group {group}: it has more than 63 bits")
     return Condition('task."group" = ?', (group,))
 
 
@@ -117,7 +125,7 @@ def _value(field: Field, value: str, text: str) -> Any:  # noqa: ANN401 - what t
     try:
         match field.kind:
             case "integer":
-                return int(value)
+                return _integer(value)
             case "real":
                 return float(value)
             case "time":
@@ -129,11 +137,21 @@ def _value(field: Field, value: str, text: str) -> Any:  # noqa: ANN401 - what t
                 return State[value.upper()].value
             case "bytes":
                 return os.fsencode(value)
+            case "text":
+                value.encode()  # no text is anything but UTF-8
     except (ValueError, KeyError, OverflowError) as exc:
         expected = {"state": f"one of {' '.join(State.__members__)}", "time": "a time such as 2026-01-31T12:00:00Z"}
         what = expected.get(field.kind, f"{'an' if field.kind[0] in 'aeiou' else 'a'} {field.kind}")
         raise RefusedError(f"condition {text!r}: {value!r} is not {what}") from exc
     return value
+
+
+def _integer(value: str) -> int:
+    """Return a number that a column can be compared with."""
+    number = int(value)
+    if not -limits.ID_MAX <= number <= limits.ID_MAX:
+        raise ValueError(f"{value} has more than 63 bits")
+    return number
 
 
 def _instant(value: str) -> float:
