@@ -28,7 +28,7 @@ class Request:
     request: int
     """Chosen by the client; none of its requests that are under way has the same."""
     verb: str
-    """What is asked for: submit, wait, status, update."""
+    """What is asked for: submit, wait, status, update, search, info."""
     body: bytes
     """Opened by client and scheduler only (`hs_scheduler.asking`)."""
 

@@ -35,8 +35,13 @@ def count_of(reader: Reader) -> int:
 
 def paths(reader: Reader, database: str) -> list[str]:
     """Return the paths of the archives of this database, the oldest first."""
+    return first_paths(database, count_of(reader))
+
+
+def first_paths(database: str, count: int) -> list[str]:
+    """Return the paths of its first `count` archives, the oldest first."""
     real = os.path.realpath(database)
-    return [path_of(real, number) for number in range(1, count_of(reader) + 1)]
+    return [path_of(real, number) for number in range(1, count + 1)]
 
 
 def rotate(connection: sqlite3.Connection, database: str, now: float) -> tuple[int, str]:

@@ -1,7 +1,10 @@
-"""The bodies of requests, as a command packs them and the scheduler opens them. Answers are JSON, UTF-8.
+"""The bodies of requests, as a command packs them and the scheduler opens them. Answers are JSON, UTF-8, but for raw values.
 
     submit   [key, host, folder, [[args, detail or nil, group, priority, reason], ...]]  ▶ {"count": N, "id": of the first}
     wait     [ids, 16 bytes each]     ▶ parts {"waiting": N}; at the end the public fields of the last attempt of each
+    search   [filter, names of fields or nil, first row, last row, downwards (`hs_scheduler.pages`)]
+             ▶ msgpack [archives, first row, last row that is left, [[row, raw values of the fields ...], ...]]
+    info     [id]                     ▶ msgpack [archives, raw values of all fields, or nil]
     update   [key, piece (`hs_scheduler.changes`)]        ▶ {"count": N, "left": {why tasks were left as they are: N}}
     status   nothing, or of whoever scales the cluster the numbers of his last decision, JSON ▶ see `hs_scheduler.status`
 
@@ -22,6 +25,7 @@ from hs_scheduler.store import NewTask
 
 if TYPE_CHECKING:
     from hs_scheduler.changes import Piece
+    from hs_scheduler.pages import Look, Page
 
 SUBMIT_TASKS_MAX = 2_000
 """Of one request: a step of the scheduler stays short, and with it the answers to workers."""
@@ -31,6 +35,9 @@ SUBMIT_BYTES_MAX = 1 * limits.MIB
 
 SCALING_BYTES_MAX = 4 * limits.KIB
 """Of the numbers of a decision."""
+
+LOOK_BYTES_MAX = 1 * limits.MIB
+"""Of a question."""
 
 WAIT_IDS_MAX = 10_000
 """Tasks that one command waits for."""
@@ -124,6 +131,66 @@ def unpack_update(body: bytes) -> Update:
     except (TypeError, ValueError) as exc:
         raise WireError(f"not an update: {exc}") from exc
     return Update(_id(key), Piece.from_plain(piece))
+
+
+def pack_look(look: "Look") -> bytes:
+    """Return the body of a search.
+
+    Raises:
+        RefusedError: It is too long.
+
+    """
+    names = None if look.fields is None else [field.name for field in look.fields]
+    body: bytes = msgpack.packb([look.filter.plain(), names, look.first, look.last, look.downwards])
+    if len(body) > LOOK_BYTES_MAX:
+        raise RefusedError(f"a question of {len(body)} bytes: at most {LOOK_BYTES_MAX} are allowed")
+    return body
+
+
+def unpack_look(body: bytes) -> "Look":
+    """Return the question in the body of a search.
+
+    Raises:
+        WireError: It is none.
+        RefusedError: There is no such field.
+
+    """
+    from hs_scheduler.conditions import field_named  # noqa: PLC0415 - a run at which nobody looks need not load it
+    from hs_scheduler.filters import Filter  # noqa: PLC0415 - likewise
+    from hs_scheduler.pages import Look  # noqa: PLC0415 - likewise
+
+    match _unpack(body) if len(body) <= LOOK_BYTES_MAX else None:
+        case [tasks, None | list() as names, int() as first, int() as last, bool() as downwards] if (
+            0 < first <= limits.ID_MAX and 0 <= last <= limits.ID_MAX
+        ):
+            fields = None if names is None else tuple(field_named(str(name)) for name in names)
+            return Look(Filter.from_plain(tasks), fields, first, last, downwards)
+    raise WireError("not a question about tasks")
+
+
+def pack_page(page: "Page") -> bytes:
+    """Return the answer to a search."""
+    answer: bytes = msgpack.packb(page)
+    return answer
+
+
+def unpack_page(answer: bytes) -> "Page":
+    """Return the page in the answer to a search, from a scheduler that we trust."""
+    from hs_scheduler.pages import Page  # noqa: PLC0415 - see above
+
+    return Page._make(msgpack.unpackb(answer))
+
+
+def pack_info(archives: int, values: Sequence[Any] | None) -> bytes:
+    """Return the answer to an info; values: of `fields.FIELDS`, None: there is no such task."""
+    answer: bytes = msgpack.packb([archives, values])
+    return answer
+
+
+def unpack_info(answer: bytes) -> tuple[int, Sequence[Any] | None]:
+    """Return how many archives there are, and the values."""
+    archives, values = msgpack.unpackb(answer)
+    return archives, values
 
 
 def _task(args: bytes, detail: list[Any] | None, group: int, priority: int, rejected: str) -> NewTask:

@@ -6,7 +6,6 @@ disk full) is tried again whole; meanwhile nothing is sent, acknowledged or read
 
 import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import zmq
 
@@ -42,9 +41,6 @@ from hs_scheduler.ownership import RENEW_S
 from hs_scheduler.report import End, Progress
 from hs_scheduler.status import ended
 from hs_scheduler.store import Applied, StoreBusyError
-
-if TYPE_CHECKING:
-    pass
 
 log = get_logger("scheduler")
 
@@ -113,6 +109,7 @@ class SchedulerDaemon:
         self._effects += self._hear_link(now)
         self._effects += self._core.expire(now)
         self._commit()
+        self._read_for_others()
         now = monotonic()
         self._effects += self._judge_failures(now)
         self._notifier.beat(now)
@@ -127,7 +124,7 @@ class SchedulerDaemon:
         self._watch_input()
         self._watch_store()
         now = monotonic()
-        until = min(self._core.deadline(), self._upkeep_at, self._notifier.due_at)
+        until = min(self._core.deadline(), self._upkeep_at, self._notifier.due_at, self._desk.looks.due_at())
         if (held := self._feed.held_until()) is not None:
             until = min(until, held)
         if not self._parts.report.due(now):
@@ -233,6 +230,7 @@ class SchedulerDaemon:
         now = monotonic()
         if writes or read or self._desk.has_writes or self._wants_claim(room, now):
             applied, claimed = self._write(writes, room, now)
+            self._desk.looks.worked(monotonic())
             self._feed.committed()
             crash_point("scheduler.after_commit")
             self._after_commit(writes, applied)
@@ -247,6 +245,12 @@ class SchedulerDaemon:
         self._perform(effects)
         self._perform(self._core.settle(monotonic()))
         crash_point("scheduler.after_send")
+
+    def _read_for_others(self) -> None:
+        """Give whoever looks into the database a page, if somebody's turn has come."""
+        if monotonic() >= self._desk.looks.due_at():
+            self._desk.read(monotonic)
+            self._perform(self._desk.replies())
 
     def _wants_claim(self, room: int, now: float) -> bool:
         held = self._feed.held_until()

@@ -1,9 +1,10 @@
 """Where commands are served: what they ask comes in as Requests, is done in the scheduler's own transactions, and is answered.
 
     Request ──opened──▶ [asked] ──write (inside the transaction)──▶ ──commit──▶ Reply
-                           └── wait: part ▶ [Waits] ──its last task ended──▶ Reply
+                           ├── wait: part ▶ [Waits] ──its last task ended──▶ Reply
+                           └── search ▶ [Looks] ──its turn──▶ a page ▶ Reply
 
-`VERBS` says who serves what. What changes something has a key: see `answers`.
+What changes something has a key: see `answers`.
 """
 
 import json
@@ -11,14 +12,25 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hs_common.errors import HSError, RefusedError, StoppedError, WireError
-from hs_common.message_requests import DONE, MISUSED, STOPPED
+from hs_common.message_requests import AGAIN, DONE, MISUSED, STOPPED
 from hs_common.messages import Reply, Request
-from hs_scheduler.asking import Submission, Update, scaling_of, unpack_ids, unpack_submission, unpack_update
+from hs_scheduler.asking import (
+    Submission,
+    Update,
+    pack_info,
+    pack_page,
+    scaling_of,
+    unpack_ids,
+    unpack_look,
+    unpack_submission,
+    unpack_update,
+)
 from hs_scheduler.events import ClaimedBundle, Send
 from hs_scheduler.feed import Feed
 from hs_scheduler.fields import uuid_text
+from hs_scheduler.looks import TURN_S, Looks
 from hs_scheduler.queue_store import QueueStore
-from hs_scheduler.store import Applied, Standing
+from hs_scheduler.store import Applied, Standing, StoreBusyError
 from hs_scheduler.waits import Asker, Wait, Waits
 
 if TYPE_CHECKING:
@@ -53,6 +65,7 @@ class Desk:
         self._scaling: dict[str, Any] | None = None
         """What whoever scales the cluster decided last, and by which numbers."""
         self._session = b""
+        self.looks = Looks()
         self._waits = Waits()
         self._asked: list[tuple[Request, Submission | Update]] = []
         self._done: list[tuple[Request, bytes | HSError]] = []
@@ -68,12 +81,14 @@ class Desk:
     def open(self, session: bytes) -> None:
         """Begin a new session: the broker has told the clients of the one before to ask again."""
         self._session = session
+        self.looks.forget_all()
         self._waits.forget_all()
         self._asked.clear()
         self._replies.clear()
 
     def forget(self, client: bytes) -> None:
         """Forget a client that waits for nothing any more; what it asked to be done is done."""
+        self.looks.forget(client)
         self._waits.forget(client)
 
     def hear(self, request: Request) -> None:
@@ -86,14 +101,31 @@ class Desk:
                     self._reply(request, DONE, _json(self._status() | {"autoscaling": self._scaling}))
                 case "wait":
                     self._begin_wait(request, unpack_ids(request.body))
+                case "info":
+                    self._inform(request, unpack_ids(request.body))
+                case "search":
+                    self.looks.add(self._with_store(request), unpack_look(request.body))
                 case "submit":
                     self._asked.append((self._with_store(request), unpack_submission(request.body)))
                 case "update":
                     self._asked.append((self._with_store(request), unpack_update(request.body)))
                 case _:
                     raise RefusedError(f"this scheduler knows no {request.verb!r:.40}: is it of another version?")
-        except HSError as exc:
+        except (HSError, StoreBusyError) as exc:
             self._refuse(request, exc)
+
+    def read(self, clock: Callable[[], float]) -> None:
+        """Read a page for who has waited longest; clock: monotonic seconds."""
+        assert self._store is not None, "only with a store does anybody wait"
+        since = clock()
+        request, look = self.looks.take()
+        try:
+            page = self._store.page(look, lambda: clock() - since >= TURN_S)
+        except (HSError, StoreBusyError) as exc:
+            self._refuse(request, exc)
+        else:
+            self._reply(request, DONE, pack_page(page))
+        self.looks.took(since, clock())
 
     def write(self, room: int, now: float) -> list[ClaimedBundle]:
         """Do what was asked, inside the transaction; return what of it goes out at once, at most `room` tasks.
@@ -154,6 +186,11 @@ class Desk:
         self._changed.append(changed)
         return _json({"count": changed.count, "left": changed.left})
 
+    def _inform(self, request: Request, ids: list[bytes]) -> None:
+        self._with_store(request)
+        assert self._store is not None
+        self._reply(request, DONE, pack_info(*self._store.task(ids[0])))
+
     def _begin_wait(self, request: Request, ids: list[bytes]) -> None:
         self._with_store(request)
         if len(self._waits) >= WAITS_MAX:
@@ -194,8 +231,14 @@ class Desk:
     def _reply(self, request: Request, status: int, body: bytes, *, more: bool = False) -> None:
         self._say((request.client, request.request), status, body, more=more)
 
-    def _refuse(self, request: Request, error: HSError) -> None:
-        status = MISUSED if isinstance(error, RefusedError | WireError) else STOPPED
+    def _refuse(self, request: Request, error: Exception) -> None:
+        match error:
+            case RefusedError() | WireError():
+                status = MISUSED
+            case StoreBusyError():
+                status = AGAIN
+            case _:
+                status = STOPPED
         self._reply(request, status, str(error).encode(errors="backslashreplace"))
 
     def _say(self, asker: Asker, status: int, body: bytes, *, more: bool = False) -> None:

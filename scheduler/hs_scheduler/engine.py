@@ -40,6 +40,9 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]:
         """Give row after row."""
 
+    def close(self) -> None:
+        """Ask for no more of them."""
+
 
 class Engine(Protocol):
     """A database that this process owns until `close`."""

@@ -1,13 +1,16 @@
 """What an SQL store is asked: which tasks are ready, held, failed, finished. Changes nothing."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from hs_common.tasks import Detail, Task
 from hs_scheduler import statements
 from hs_scheduler.fields import FIELDS, shown
 from hs_scheduler.run_records import Runs
 from hs_scheduler.store import Held, Ready, Settled, Standing, State
+
+if TYPE_CHECKING:
+    from hs_scheduler.pages import Look, Page
 
 _ROWS_MAX = 500
 """Parameters in one statement."""
@@ -119,6 +122,21 @@ class Listings(Runs):
             while found is not None and found[2] is not None:
                 found = self._engine.execute("SELECT row, state, next FROM task WHERE row = ?", found[2:]).fetchone()
         return None if found is None else Standing(found[0], found[1] >= State.DONE)
+
+    def page(self, look: "Look", enough: Callable[[], bool]) -> "Page":
+        """Read a page for somebody else, see `pages`: of all tasks of the database, whatever run they are of."""
+        from hs_scheduler.pages import page_of  # noqa: PLC0415 - few databases are read through us
+
+        with self._engine.translated():
+            return page_of(self._engine, look, enough)
+
+    def task(self, uid: bytes) -> tuple[int, Sequence[Any] | None]:
+        """Return how many archives there are, and the raw values of `FIELDS` of the task with this id, if it is here."""
+        from hs_scheduler.archives import count_of  # noqa: PLC0415 - as above
+        from hs_scheduler.pages import task_of  # noqa: PLC0415 - as above
+
+        with self._engine.translated():
+            return count_of(self._engine), task_of(self._engine, uid)
 
     @property
     def whole(self) -> bool:

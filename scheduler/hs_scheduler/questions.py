@@ -24,6 +24,9 @@ ROWS_AT_ONCE = 1000
 
 Row = Sequence[Any]
 
+Placed = Sequence[Any]
+"""What a row is sorted by (None: nothing), its number, its values."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -46,15 +49,19 @@ def number_of(location: str, question: Question) -> int:
         StoppedError: The database, or an archive of it, cannot be read.
 
     """
-    where = question.filter.where(dialect_of(location))
+    question.filter.where(dialect_of(location))  # refuses what makes no sense before anything is opened
+    with _opened(location) as readers:
+        count = sum(counted(reader, question) for reader in readers)
+    return min(count, question.limit or count)
+
+
+def counted(reader: Reader, question: Question) -> int:
+    """Return how many tasks there are in one database, or as many as are asked for."""
+    where = question.filter.where(reader.dialect)
     limit = f"LIMIT {question.limit}" if question.limit else ""
     statement = f"SELECT count(*) FROM (SELECT 1 FROM {tables_of(where.sql)} WHERE {where.sql} {limit}) AS found"  # noqa: S608 - ours
-    count = 0
-    with _opened(location) as readers:
-        for reader in readers:
-            with reader.defined(where.functions):
-                count += reader.execute(statement, where.values).fetchone()[0]
-    return min(count, question.limit or count)
+    with reader.defined(where.functions):
+        return int(reader.execute(statement, where.values).fetchone()[0])
 
 
 def pieces_of(location: str, tasks: Filter) -> list[tuple[int, int, int]]:
@@ -85,7 +92,15 @@ def asking(location: str, question: Question) -> Iterator[Iterator[Row]]:
         StoppedError: The database, or an archive of it, cannot be read.
 
     """
-    where = question.filter.where(dialect_of(location))
+    question.filter.where(dialect_of(location))  # as above
+    with _opened(location) as readers, ExitStack() as stack:
+        yield in_order([stack.enter_context(placed(reader, question)) for reader in readers], question)
+
+
+@contextmanager
+def placed(reader: Reader, question: Question) -> Iterator[Iterator[Placed]]:
+    """Give what one database has, in order."""
+    where = question.filter.where(reader.dialect)
     down = " DESC" if question.descending else ""
     # Said, because the engines do not agree on it: what has no value comes before all values.
     nulls = "NULLS LAST" if question.descending else "NULLS FIRST"
@@ -95,13 +110,14 @@ def asking(location: str, question: Question) -> Iterator[Iterator[Row]]:
     limit = f"LIMIT {question.limit}" if question.limit else ""
     tables = tables_of(f"{columns} {where.sql}")
     statement = f"SELECT {columns} FROM {tables} WHERE {where.sql} ORDER BY {by}task.row{down} {limit}"  # noqa: S608 - ours
-    with ExitStack() as stack:
-        streams = []
-        for reader in stack.enter_context(_opened(location)):
-            stack.enter_context(reader.defined(where.functions))
-            streams.append(_rows(reader.execute(statement, where.values)))
-        rows = streams[0] if len(streams) == 1 else merge(*streams, key=_place, reverse=question.descending)
-        yield (row[len(keys) :] for row in islice(rows, question.limit))
+    with reader.defined(where.functions):
+        yield _rows(reader.execute(statement, where.values))
+
+
+def in_order(streams: Sequence[Iterator[Placed]], question: Question) -> Iterator[Row]:
+    """Return the values of what several databases have, in the order of all, no more than are asked for."""
+    rows = streams[0] if len(streams) == 1 else merge(*streams, key=_place, reverse=question.descending)
+    return (row[2:] for row in islice(rows, question.limit))
 
 
 @contextmanager
@@ -118,12 +134,12 @@ def _opened(location: str) -> Iterator[list[Reader]]:
         yield [*(stack.enter_context(open_reader(path)) for path in older), reader]
 
 
-def _place(row: Row) -> tuple[bool, Any, int]:
+def _place(row: Placed) -> tuple[bool, Any, int]:
     """Return by what rows of several databases are put in order, as each of them does it."""
     key, number = row[:2]
     return (key is not None, key, number)
 
 
-def _rows(cursor: Any) -> Iterator[Row]:  # noqa: ANN401 - a cursor
+def _rows(cursor: Any) -> Iterator[Placed]:  # noqa: ANN401 - a cursor
     while rows := cursor.fetchmany(ROWS_AT_ONCE):
         yield from rows

@@ -1,11 +1,13 @@
 """What a store is to commands: others may put tasks into it, change them and ask about them. One with a database."""
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hs_scheduler.store import Standing, Store
 
 if TYPE_CHECKING:
     from hs_scheduler.changes import Change, Changed
+    from hs_scheduler.pages import Look, Page
 
 
 class QueueStore(Store, Protocol):
@@ -43,3 +45,20 @@ class QueueStore(Store, Protocol):
 
     def standing(self, uid: bytes) -> Standing | None:
         """Return how far the task with this id is, its retries included; None: there is none."""
+
+    def page(self, look: "Look", enough: Callable[[], bool]) -> "Page":
+        """Read a page of the tasks of all runs (`pages.page_of`).
+
+        Raises:
+            RefusedError: The question makes no sense.
+            StoreBusyError: Not now.
+
+        """
+
+    def task(self, uid: bytes) -> tuple[int, Sequence[Any] | None]:
+        """Return how many archives there are, and the raw values of `fields.FIELDS` of a task of any run, or None.
+
+        Raises:
+            StoreBusyError: Not now.
+
+        """

@@ -1,10 +1,12 @@
 """A task database, opened only to look at it, while its owner may be writing.
 
-On a local disk SQLite lets readers in beside the writer. On a network file system the owner has locked everybody else out; there
-we read when nobody owns it, and become its owner for that moment if one that was killed left a log behind.
+On a local disk SQLite lets readers in beside the writer. On a network file system the owner has locked everybody else out: a
+scheduler reads for others then (`pages`). Here we read when nobody owns it, and become its owner for that moment if one that was
+killed left a log behind.
 """
 
 import os
+import select
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -18,11 +20,13 @@ from hs_scheduler import schema
 from hs_scheduler.database import BUSY_S, SQLITE_MIN, Database
 from hs_scheduler.dialect import SQLITE, Dialect
 from hs_scheduler.engine import Cursor, Values
-from hs_scheduler.ownership import holder_of, this_process
+from hs_scheduler.ownership import WAIT_S, Owner, holder_of, this_process
 from hs_scheduler.sqlite_functions import defined
 
 _PATIENCE = 25
 """Times `BUSY_S` that a reader waits for a lock: it has nothing else to do."""
+
+_TRY_S = 0.02
 
 
 class Reader(Protocol):
@@ -93,18 +97,18 @@ def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator
     path = os.path.realpath(path)
     if not os.path.isfile(path):
         raise StoppedError(f"there is no database {path}")
-    log_is_empty = not os.path.exists(f"{path}-wal") or not os.path.getsize(f"{path}-wal")
     folder = os.path.dirname(path)
-    if name := network(folder):
-        if holder := holder_of(f"{path}.lock"):
-            raise StoppedError(f"database {path} is on {name} and owned by {holder}: only its owner can read it now")
-        if not log_is_empty:
-            database = Database(path, this_process("hs task", brief=True), wall(), network)
-            try:
-                yield SqliteReader(database.connection)
-            finally:
-                database.close()
-            return
+    name = network(folder)
+    if name and (holder := _lasting_holder(f"{path}.lock")):
+        raise StoppedError(f"database {path} is on {name} and owned by {holder}: only its owner can read it now")
+    log_is_empty = not os.path.exists(f"{path}-wal") or not os.path.getsize(f"{path}-wal")
+    if name and not log_is_empty:
+        database = Database(path, this_process("hs task", brief=True), wall(), network)
+        try:
+            yield SqliteReader(database.connection)
+        finally:
+            database.close()
+        return
     # Immutable: SQLite then makes no shared memory file. True where nobody writes, and all there is where we may not.
     immutable = log_is_empty and (bool(name) or not os.access(folder, os.W_OK))
     address = f"file:{quote(path)}?mode=ro{'&immutable=1' if immutable else ''}"
@@ -117,3 +121,12 @@ def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator
             connection.close()
     except sqlite3.Error as exc:
         raise StoppedError(f"database {path}: {exc}") from exc
+
+
+def _lasting_holder(lock: str) -> Owner | None:
+    """Return who holds a lock file, or None: nobody does. Who needs it for a moment only is waited for."""
+    tries_left = int(WAIT_S / _TRY_S)
+    while (holder := holder_of(lock)) and holder.brief and tries_left:
+        tries_left -= 1
+        select.poll().poll(_TRY_S * 1000)
+    return holder

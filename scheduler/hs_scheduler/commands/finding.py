@@ -5,19 +5,20 @@ each with its archives
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_scheduler import archives
 from hs_scheduler.commands.location import named
+from hs_scheduler.commands.looking import Scheduler, scheduler_of
 from hs_scheduler.engines import open_reader
-from hs_scheduler.fields import FIELDS, FROM, shown, uuid_text
+from hs_scheduler.fields import FIELDS, shown, uuid_text
 from hs_scheduler.locations import is_url, of_folder
 from hs_scheduler.locations import shown as shown_location
-
-_SELECT = f"SELECT {', '.join(field.sql for field in FIELDS)} FROM {FROM} WHERE task.uid = ?"  # noqa: S608 - ours
+from hs_scheduler.pages import task_of
 
 _TIME_BYTES = 6
 """Of a UUIDv7: milliseconds since the epoch."""
@@ -44,7 +45,7 @@ class Found(NamedTuple):
 
     database: str
     """Path of the database that is worked on, also where the task is in an archive of it."""
-    values: tuple[Any, ...]
+    values: Sequence[Any]
     """Raw, one for each of `FIELDS`."""
 
     def shown(self) -> dict[str, Any]:
@@ -53,42 +54,70 @@ class Found(NamedTuple):
 
 
 def find(uid: bytes, asked: str | None) -> Found:
-    """Return the task with this id.
+    """Return the task with this id; see `Finder.find`."""
+    with closing(Finder(asked)) as finder:
+        return finder.find(uid)
+
+
+class Finder:
+    """Looks for tasks, and keeps the schedulers that it had to ask.
 
     Args:
-        uid: 16 bytes.
         asked: The only database to look at, or None.
 
-    Raises:
-        StoppedError: No database has it, or the one that was named cannot be read.
-
     """
-    unread = ""
-    for path in _databases(uid, asked):
-        try:
-            values = _look(path, uid)
-        except StoppedError as exc:
-            if asked is not None:
-                raise
-            unread = unread or f" ({exc})"
+
+    def __init__(self, asked: str | None) -> None:
+        self._asked = asked
+        self._schedulers: dict[str, Scheduler] = {}
+
+    def close(self) -> None:
+        """Say goodbye to them."""
+        for scheduler in self._schedulers.values():
+            scheduler.close()
+
+    def find(self, uid: bytes, within: str | None = None) -> Found:
+        """Return the task with this id.
+
+        Args:
+            uid: 16 bytes.
+            within: The only database to look at, or None: as the finder was told.
+
+        Raises:
+            StoppedError: No database has it, or the one that was named cannot be read.
+
+        """
+        asked = within or self._asked
+        unread = ""
+        for path in _databases(uid, asked):
+            try:
+                values = self._look(path, uid)
+            except StoppedError as exc:
+                if asked is not None:
+                    raise
+                unread = unread or f" ({exc})"
+            else:
+                if values is not None:
+                    return Found(path, values)
+        where = f" in {shown_location(asked)}" if asked else ""
+        raise StoppedError(f"there is no task {uuid_text(uid)}{where}{unread}")
+
+    def _look(self, path: str, uid: bytes) -> Sequence[Any] | None:
+        """Return the task's values out of a database or one of its archives, or None."""
+        scheduler = self._schedulers.get(path) or scheduler_of(path)
+        if scheduler is not None:
+            self._schedulers[path] = scheduler
+            found = scheduler.task(uid)
+            older = [] if found else scheduler.archives()
         else:
-            if values is not None:
-                return Found(path, values)
-    where = f" in {shown_location(asked)}" if asked else ""
-    raise StoppedError(f"there is no task {uuid_text(uid)}{where}{unread}")
-
-
-def _look(path: str, uid: bytes) -> tuple[Any, ...] | None:
-    """Return the task's values out of a database or one of its archives, or None."""
-    found: tuple[Any, ...] | None
-    with open_reader(path) as reader:
-        found = reader.execute(_SELECT, (uid,)).fetchone()
-        older = [] if found else archives.paths(reader, path)
-    for archive in reversed(older):
-        with open_reader(archive) as reader:
-            if found := reader.execute(_SELECT, (uid,)).fetchone():
-                break
-    return found
+            with open_reader(path) as reader:
+                found = task_of(reader, uid)
+                older = [] if found else archives.paths(reader, path)
+        for archive in reversed(older):
+            with open_reader(archive) as reader:
+                if found := task_of(reader, uid):
+                    break
+        return found
 
 
 def _databases(uid: bytes, asked: str | None) -> Iterator[str]:

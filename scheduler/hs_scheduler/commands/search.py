@@ -43,9 +43,10 @@ def search(**asked: Any) -> None:  # noqa: ANN401 - click gives what is declared
     # Only now: --help needs none of this.
     from hs_scheduler import formats  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
+    from hs_scheduler.commands.looking import asking, number_of  # noqa: PLC0415
     from hs_scheduler.conditions import field_named  # noqa: PLC0415
     from hs_scheduler.fields import BY_NAME  # noqa: PLC0415
-    from hs_scheduler.questions import Question, asking, number_of  # noqa: PLC0415
+    from hs_scheduler.questions import Question  # noqa: PLC0415
 
     style = asked["style"] or "normal"
     names = asked["fields"] or (formats.TABLE_FIELDS if style in ("table", "plain") else tuple(BY_NAME))
@@ -74,8 +75,9 @@ def _triage(asked: dict[str, Any]) -> None:
     from hs_scheduler import formats, triage  # noqa: PLC0415
     from hs_scheduler.captured import end_of  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
+    from hs_scheduler.commands.looking import asking  # noqa: PLC0415
     from hs_scheduler.fields import BY_NAME  # noqa: PLC0415
-    from hs_scheduler.questions import Question, asking  # noqa: PLC0415
+    from hs_scheduler.questions import Question  # noqa: PLC0415
 
     fields = tuple(BY_NAME[name] for name in ("id", "args", "exit_status", "reason", "worker_host", "errpath"))
     failed = filter_of(asked | {"ended": "failed"})

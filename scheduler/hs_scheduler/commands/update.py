@@ -43,7 +43,7 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     from hs_scheduler.changes import Action, Change, Changed  # noqa: PLC0415
     from hs_scheduler.commands.changing import carry_out  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
-    from hs_scheduler.questions import pieces_of  # noqa: PLC0415
+    from hs_scheduler.commands.looking import pieces_of  # noqa: PLC0415
 
     change = Change(
         filter=filter_of(asked),

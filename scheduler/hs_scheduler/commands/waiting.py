@@ -6,13 +6,14 @@ look ──ended, no retry follows──▶ done
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from math import inf
 from typing import Any
 
 from hs_common.client import Client, NobodyError
 from hs_common.errors import StoppedError
 from hs_scheduler.asking import WAIT_IDS_MAX, pack_ids
-from hs_scheduler.commands.finding import Found, find
+from hs_scheduler.commands.finding import Finder, Found
 from hs_scheduler.commands.live import OWNERS_MAX, client_of
 from hs_scheduler.fields import uuid_text
 from hs_scheduler.locations import shown
@@ -40,7 +41,7 @@ def ended(uids: Sequence[bytes], asked: str | None, until: float = inf) -> list[
         DeadlineError: `until` came.
 
     """
-    found = {uid: last_attempt(uid, asked) for uid in uids}
+    found = last_attempts(uids, asked)
     for location in dict.fromkeys(task.database for task in found.values()):
         mine = [uid for uid, task in found.items() if task.database == location]
         found |= _ended_in(location, {uid: found[uid] for uid in mine}, until)
@@ -64,7 +65,7 @@ def _ended_in(location: str, found: dict[bytes, Found], until: float) -> dict[by
             tries_left -= 1
             if _told(client, left[:WAIT_IDS_MAX], until, last=not tries_left):
                 tries_left = OWNERS_MAX
-        found = found | {uid: last_attempt(uid, location) for uid in left}
+        found = found | last_attempts(left, location)
     return found
 
 
@@ -86,16 +87,21 @@ def _told(client: Client, uids: Sequence[bytes], until: float, *, last: bool) ->
     return True
 
 
-def last_attempt(uid: bytes, asked: str | None) -> Found:
-    """Return the newest attempt of a task.
+def last_attempts(uids: Sequence[bytes], asked: str | None) -> dict[bytes, Found]:
+    """Return the newest attempt of each task; asked: the only database to look at, or None.
 
     Raises:
         StoppedError: There is no such task.
 
     """
-    found = find(uid, asked)
+    with closing(Finder(asked)) as finder:
+        return {uid: _last_attempt(finder, uid) for uid in uids}
+
+
+def _last_attempt(finder: Finder, uid: bytes) -> Found:
+    found = finder.find(uid)
     while following := found.shown()["next_id"]:
-        found = find(bytes.fromhex(following.replace("-", "")), found.database)
+        found = finder.find(bytes.fromhex(following.replace("-", "")), found.database)
     return found
 
 
