@@ -13,6 +13,7 @@ from hs_broker.peers import Peer
 from hs_broker.sessions import CONTROLS_MAX, Sessions
 from hs_broker.workers import Worker, Workers
 from hs_common import limits, messages
+from hs_common.incarnation import is_named
 
 
 class Attendance:
@@ -136,11 +137,13 @@ class Attendance:
 
     def on_worker_dead(self, _: Peer, dead: messages.WorkerDead) -> None:
         """Lose a worker at once: hs-cluster saw its guardian end."""
-        if worker := self._workers.get(dead.worker):
-            self._lose(worker, "its guardian ended")
-        else:
+        reason = "its guardian ended"
+        named = [worker for worker in self._workers if is_named(worker.id, dead.worker)]
+        for worker in named:
+            self._lose(worker, reason)
+        if not named:
             # It died before it could say Hello to us: the scheduler may be waiting for its inventory.
-            self._tell_lost(dead.worker, "its guardian ended", (), gone=True)
+            self._tell_lost(dead.worker, reason, (), gone=True)
 
     def on_bye(self, peer: Peer, bye: messages.Bye) -> None:
         """End the session of somebody who leaves in order."""

@@ -192,6 +192,7 @@ class Lost:
 
     session: bytes
     worker: bytes
+    """Or all of an origin (`incarnation`), where the broker knows none of them."""
     gone: bool
     reason: str
     bundles: tuple[int, ...]
@@ -203,6 +204,7 @@ class WorkerDead:
 
     session: bytes
     worker: bytes
+    """Or all of an origin (`incarnation`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -281,8 +281,8 @@ class SchedulerCore:
         if lost.bundles:
             effects.append(Tell("bundles.lost", lost.reason, len(lost.bundles)))
         if lost.gone:
-            self._crew.lose(lost.worker)
-            effects = [ForgetWorker(lost.worker), *effects, *self._reconcile(), *self._give_up()]
+            forgotten = [ForgetWorker(worker) for worker in self._crew.lose(lost.worker)]
+            effects = [*forgotten, *effects, *self._reconcile(), *self._give_up()]
         return effects
 
     def _on_received(self, received: Received) -> None:

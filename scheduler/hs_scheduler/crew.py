@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hs_common.incarnation import is_named
 from hs_common.messages import Attached
 from hs_scheduler.out import OpenBundle
 
@@ -62,10 +63,13 @@ class Crew:
         self._expected.add(attached.worker)
         self._here.pop(attached.replaces, None)
 
-    def lose(self, worker: bytes) -> None:
-        """Note that a worker does not come back."""
-        self._here.pop(worker, None)
-        self._expected.discard(worker)
+    def lose(self, name: bytes) -> list[bytes]:
+        """Note that a worker, or all of an origin, does not come back; return who."""
+        lost = [worker for worker in self._expected | self._here.keys() if is_named(worker, name)] or [name]
+        for worker in lost:
+            self._here.pop(worker, None)
+            self._expected.discard(worker)
+        return lost
 
     def part(self) -> None:
         """Note that a new session begins: whoever is there will be told of again."""

@@ -17,6 +17,7 @@ from hs_broker.events import Malformed, PeerBanned, PeerLeft, PeerRefused, PeerU
 from hs_broker.peers import ALLOWED, ECHOES_PER_S_MAX, MESSAGES_PER_S_MAX, OFFENCES_MAX
 from hs_broker.workers import HELLOS_AT_ONCE_MAX
 from hs_common import limits, messages
+from hs_common.incarnation import ORIGIN_BYTES, all_of
 from hs_common.messages import Message
 from hs_common.wire import decode, encode
 
@@ -356,6 +357,19 @@ def test_a_worker_whose_guardian_ended_is_not_waited_for() -> None:
         WorkerLost(worker.id, "its guardian ended", 1),
         scheduler.has_credit(0),
     ]
+
+
+def test_all_workers_of_an_origin_are_lost_by_its_name() -> None:
+    """Who saw the guardian end does not know how often it had restarted its worker."""
+    broker, scheduler, (worker, _) = a_cluster(workers=2)
+    scheduler.submit(a_bundle(1))
+    control = Control(broker, b"c")
+    control.hello()
+
+    effects = control.says(messages.WorkerDead, worker=all_of(worker.id[:ORIGIN_BYTES]))
+
+    assert scheduler.hears_lost(worker, 1, gone=True, reason="its guardian ended") in effects
+    assert [effect.worker for effect in effects if isinstance(effect, WorkerLost)] == [worker.id]
 
 
 def test_a_dead_worker_that_never_came_back_is_told_too() -> None:

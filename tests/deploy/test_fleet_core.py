@@ -8,8 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hs_deploy.launchers.fleet_core import (
     AGAIN_S,
     LEAVE_STEP_S,
+    MOURN_S,
     STAYED_S,
     Asked,
+    Bury,
+    Died,
     Drain,
     Ended,
     FleetCore,
@@ -18,6 +21,8 @@ from hs_deploy.launchers.fleet_core import (
     Released,
     Signal,
 )
+
+ORIGIN, OTHER = b"origin-1", b"origin-2"
 
 
 def test_a_launcher_that_ends_by_itself_ends_the_run_with_its_words() -> None:
@@ -73,6 +78,31 @@ def test_what_stays_after_the_end_of_the_lifeline_is_signalled() -> None:
     core.check()
 
 
+def test_workers_whose_guardian_died_are_buried_a_moment_later() -> None:
+    """Until then they may still be there, stop their tasks and take their leave; also while all drain."""
+    core = FleetCore(now=0)
+    assert core.handle(Died(ORIGIN), 1) == []
+    assert core.handle(Died(OTHER), 1.5) == []
+
+    assert core.deadline() == 1 + MOURN_S
+    assert core.expire(1 + MOURN_S) == [Bury(ORIGIN)]
+    assert core.handle(Asked(), 1 + MOURN_S) == [Drain(now=False)]
+    assert core.expire(1.5 + MOURN_S) == [Bury(OTHER), Drain(now=False)]
+    core.check()
+
+
+def test_nobody_is_mourned_once_all_are_to_leave() -> None:
+    """The run is over, and the broker on its way out."""
+    core = FleetCore(now=0)
+    core.handle(Died(ORIGIN), 1)
+
+    core.handle(Released(), 1)
+
+    assert core.handle(Died(OTHER), 1) == []
+    assert core.expire(1 + MOURN_S) == [Drain(now=False)]
+    core.check()
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Whatever comes in whatever order: it leaves once, when nothing is held any more."""
 
@@ -82,7 +112,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.core = FleetCore(self.now)
         self.left: list[Leave] = []
 
-    def take(self, effects: list[Drain | Signal | Leave]) -> None:
+    def take(self, effects: list[Drain | Bury | Signal | Leave]) -> None:
         self.left += [effect for effect in effects if isinstance(effect, Leave)]
 
     @rule()
@@ -97,6 +127,10 @@ class AnyOrder(RuleBasedStateMachine):
     def end(self, status: int) -> None:
         self.take(self.core.handle(Ended(status, "it ended"), self.now))
         assert self.core.phase is Phase.OVER
+
+    @rule()
+    def die(self) -> None:
+        self.take(self.core.handle(Died(ORIGIN), self.now))
 
     @rule(seconds=st.floats(0, 20))
     def wait(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from hs_common.errors import StoppedError
+from hs_common.incarnation import ORIGIN_BYTES, all_of
 from hs_common.messages import (
     Attached,
     Bye,
@@ -358,6 +359,21 @@ def test_being_stopped_oneself_is_nobody_elses_silence() -> None:
 def test_the_last_word() -> None:
     """A scheduler that leaves in order says so."""
     assert [Send(Bye(session=SESSION, reason="done"))] == live(a_core()).farewell()
+
+
+def test_a_worker_that_died_while_the_broker_was_away_is_not_waited_for() -> None:
+    """The broker, which knows none of it, names it by its origin."""
+    core = live(a_core())
+    core.handle(Claimed([a_bundle(FIRST, 1)]), now=1)
+    core.handle(Received(session=SESSION, worker=W1, bundles=(FIRST,)), now=1)
+    core.handle(Disconnected(), now=2)
+    core.handle(welcome(b"t" * 16), now=3)
+    assert core.handle(census(), now=3) == []
+
+    effects = core.handle(lost(all_of(W1[:ORIGIN_BYTES]), gone=True), now=4)
+
+    assert effects == [ForgetWorker(W1), Release(((1, 1),))]
+    core.check()
 
 
 def test_a_cluster_that_drains_waits_for_no_bundle_that_nobody_will_take() -> None:

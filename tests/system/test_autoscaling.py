@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import children, ended_within, kill, state, until
+from tests.faults.processes import children, descendants, ended_within, kill, state, until
+from tests.system.slurm import Slurm
 
 from hs_common.errors import HSError
 from hs_scheduler.commands.live import client_of
@@ -17,6 +18,7 @@ from hs_scheduler.commands.live import client_of
 pytestmark = pytest.mark.system
 
 STEP_S = 60.0
+SRUN = "srun --ntasks=1 --overcommit --oversubscribe"
 
 
 def status(home: Home) -> dict[str, Any]:
@@ -87,11 +89,45 @@ def test_fixed_keeps_its_size_when_workers_are_killed(home: Home) -> None:
     stop(home, cluster)
 
 
-def test_dynamic_grows_under_pressure_and_shrinks_when_there_is_nothing_to_do(home: Home) -> None:
+@pytest.fixture(params=["here", "srun"])
+def where(request: pytest.FixtureRequest, home: Home) -> tuple[str, ...]:
+    """Give the options for workers on this host, and for those of a real batch system."""
+    if request.param == "here":
+        return ()
+    slurm: Slurm = request.getfixturevalue("slurm")
+    home.env |= slurm.env | {"PATH": f"{home.env['PATH']}:/usr/sbin"}
+    return ("--launcher", SRUN)
+
+
+def test_what_a_unit_ran_that_died_runs_again_at_once(home: Home, where: tuple[str, ...]) -> None:
+    """All of it: nobody of it is left to say so, and nobody waits for its lease."""
+    # Given two units, and a task in one of them
+    cluster = scaled(home, "-A", "fixed", "-I", "2", "-X", "2", *where)
+    task = "echo $$ >>begun; until [ -e go ]; do sleep 0.05; done; echo >>ended"
+    assert home.run("hs", "submit", "--database", "db", "--", task).returncode == 0
+    assert until(lambda: home.read("begun"), STEP_S), home.read("log")
+    worker = parent(int(home.read("begun")))
+    doomed = [parent(worker), worker, *descendants(worker)]
+
+    # When all that is of it is killed
+    for signum in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in doomed:
+            kill(pid, signum)
+
+    # Then it runs again, and is done
+    assert until(lambda: home.read("begun").count(b"\n") == 2, STEP_S), home.read("log")
+    home.write("go", b"")
+    assert until(lambda: home.read("ended") == b"\n", STEP_S), home.read("log")
+    stop(home, cluster)
+
+
+def test_dynamic_grows_under_pressure_and_shrinks_when_there_is_nothing_to_do(
+    home: Home, where: tuple[str, ...]
+) -> None:
     """To the most, and back to the least: workers leave by themselves."""
     # Given one that begins with nothing
-    cluster = scaled(home, "-A", "dynamic", "-I", "0", "-X", "1", "-Y", "3", "-T", "1")
-    home.write("tasks", b"sleep 0.3; echo x >>ran\n" * 60)
+    cluster = scaled(home, "-A", "dynamic", "-I", "0", "-X", "1", "-Y", "3", "-T", "1", *where)
+    home.write("tasks", (b"sleep 0.5; echo x >>ran\n" if where else b"sleep 0.3; echo x >>ran\n") * 60)
     assert until(lambda: size(home) == 1, STEP_S), home.read("log")
 
     # When there is much to do

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hs_common.errors import RefusedError
+from hs_common.incarnation import origin_of
 from hs_worker.options import Options
 from hs_worker.program import leave, run
 
@@ -30,6 +31,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--spool": ("spool", str),
     "--silence": ("silence_s", float),
     "--map": ("map", str),
+    "--origin": ("origin", origin_of),
 }
 _FLAGS: dict[str, tuple[str, bool]] = {
     "--no-confirm": ("confirm", False),

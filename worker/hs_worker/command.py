@@ -9,6 +9,7 @@ from hs_common import limits
 from hs_common.command_line import SETTINGS, Program, version_option
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
+from hs_common.incarnation import origin_of
 from hs_common.setting import MEMORY, size
 from hs_worker import program
 from hs_worker.options import Options
@@ -52,6 +53,7 @@ from hs_worker.options import Options
 @click.option("--wake", "wakes", is_flag=True, hidden=True)
 @click.option("--judged", is_flag=True, hidden=True)
 @click.option("--map", default="", hidden=True)
+@click.option("--origin", default="", hidden=True)
 @click.option("--errors-fd", type=click.IntRange(2, 1023), default=2, hidden=True)
 @version_option
 def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
@@ -94,7 +96,15 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         wakes=given["wakes"],
         judged=given["judged"],
         map=given["map"],
+        origin=_origin(given["origin"]),
     )
+
+
+def _origin(text: str) -> bytes:
+    try:
+        return origin_of(text) if text else b""
+    except ValueError as exc:
+        raise RefusedError(f"--origin {text}: {exc}") from exc
 
 
 def _found(shell: str) -> str:

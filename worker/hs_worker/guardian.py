@@ -25,6 +25,7 @@ from typing import NamedTuple, NoReturn
 
 from hs_common import limits
 from hs_common.clock import monotonic
+from hs_common.incarnation import ID_BYTES
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
 from hs_common.notify import Notifier
@@ -70,14 +71,23 @@ class Guardian:
         lifeline: Descriptor of the lifeline, or None where stdin is none.
         notifier: To the service manager: we answer for the worker's loop too.
         silence_s: Of the lifeline, until it counts as ended; 0: its end is always seen. A network may swallow it.
+        origin: What the ids of all workers begin with.
 
     """
 
     def __init__(
-        self, work: Work, shared: SharedMap, lifeline: int | None, notifier: Notifier, silence_s: float = 0.0
+        self,
+        work: Work,
+        shared: SharedMap,
+        lifeline: int | None,
+        notifier: Notifier,
+        *,
+        silence_s: float = 0.0,
+        origin: bytes = b"",
     ) -> None:
         self._work = work
         self._shared = shared
+        self._origin = origin
         self._notifier = notifier
         self._beats = 0
         """Turns of the worker's loop as of the last look."""
@@ -196,7 +206,7 @@ class Guardian:
         self._start()
 
     def _start(self) -> None:
-        self._shared.succeed(os.urandom(16))
+        self._shared.succeed(self._origin + os.urandom(ID_BYTES - len(self._origin)))
         read_end, self._pipe = os.pipe2(os.O_CLOEXEC)
         # Blocked: the new process must not act on a signal in our stead before it has its own handlers.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_DRAIN_SIGNALS, *_PAUSE_SIGNALS})
@@ -246,10 +256,12 @@ class Guardian:
             self._pipe = -1
 
 
-def guard(work: Work, shared: SharedMap, lifeline: int | None, notifier: Notifier, silence_s: float = 0.0) -> int:
+def guard(
+    work: Work, shared: SharedMap, lifeline: int | None, notifier: Notifier, *, silence_s: float, origin: bytes
+) -> int:
     """Be the guardian of a worker; return the exit status when all is over."""
     become_subreaper()
-    return Guardian(work, shared, lifeline, notifier, silence_s).run()
+    return Guardian(work, shared, lifeline, notifier, silence_s=silence_s, origin=origin).run()
 
 
 def close_on_exec() -> None:

@@ -59,6 +59,8 @@ class Options:
     """Whether our stdout is a pipe to whom prints them, and wants a byte for each."""
     judged: bool = False
     """Whether nothing is started after a failure until the scheduler has judged it: --halt."""
+    origin: bytes = b""
+    """What the ids of this worker and of its successors begin with; b"": each has one of its own."""
     map: str = ""
     """File of the map that guardian and worker share; "": none, it is in their memory only."""
     null: bool = False

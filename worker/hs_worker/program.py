@@ -39,7 +39,16 @@ def run(options: Options) -> NoReturn:
         options = replace(options, ends_at=_ends_at(options))
         lifeline = 0 if options.connection == "-" else None
         notifier = of_service() if lifeline is None else Notifier()
-        leave(guard(lambda start: _work(options, start), _shared(options), lifeline, notifier, options.silence_s))
+        shared = _shared(options)
+        status = guard(
+            lambda start: _work(options, start),
+            shared,
+            lifeline,
+            notifier,
+            silence_s=options.silence_s,
+            origin=options.origin,
+        )
+        leave(status)
     except HSError as exc:
         leave(_status(exc), str(exc))
 

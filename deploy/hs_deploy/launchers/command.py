@@ -14,6 +14,7 @@ from typing import Any
 import zmq
 
 from hs_common.errors import StoppedError
+from hs_common.incarnation import origin_arguments
 from hs_deploy.launchers.fleet import hold
 from hs_deploy.launchers.fleet_core import Ended
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, out_of_the_way, pipe
@@ -39,11 +40,15 @@ class CommandHolder:
         launcher: Its words, the program first.
         worker: The command line that it is to start.
         environ: Of the launcher.
+        origin: Of its workers, where there are other launchers beside it.
 
     """
 
-    def __init__(self, launcher: Sequence[str], worker: Sequence[str], environ: Mapping[str, str]) -> None:
-        self._argv = [*launcher, *worker]
+    def __init__(
+        self, launcher: Sequence[str], worker: Sequence[str], environ: Mapping[str, str], origin: bytes = b""
+    ) -> None:
+        self._argv = [*launcher, *worker, *origin_arguments(origin)]
+        self._origin = origin
         self._name = os.path.basename(launcher[0])
         self._environ = {**HINTS, **environ}
         self.pid = 0
@@ -105,6 +110,10 @@ class CommandHolder:
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 if found[0] == self.pid:
                     self.on_end(os.waitstatus_to_exitcode(found[1]))
+
+    def died(self) -> list[bytes]:
+        """Its workers are dead if it ended by itself and not in order: a launcher that was killed may have left them alive."""
+        return [self._origin] if self._origin and self._ended is not None and self._ended.status > 0 else []
 
     def leave(self) -> None:
         """It was started once."""

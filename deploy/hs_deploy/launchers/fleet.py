@@ -1,7 +1,7 @@
 """A program that holds workers elsewhere, in the place of a worker that hs-cluster started itself: the IO shell of `fleet_core`.
 
     hs-cluster ──lifeline, signals──▶ hs-launcher ──▶ holder: a launcher's process, or sessions of SSH ──▶ workers
-                                          └── drain, stop ──▶ broker ──▶ workers
+                                          └── drain, stop; who died ──▶ broker ──▶ workers
 
 stdin    the lifeline: a document first, with keys in it
 1        the tasks' stdout
@@ -27,7 +27,7 @@ from hs_common.prctl import become_subreaper, protect_secrets, set_process_name
 from hs_common.security import Connection
 from hs_common.signals import SignalPipe
 from hs_deploy.launchers.caller import Caller
-from hs_deploy.launchers.fleet_core import Asked, Drain, Effect, Ended, FleetCore, Leave, Released, Signal
+from hs_deploy.launchers.fleet_core import Asked, Bury, Died, Drain, Effect, Ended, FleetCore, Leave, Released, Signal
 from hs_worker.tree import sweep
 
 DOCUMENT_WAIT_S = 60.0
@@ -56,6 +56,9 @@ class Holder(Protocol):
 
     def step(self, now: float) -> None:
         """Look after what is due; children may have ended, too."""
+
+    def died(self) -> list[bytes]:
+        """Return the origins of guardians that ended before their time since the last call: surely, not for all we know."""
 
     def leave(self) -> None:
         """Start nothing any more."""
@@ -119,6 +122,8 @@ class Fleet:
                 self._perform(self._core.handle(Released(), monotonic()))
         now = monotonic()
         self._holder.step(now)
+        for origin in self._holder.died():
+            self._perform(self._core.handle(Died(origin), now))
         self._perform(self._core.expire(now))
         if self._holder.ended is not None:
             self._perform(self._core.handle(self._holder.ended, now))
@@ -134,6 +139,8 @@ class Fleet:
                 case Drain(now=now):
                     self._holder.leave()
                     self._caller.drain(now=now)
+                case Bury(origin=origin):
+                    self._caller.bury(origin)
                 case Signal(signum=signum):
                     self._holder.signal(signum)
                 case Leave():

@@ -6,12 +6,16 @@
     holding ended: with the reason while RUNNING, else in order ──▶ OVER
 
 Workers hear of their end through the broker, which reaches them wherever they are; signals are for a launcher that stays.
+The broker hears of the end of a worker whose guardian was seen to end before its time, a moment later: the worker may still be
+there to stop its tasks and take its leave.
 
 Rules, checked by `check`:
 1. From the first word on that its workers are to leave until they are OVER, it is said again and again.
 2. OVER has a status.
+3. Once LEAVING, nobody is mourned: what ran there is wanted no more.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 from signal import SIGKILL, SIGTERM
@@ -21,6 +25,9 @@ AGAIN_S = 0.5
 
 LEAVE_STEP_S = 3.0
 """From the word over the wire to SIGTERM, and from that to SIGKILL. Launchers take about a second to end what they started."""
+
+MOURN_S = 2.0
+"""From the end of a guardian until its worker counts as dead. Source: by then it is gone, as it promises (`guardian.END_S`)."""
 
 STAYED_S = 10.0
 """A launcher that ends so soon with status 0 has put its work somewhere else, most likely."""
@@ -52,6 +59,13 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Died:
+    """A guardian ended before its time, surely. `origin`: of its workers."""
+
+    origin: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """No worker is held any more. `how`: what ended in which way; `status` of it, -signal where it was killed."""
 
@@ -59,7 +73,7 @@ class Ended:
     how: str
 
 
-Event = Asked | Released | Ended
+Event = Asked | Released | Died | Ended
 
 
 # --- Effects ---------------------------------------------------------------------------------------------------------
@@ -70,6 +84,13 @@ class Drain:
     """Tell every worker, through the broker. `now`: stop what runs, too."""
 
     now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Tell the broker that the workers of this origin are dead."""
+
+    origin: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +108,7 @@ class Leave:
     reason: str
 
 
-Effect = Drain | Signal | Leave
+Effect = Drain | Bury | Signal | Leave
 
 
 class FleetCore:
@@ -100,6 +121,8 @@ class FleetCore:
         self._step_at: float | None = None
         self._steps = [SIGTERM, SIGKILL]
         self._left: Leave | None = None
+        self._mourned: deque[tuple[float, bytes]] = deque()
+        """When to bury the workers of which origin, the next one first."""
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Something happened."""
@@ -110,12 +133,16 @@ class FleetCore:
                 return self._on_asked(now)
             case Released():
                 return self._on_released(now)
+            case Died():
+                return self._on_died(event, now)
             case Ended():
                 return self._on_ended(event, now)
 
     def expire(self, now: float) -> list[Effect]:
         """Time passed."""
         effects: list[Effect] = []
+        while self._mourned and self._mourned[0][0] <= now:
+            effects.append(Bury(self._mourned.popleft()[1]))
         if self._again_at is not None and self._again_at <= now:
             self._again_at = now + AGAIN_S
             effects.append(Drain(now=False))
@@ -126,13 +153,15 @@ class FleetCore:
 
     def deadline(self) -> float | None:
         """When to call `expire` next."""
-        return min((at for at in (self._again_at, self._step_at) if at is not None), default=None)
+        bury_at = self._mourned[0][0] if self._mourned else None
+        return min((at for at in (self._again_at, self._step_at, bury_at) if at is not None), default=None)
 
     def check(self) -> None:
         """Assert the invariants."""
         assert (self.phase in (Phase.DRAINING, Phase.STOPPING, Phase.LEAVING)) == (self._again_at is not None)
         assert self.phase is Phase.LEAVING or self._step_at is None
         assert (self.phase is Phase.OVER) == (self._left is not None)
+        assert not self._mourned or self.phase not in (Phase.LEAVING, Phase.OVER)
 
     def _on_asked(self, now: float) -> list[Effect]:
         match self.phase:
@@ -149,7 +178,13 @@ class FleetCore:
         if self.phase is Phase.LEAVING:
             return []
         self.phase, self._again_at, self._step_at = Phase.LEAVING, now + AGAIN_S, now + LEAVE_STEP_S
+        self._mourned.clear()
         return [Drain(now=True)]
+
+    def _on_died(self, died: Died, now: float) -> list[Effect]:
+        if self.phase is not Phase.LEAVING:
+            self._mourned.append((now + MOURN_S, died.origin))
+        return []
 
     def _on_ended(self, ended: Ended, now: float) -> list[Effect]:
         if self.phase is Phase.RUNNING:
@@ -159,4 +194,5 @@ class FleetCore:
         else:
             self._left = Leave(0, "")
         self.phase, self._again_at, self._step_at = Phase.OVER, None, None
+        self._mourned.clear()
         return [self._left]

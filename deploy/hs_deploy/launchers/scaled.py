@@ -18,6 +18,7 @@ import zmq
 from hs_common.client import Client
 from hs_common.clock import monotonic
 from hs_common.errors import HSError, StoppedError
+from hs_common.incarnation import ORIGIN_BYTES, origin_arguments
 from hs_common.logs import get_logger
 from hs_common.security import Connection
 from hs_deploy.autoscale import Census, Policy
@@ -59,6 +60,9 @@ class Unit(Protocol):
     def ended(self) -> Ended | None:
         """How it ended."""
 
+    def died(self) -> list[bytes]:
+        """As of a holder, once it has ended."""
+
     def close(self, wait_ms: int) -> None:
         """Pass on the rest of what it said."""
 
@@ -66,10 +70,11 @@ class Unit(Protocol):
 class LocalUnit:
     """A worker on this host. Its lifeline is ours, so it never outlives us."""
 
-    def __init__(self, worker: list[str], connection: object, environ: Mapping[str, str]) -> None:
+    def __init__(self, worker: list[str], connection: object, environ: Mapping[str, str], origin: bytes) -> None:
+        self._origin = origin
         descriptors = {number: local.copy_out_of_the_way(number) for number in (1, 2, CHILD_ERRORS_FD)}
         try:
-            self._process = local.start(Daemon.WORKER, worker, descriptors, environ)
+            self._process = local.start(Daemon.WORKER, [*worker, *origin_arguments(origin)], descriptors, environ)
         except OSError as exc:
             raise StoppedError(f"hs-worker cannot be started: {exc.strerror}") from exc
         finally:
@@ -109,6 +114,10 @@ class LocalUnit:
         """How it ended."""
         return self._ended
 
+    def died(self) -> list[bytes]:
+        """It is our child: whatever ended it, it is dead."""
+        return [self._origin] if self._ended is not None and self._ended.status else []
+
     def close(self, wait_ms: int) -> None:
         """Nothing of what it says passes through us."""
 
@@ -130,6 +139,7 @@ class ScaledHolder:
         self._unit_slots = unit_slots
         self._units: dict[Unit, float] = {}
         """Unit -> when it was started."""
+        self._died: list[bytes] = []
         self._launches = Launches(policy, monotonic())
         self._paused = False
         self._told: dict[str, Any] = {}
@@ -156,6 +166,11 @@ class ScaledHolder:
             self._launch(now)
         if self._launches.due(now):
             self._decide(now)
+
+    def died(self) -> list[bytes]:
+        """Return the origins of units that ended before their time."""
+        died, self._died = self._died, []
+        return died
 
     def leave(self) -> None:
         """Launch nothing more."""
@@ -192,6 +207,7 @@ class ScaledHolder:
         unit.close(0)
         lived_s = now - self._units.pop(unit)
         assert unit.ended is not None
+        self._died += unit.died()
         if lived_s >= STAYED_S:
             self._launches.stayed()
         quick = status == 0 and lived_s < STAYED_S and not self._launches.closed
@@ -250,9 +266,10 @@ def _make(document: dict[str, Any], environ: dict[str, str]) -> ScaledHolder:
     worker, launcher = document["worker"], document["launcher"]
 
     def start_unit() -> Unit:
+        origin = os.urandom(ORIGIN_BYTES)
         if not launcher:
-            return LocalUnit(worker, document["connection"], environ)
-        unit = CommandHolder(launcher, worker, environ)
+            return LocalUnit(worker, document["connection"], environ, origin)
+        unit = CommandHolder(launcher, worker, environ, origin)
         unit.start()
         return unit
 

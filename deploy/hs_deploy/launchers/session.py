@@ -95,13 +95,14 @@ def remote_command(programs: Sequence[Sequence[str]], named: str | None) -> str:
 
     """
     if named is not None:
-        start = f"exec {shlex.quote(named)} --remote"
+        start = f"{shlex.quote(named)} --remote"
     else:
         tried = [
             f"if {' && '.join(f'test -r {shlex.quote(word)}' for word in words if word.startswith('/'))}; "
-            f"then exec {shlex.join(words)} --remote; fi"
+            f"then {shlex.join(words)} --remote; exit $?; fi"
             for words in programs
         ]
-        start = "; ".join([*tried, "exec hs-worker --remote"])
-    script = f"echo {shlex.quote(MARK.decode())}; {start}"
+        start = "; ".join([*tried, "hs-worker --remote"])
+    # No exec: of a worker that was killed a shell tells a status, where `ssh` would say the same as of a lost connection.
+    script = f"echo {shlex.quote(MARK.decode())}; {start}; exit $?"
     return f"exec /bin/sh -c {shlex.quote(script)}"

@@ -20,6 +20,7 @@ from typing import Any
 import zmq
 
 from hs_common.clock import monotonic
+from hs_common.incarnation import ORIGIN_BYTES, origin_arguments
 from hs_deploy.launchers.fleet import hold
 from hs_deploy.launchers.fleet_core import Ended
 from hs_deploy.launchers.local import CHILD_ERRORS_FD
@@ -66,7 +67,9 @@ class SshHolder:
         self._beat_s = min(BEAT_MAX_S, self._silence_s / BEATS_PER_SILENCE)
         self._beat_at = monotonic() + self._beat_s
         self._sessions: dict[Node, Session] = {}
-        self._up: set[Node] = set()
+        self._up: dict[Node, bytes] = {}
+        """Where a worker was started -> its origin."""
+        self._died: list[bytes] = []
         self._paused = False
         self._ports: dict[Node, int | None] = {}
         self._logins: queue.SimpleQueue[tuple[Node, Session | LoginError, int | None]] = queue.SimpleQueue()
@@ -152,11 +155,12 @@ class SshHolder:
 
     def _begin(self, node: Node, session: Session, now: float) -> None:
         """Say to the worker what it reads first."""
-        self._up.add(node)
+        self._up[node] = origin = os.urandom(ORIGIN_BYTES)
+        start = self._start | {"arguments": [*self._start["arguments"], *origin_arguments(origin)]}
         connection = self._connection
         if (port := self._ports.get(node)) is not None:
             connection = connection | {"endpoints": [f"tcp://127.0.0.1:{port}"]}
-        session.tell(json.dumps(self._start).encode() + b"\n" + json.dumps({"connection": connection}).encode() + b"\n")
+        session.tell(json.dumps(start).encode() + b"\n" + json.dumps({"connection": connection}).encode() + b"\n")
         if self._paused:
             session.tell(_PAUSE[True])
         self._perform(self._core.on_up(node, now))
@@ -172,7 +176,9 @@ class SshHolder:
             reason = words or f"the login ended with status {status}"
             self._perform(self._core.on_failed(node, reason, now, final=not cut))
             return
-        self._up.discard(node)
+        origin = self._up.pop(node)
+        if status > 0:
+            self._died.append(origin)
         if status == -1:
             reason = "the connection was lost"
         elif status == 0:
@@ -224,6 +230,11 @@ class SshHolder:
             os.write(self._waking_fd, b"\n")
 
     # --- the end ---
+
+    def died(self) -> list[bytes]:
+        """Return the origins of workers whose end the host has told: a connection that was lost says nothing of them."""
+        died, self._died = self._died, []
+        return died
 
     def leave(self) -> None:
         """Log in nowhere any more."""
