@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from hs_broker import program
 from hs_common import site
-from hs_common.addresses import PORTS_MAX, advertised, bind_endpoint
+from hs_common.addresses import PORTS_MAX, advertised, bind_endpoint, reserve_port
 from hs_common.config import Settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.notify import of_service
@@ -57,6 +57,8 @@ def serve(settings: Settings, options: Options) -> None:
     authenticator = Authenticator(context, server)
     bound = None
     for port in range(first, first + 1 if exactly else min(first + PORTS_MAX, 65535) + 1):
+        if not reserve_port(port) and not exactly:
+            continue
         try:
             bound = router(context, replace(server, endpoints=(bind_endpoint(bind, port),)))
             break

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from hs_common.addresses import PORTS_MAX
+from hs_common.addresses import PORTS_MAX, reserve_port
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.security import Connection, write_private
 
@@ -16,9 +16,6 @@ ROLES = ("worker", "submit", "control")
 
 CONNECT_NAME = "connect"
 """Folder of the connection files, in the folder of the run."""
-
-_LOCKS: list[socket.socket] = []
-"""Of the ports that we chose: held as long as this process lives."""
 
 
 def free_port(bind: str, port: int, *, exactly: bool) -> int:
@@ -32,7 +29,7 @@ def free_port(bind: str, port: int, *, exactly: bool) -> int:
     last = port if exactly else min(65535, port + PORTS_MAX)
     for candidate in range(port, last + 1):
         # Who asked for exactly this one takes it whoever else looks at it; what is really taken shows when it is tried.
-        if (_reserved(candidate) or exactly) and _is_free(bind, candidate):
+        if (reserve_port(candidate) or exactly) and _is_free(bind, candidate):
             return candidate
     raise StoppedError(
         f"port {port} is taken: choose another, or leave out -p" if exactly else f"ports {port} to {last} are all taken"
@@ -74,21 +71,6 @@ def remove_connections(folder: str) -> None:
         for name in os.listdir(place):
             os.unlink(os.path.join(place, name))
         os.rmdir(place)
-
-
-def _reserved(port: int) -> bool:
-    """Keep other clusters that start at this moment from choosing the same port: it is the broker that binds it, later.
-
-    A name in the abstract namespace is a lock that the kernel gives back, however we end. It is never listened on.
-    """
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        lock.bind(f"\0hs-cluster/port/{port}")
-    except OSError:
-        lock.close()
-        return False
-    _LOCKS.append(lock)
-    return True
 
 
 def _is_free(bind: str, port: int) -> bool:

@@ -15,8 +15,10 @@ import zmq
 from tests.faults.insiders import Insider
 from tests.faults.processes import until
 
-from hs_common import messages
+from hs_common import addresses, messages
+from hs_common.addresses import reserve_port
 from hs_common.security import ROLES, Connection, make_cluster, read_connection
+from hs_common.setting import KEYS
 from hs_common.sockets import Link, new_context
 
 pytestmark = pytest.mark.system
@@ -260,6 +262,23 @@ def test_a_port_that_was_asked_for_and_is_taken_is_status_3(start: Start) -> Non
         errors = ends(start("--bind", "127.0.0.1", "--port", str(port)), 3)
 
     assert errors == f"hs-broker: cannot listen on tcp://127.0.0.1:{port}: taken\n"
+
+
+def test_a_port_that_another_cluster_has_chosen_is_left_to_it(start: Start, tmp_path: Any) -> None:
+    """Its broker may still have to start, or to come back: nobody listens there at this moment."""
+    first = KEYS["broker.port"].default
+    assert isinstance(first, int)
+    ours = {port for port in range(first, first + 10) if reserve_port(port)}
+    start("--bind", "127.0.0.1")
+    path = tmp_path / "site" / "connect" / "main" / f"{ROLES[-1]}.json"  # the last that is written
+    assert until(path.exists)
+    (endpoint,) = read_connection(str(path)).endpoints
+    while addresses._LOCKS:
+        addresses._LOCKS.pop().close()
+
+    assert ours
+    assert first <= int(endpoint.rpartition(":")[2]) <= first + addresses.PORTS_MAX
+    assert int(endpoint.rpartition(":")[2]) not in ours
 
 
 def test_keys_that_others_can_read_are_refused(start: Start, tmp_path: Any) -> None:
