@@ -77,12 +77,14 @@ def test_wait_has_a_limit_of_its_own_and_ends_when_its_task_is_cancelled_by_the_
 @pytest.mark.parametrize("name", ["broker", "scheduler"])
 def test_wait_outlives_the_daemons_that_it_speaks_to(queue: Queue, name: str) -> None:
     """It asks again; the task runs on meanwhile and ends once."""
-    task = submitted(queue, "sleep 3; echo over >>ran")
+    task = submitted(queue, "until [ -e go ]; do sleep 0.05; done; echo over >>ran")
     waiting = queue.home.start("hs", "task", "wait", task, stderr=subprocess.PIPE)
     assert until(lambda: status(queue)["running"] == 1, STEP_S)
     pid = daemon(queue.cluster.pid, name)
     assert pid is not None
     assert kill(pid)
+    assert until(lambda: daemon(queue.cluster.pid, name) not in (None, pid))
+    queue.home.write("go", b"")
     assert ended_within(waiting.pid, STEP_S)
     assert waiting.communicate()[1] == b""
     assert waiting.returncode == 0

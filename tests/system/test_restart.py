@@ -26,21 +26,29 @@ def lines(home: Home, name: str = "ran") -> list[bytes]:
 
 
 def stopped_after(home: Home, count: int, *options: str, text: bytes, signum: int = signal.SIGINT) -> int:
-    """Run it with this input until so many lines are in `ran`, then send a signal; return the status."""
-    cluster = home.start("hs-cluster", *options, stdin=subprocess.PIPE)
+    """Run it with this input until so many lines are in `ran`, then send a signal; return the status.
+
+    When the signal was heard the file `go` is made.
+    """
+    cluster = home.start("hs-cluster", *options, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert cluster.stdin is not None
+    assert cluster.stderr is not None
     cluster.stdin.write(text)
     cluster.stdin.close()
     assert until(lambda: len(lines(home)) >= count, STEP_S)
     cluster.send_signal(signum)
-    assert ended_within(cluster.pid, STEP_S)
-    return cluster.wait()
+    while b"draining" not in cluster.stderr.readline():
+        assert cluster.poll() is None
+    home.write("go", b"")
+    cluster.stderr.read()
+    return cluster.wait(STEP_S)
 
 
 def test_a_stopped_run_goes_on_with_its_template(home: Home) -> None:
     """All that was recorded holds; what is typed now wins, and is said."""
     numbers = b"".join(b"%d\n" % number for number in range(300))
-    status = stopped_after(home, 20, "-N2", "-t", "echo {} >>ran", text=numbers)
+    template = "echo {} >>ran; [ {} -lt 100 ] || until [ -e go ]; do sleep 0.05; done"
+    status = stopped_after(home, 20, "-N2", "-t", template, text=numbers)
     assert status == 130
     assert 20 <= len(lines(home)) < 300
 
