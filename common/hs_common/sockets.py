@@ -16,9 +16,9 @@ from typing import Any
 import zmq
 
 from hs_common import limits
-from hs_common.errors import StoppedError, WireError
+from hs_common.errors import RefusedError, StoppedError, WireError
 from hs_common.messages import Message
-from hs_common.security import Connection, Server, require_curve
+from hs_common.security import Connection, Server, read_connection, require_curve
 from hs_common.wire import decode, encode
 
 _HWM = 1000
@@ -131,14 +131,21 @@ class Link:
 
     (Connected to several at once, a DEALER would share its messages out among them.)
 
-    The owner says Hello at each "connected". After "denied" and after `limits.SILENCE_S` without a message it calls `reopen()`:
-    a DEALER that was refused once, or that libzmq gave up on, never comes back by itself (Z9).
+    The owner says Hello at each "connected". After "denied", "moved" and after `limits.SILENCE_S` without a message it calls
+    `reopen()`: a DEALER that was refused once, or that libzmq gave up on, never comes back by itself (Z9).
+
+    Args:
+        context: The one of this process.
+        connection: Where to, and with which keys.
+        path: The file that it came from, looked at while nobody answers; "": it is in none.
+
     """
 
-    def __init__(self, context: "zmq.Context[Any]", connection: Connection) -> None:
+    def __init__(self, context: "zmq.Context[Any]", connection: Connection, path: str = "") -> None:
         """Start to connect; sends nothing."""
         self._context = context
         self._connection = connection
+        self._path = os.path.abspath(path) if path else ""  # a worker goes to the folders of its tasks
         self._endpoints = _in_order(connection.endpoints)
         self._at = 0
         self.malformed = 0
@@ -188,7 +195,8 @@ class Link:
         """Return what happened to the connection since the last call, in order.
 
         "connected": a handshake succeeded, the broker knows nothing of us yet. "disconnected": what was sent may be lost; it
-        reconnects by itself. "denied": the handshake failed, here or there (our key, or its key, is not known).
+        reconnects by itself. "denied": the handshake failed, here or there (our key, or its key, is not known). "moved": a
+        connect failed, and the file says something else by now; `reopen()` goes there.
         """
         happened: list[str] = []
         # An undrained monitor would stop the I/O thread (Z16), so there is no limit: it ends, each event costs a handshake.
@@ -202,6 +210,8 @@ class Link:
                 happened.append("connected")
             elif event == zmq.EVENT_DISCONNECTED:
                 happened.append("disconnected")
+            elif self._has_moved():
+                return [*happened, "moved"]
             elif event == zmq.EVENT_CONNECT_RETRIED:
                 self._try_next()
             else:
@@ -210,6 +220,7 @@ class Link:
     def reopen(self) -> None:
         """Start afresh with new sockets, at the next endpoint. The owner registers them in its poller."""
         self.close()
+        self._has_moved()
         self._at = (self._at + 1) % len(self._endpoints)
         self._open()
 
@@ -260,6 +271,21 @@ class Link:
         self._dealer.setsockopt(zmq.RECONNECT_IVL_MAX, last_ms)
         self._dealer.setsockopt(zmq.IPV6, 1)  # a name may have addresses of either family
         self._dealer.connect(self.endpoint)
+
+    def _has_moved(self) -> bool:
+        """Take what the file says now: a broker that was started anew may have another port, a role another key."""
+        if not self._path:
+            return False
+        try:
+            found = read_connection(self._path)
+        except RefusedError:
+            return False  # gone, or being replaced: what we know is the best that there is
+        # The name may be that of another cluster by now, which knows nothing of what we have.
+        if found == self._connection or found.cluster != self._connection.cluster:
+            return False
+        self._connection, self._endpoints = found, _in_order(found.endpoints)
+        self._at = -1  # `reopen` begins with the first
+        return True
 
     def _try_next(self) -> None:
         if len(self._endpoints) == 1:

@@ -184,7 +184,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
         ),
         rate=rate,
         recent=recent,
-        link=Link(new_context(), connection),
+        link=Link(new_context(), connection, _connection_path(options)),
         report=report,
         joblog=JobLog(options.joblog, store) if options.joblog else None,
         ordering=_ordering(options, store),
@@ -251,16 +251,19 @@ def _read_document(options: Options) -> tuple[dict[str, Any], Lifeline | None]:
 def _connection(options: Options, document: dict[str, Any]) -> Connection:
     if options.connection == "-":
         return Connection.from_json(document.get("connection", {}))
-    return read_connection(connection_file(options.connection, "scheduler"))
+    return read_connection(_connection_path(options))
+
+
+def _connection_path(options: Options) -> str:
+    """Return the file that the connection comes from; "": it comes on stdin."""
+    return "" if options.connection == "-" else connection_file(options.connection, "scheduler")
 
 
 def _control(options: Options, document: dict[str, Any]) -> str:
     """Return the path of the connection file by which commands reach us, or "": hs-cluster says it, or it lies beside ours."""
     if options.connection == "-":
         return str(document.get("control", ""))
-    path = os.path.join(
-        os.path.dirname(os.path.abspath(connection_file(options.connection, "scheduler"))), "control.json"
-    )
+    path = os.path.join(os.path.dirname(os.path.abspath(_connection_path(options))), "control.json")
     return path if os.path.exists(path) else ""
 
 

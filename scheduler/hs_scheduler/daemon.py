@@ -195,6 +195,10 @@ class SchedulerDaemon:
                 effects += self._core.handle(Connected(), now)
             elif event == "disconnected":
                 effects += self._core.handle(Disconnected(), now)
+            elif event == "moved":
+                effects += self._core.handle(Disconnected(), now)
+                self._reopen()
+                log.warning("broker.moved", endpoints=" ".join(self._link.endpoints))
         for message in self._link.receive():
             effects += self._hear_message(message, now)
         return effects

@@ -1,5 +1,6 @@
 """The sockets of the project, real ones in one thread: nothing sleeps, each wait ends at an event or fails after a minute."""
 
+import json
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import zmq
 from hs_common.clock import monotonic
 from hs_common.errors import StoppedError
 from hs_common.messages import Bye, Heartbeat
+from hs_common.private_files import write_private
 from hs_common.security import Authenticator, Connection, Server, make_cluster, make_key_pair
 from hs_common.sockets import Link, Router, new_context, receive_all, router, send_to
 from hs_common.wire import decode, encode
@@ -47,8 +49,8 @@ class World:
         self.links: list[Link] = []
         self.others: list[zmq.Socket[bytes]] = []
 
-    def link(self, connection: Connection | None = None) -> Link:
-        self.links.append(Link(self.context, connection or self.connections["worker"]))
+    def link(self, connection: Connection | None = None, path: str = "") -> Link:
+        self.links.append(Link(self.context, connection or self.connections["worker"], path))
         return self.links[-1]
 
     def socket(self) -> "zmq.Socket[bytes]":
@@ -336,6 +338,52 @@ def test_a_link_tries_the_next_endpoint_when_one_does_not_answer(tcp: World, dea
     link = tcp.link(replace(connection, endpoints=(dead, *connection.endpoints)))
     assert tcp.until(tcp.heard(link, "connected"))
     assert link.endpoint == connection.endpoints[0]
+
+
+def test_a_link_follows_its_file_to_where_the_broker_is_now(tcp: World, tmp_path: Path) -> None:
+    """A broker that is started anew may have another port, or a role another key (C12)."""
+    # Given a link to a port where nobody listens any more, and with a key that nobody knows
+    current = tcp.connections["worker"]
+    stale = replace(current, endpoints=("tcp://127.0.0.1:1",), keys=make_key_pair())
+    path = write(tmp_path / "worker.json", stale)
+    link = tcp.link(stale, path)
+    assert not tcp.until(tcp.heard(link, "moved"), wait_s=1)
+
+    # When the file says something else
+    write(tmp_path / "worker.json", current)
+
+    # Then it goes there
+    assert tcp.until(tcp.heard(link, "moved"))
+    link.reopen()
+    assert link.endpoints == current.endpoints
+    assert tcp.until(tcp.heard(link, "connected"))
+
+
+@pytest.mark.parametrize("fault", ["another cluster", "gone", "open to others"])
+def test_a_file_that_cannot_be_followed_changes_nothing(tcp: World, tmp_path: Path, fault: str) -> None:
+    """The name may be that of another cluster by now; what others can write is no advice."""
+    current = tcp.connections["worker"]
+    stale = replace(current, endpoints=("tcp://127.0.0.1:1",))
+    path = write(tmp_path / "worker.json", current)
+    match fault:
+        case "another cluster":
+            write(tmp_path / "worker.json", replace(current, cluster=bytes(16)))
+        case "gone":
+            os.unlink(path)
+        case _:
+            os.chmod(path, 0o666)
+
+    link = tcp.link(stale, path)
+
+    assert not tcp.until(tcp.heard(link, "moved"), wait_s=1)
+    assert link.endpoints == stale.endpoints
+
+
+def write(path: Path, connection: Connection) -> str:
+    """Make or replace a connection file."""
+    path.unlink(missing_ok=True)
+    write_private(str(path), json.dumps(connection.to_json()).encode())
+    return str(path)
 
 
 def test_a_local_socket_goes_first_where_it_exists(tcp: World, tmp_path: Path) -> None:

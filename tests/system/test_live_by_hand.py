@@ -108,9 +108,7 @@ def test_what_is_cancelled_while_no_scheduler_is_there_is_stopped_when_one_comes
 def test_a_scheduler_that_is_told_to_stop_leaves_what_runs_to_the_next(home: Home, signals: tuple[int, ...]) -> None:
     """Tasks may take hours and the broker may be away: neither keeps a service from being restarted, and nothing runs twice."""
     # Given a task that runs, and no broker
-    port = ("--port", str(free_port()))
-    daemons = {"broker": started(home, "broker", *port)}
-    daemons |= {name: started(home, name) for name in ("scheduler", "worker")}
+    daemons = {name: started(home, name) for name in COMMANDS}
     assert until(lambda: workers(home) == 1, STEP_S)
     home.run("hs", "submit", "--", "echo begun >>ran; until [ -e go ]; do sleep 0.1; done")
     assert until(lambda: home.read("ran") == b"begun\n", STEP_S)
@@ -126,13 +124,36 @@ def test_a_scheduler_that_is_told_to_stop_leaves_what_runs_to_the_next(home: Hom
     assert ended_within(daemons["scheduler"].pid, STEP_S)
     assert daemons["scheduler"].wait() == 0
     assert state(home) == b"RUNNING\n"
-    daemons |= {"scheduler": started(home, "scheduler"), "broker": started(home, "broker", *port)}
+    daemons |= {name: started(home, name) for name in ("scheduler", "broker")}
     home.write("go", b"")
     assert until(lambda: state(home) == b"DONE\n", STEP_S, poll_s=0.1)
     assert home.read("ran") == b"begun\n"
     for name in ("worker", "scheduler", "broker"):
         daemons[name].terminate()
         assert ended_within(daemons[name].pid, STEP_S)
+
+
+def test_a_broker_that_comes_back_at_another_port_is_followed(home: Home) -> None:
+    """Fault C12: its file says where it is now. What runs meanwhile runs on, once."""
+    # Given a task that runs
+    daemons = {name: started(home, name) for name in COMMANDS}
+    assert until(lambda: workers(home) == 1)
+    home.run("hs", "submit", "--", "echo begun >>ran; until [ -e go ]; do sleep 0.1; done")
+    assert until(lambda: state(home) == b"RUNNING\n", poll_s=0.1)
+    daemons["broker"].kill()
+    daemons["broker"].wait()
+
+    # When
+    daemons["broker"] = started(home, "broker", "--port", str(free_port()))
+
+    # Then
+    assert until(lambda: workers(home) == 1)
+    home.write("go", b"")
+    assert until(lambda: state(home) == b"DONE\n", poll_s=0.1)
+    assert home.read("ran") == b"begun\n"
+    for name in ("worker", "scheduler", "broker"):
+        daemons[name].terminate()
+        assert ended_within(daemons[name].pid)
 
 
 def state(home: Home) -> bytes:

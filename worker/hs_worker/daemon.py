@@ -193,6 +193,8 @@ class WorkerDaemon:
                 self._handle(events.Disconnected())
                 if event == "denied":
                     self._on_denied()
+                elif event == "moved":
+                    self._on_moved()
         messages = self._link.receive(_RECEIVE_MAX)
         for message in messages:
             crash_point("worker.received")
@@ -348,6 +350,13 @@ class WorkerDaemon:
             )
             self._status = EXIT_REFUSED
         self._reopen_at = monotonic() + _REOPEN_S
+
+    def _on_moved(self) -> None:
+        """Go where the connection file says that the broker is now."""
+        self._reopen()
+        if not self._authenticated:
+            self._complaint = Complaint(self._link.endpoints, self._log.warning, monotonic())
+        self._log.warning("broker.moved", endpoints=" ".join(self._link.endpoints))
 
     def _set_clock(self) -> None:
         offset_s = wall() - monotonic()

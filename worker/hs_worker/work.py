@@ -92,7 +92,7 @@ def work(options: Options, start: Start) -> int:
     else:
         executor = Processes(shared, options.shell, os.environb, outputs, log.warning)
     core = WorkerCore(rules, identity, settle(shared), monotonic())
-    link = Link(context, connection)
+    link = Link(context, connection, _connection_path(options))
     daemon = WorkerDaemon(
         core,
         link,
@@ -123,6 +123,11 @@ def _capture() -> "Capture":
     return Capture(os.fsencode(os.path.join(site(), "tasks")))
 
 
+def _connection_path(options: Options) -> str:
+    """Return the file that the connection comes from; "": it comes on stdin."""
+    return "" if options.connection == "-" else connection_file(options.connection, "worker")
+
+
 def _connection(options: Options, pipe: Lifeline) -> Connection | None:
     """Return the connection, or None if whoever started us has gone already.
 
@@ -133,7 +138,7 @@ def _connection(options: Options, pipe: Lifeline) -> Connection | None:
     if options.connection != "-":
         if not await_connection(options.connection, "worker", pipe.fd, "worker"):
             return None
-        return read_connection(connection_file(options.connection, "worker"))
+        return read_connection(_connection_path(options))
     try:
         line = pipe.first_line(_DOCUMENT_WAIT_S)
     except RefusedError:
