@@ -61,6 +61,20 @@ def test_a_continued_run_uses_the_same_launcher(home: Home) -> None:
     assert home.read("launches") == b"launched\n" * 2
 
 
+def test_what_a_launcher_left_goes_on_with_another_one(home: Home) -> None:
+    """With its own it fails again, with the same words; what is typed wins, and `env` starts the worker here."""
+    failing = "sh -c 'echo no nodes >&2; exit 5' sh"
+    first = home.run("hs-cluster", "--launcher", failing, stdin=b"echo done\n")
+
+    again = home.run("hs-cluster", "--restart")
+    here = home.run("hs-cluster", "--restart", "--launcher", "env")
+
+    assert (first.returncode, again.returncode) == (3, 3)
+    assert b"ended with status 5 (no nodes)" in again.stderr
+    assert (here.returncode, here.stdout) == (0, b"done\n"), here.stderr
+    assert b"--launcher env instead of" in here.stderr
+
+
 def test_a_worker_program_elsewhere_can_be_named(home: Home) -> None:
     """Where the workers run it may be installed in another place."""
     os.chmod(home.write("theirs", b'#!/bin/sh\ntouch used\nexec hs-worker "$@"\n'), 0o755)
