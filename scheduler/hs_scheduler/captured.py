@@ -7,12 +7,9 @@ else ──▶ SFTP to the worker's host, by the user's own SSH settings; a host
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hs_common.errors import StoppedError
-
-if TYPE_CHECKING:
-    from paramiko import SSHClient
 
 PIECE_BYTES = 32 * 1024
 """Of one request; servers need not give more. Source: draft-ietf-secsh-filexfer-02, section 6.4."""
@@ -28,8 +25,6 @@ CONNECT_S = 15.0
 
 SILENCE_S = 60.0
 """A transfer in which nothing comes for so long is given up."""
-
-KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "~/.ssh/known_hosts")
 
 
 def output_of(path: bytes | None, host: str | None) -> Iterator[bytes]:
@@ -76,9 +71,11 @@ def _fetched(path: bytes, host: str) -> Iterator[bytes]:
     from fabric import Connection  # noqa: PLC0415
     from paramiko import SSHException  # noqa: PLC0415
 
+    from hs_common import known_hosts  # noqa: PLC0415
+
     where = f"host {host}: {os.fsdecode(path)}"
     connection = Connection(host, connect_timeout=CONNECT_S)
-    _enforce_host_keys(connection.client)
+    known_hosts.enforce(connection)
     try:
         connection.open()
         channel = connection.sftp()
@@ -96,28 +93,6 @@ def _fetched(path: bytes, host: str) -> Iterator[bytes]:
     finally:
         with contextlib.suppress(OSError, EOFError, SSHException):
             connection.close()
-
-
-def _enforce_host_keys(client: "SSHClient") -> None:
-    """Refuse hosts that `known_hosts` does not name: fabric would take any key of them."""
-    from paramiko import RejectPolicy  # noqa: PLC0415
-    from paramiko.hostkeys import HostKeyEntry, InvalidHostKey  # noqa: PLC0415
-
-    client.set_missing_host_key_policy(RejectPolicy())
-    keys = client.get_host_keys()
-    for name in KNOWN_HOSTS:
-        try:
-            with open(os.path.expanduser(name), encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            # A line with a marker (@cert-authority, @revoked) would make paramiko refuse the whole file.
-            if line.strip() and not line.lstrip().startswith(("#", "@")):
-                with contextlib.suppress(InvalidHostKey, ValueError):
-                    entry = HostKeyEntry.from_line(line)
-                    for host in entry.hostnames if entry is not None else ():
-                        keys.add(host, entry.key.get_name(), entry.key)
 
 
 def _reason(error: Any) -> str:  # noqa: ANN401 - whatever was raised

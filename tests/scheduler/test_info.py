@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from tests.scheduler.ssh_server import SshServer
+from tests.sshd import Sshd
 
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
@@ -159,15 +160,31 @@ def test_what_is_not_there_is_said_with_its_reason(tmp_path: Path) -> None:
     assert "--capture" in str(run(never, "--stdout").exception)
 
 
+class Far(NamedTuple):
+    """Another host, and a HOME whose SSH settings call it `far`."""
+
+    server: Sshd
+    home: Path
+
+    def make_known(self, *lines: str) -> None:
+        """Tell its key, among lines that mean nothing to us, and these."""
+        text = "\n".join(["@cert-authority *.example.org x", "# a comment", *lines, self.server.known_host])
+        (self.home / ".ssh" / "known_hosts").write_text(text)
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[SshServer]:
-    served = tmp_path / "far"
+def far(tmp_path: Path) -> Iterator[Far]:
+    served, home = tmp_path / "far", tmp_path / "home"
     served.mkdir()
     (served / "out").write_bytes(b"\xff\x00" * 3_000_000)
     (served / "out.err").write_bytes(b"")
-    one = SshServer(tmp_path / "ssh", served)
-    yield one
-    one.stop()
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    server = Sshd(str(tmp_path / "sshd"), str(home), serves=str(served))
+    (home / ".ssh" / "config").write_text(
+        f"Host far\n HostName {server.address}\n Port {server.port}\n User {server.user}\n IdentityFile {server.key}\n"
+    )
+    yield Far(server, home)
+    server.close()
 
 
 def ask_from(home: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -176,29 +193,38 @@ def ask_from(home: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command, env=os.environ | {"HOME": str(home)}, capture_output=True, timeout=60, check=False)
 
 
-def test_the_output_of_another_host_is_fetched_over_sftp(server: SshServer) -> None:
+def test_the_output_of_another_host_is_fetched_over_sftp(far: Far) -> None:
     """Its path here would be relative to this folder: there is none, so it is the other host's."""
     uid = recorded(site.main(), host="far", out=b"out")
-    server.make_known()
+    far.make_known()
 
-    done = ask_from(server.home, uid, "--stdout")
+    done = ask_from(far.home, uid, "--stdout")
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == b"\xff\x00" * 3_000_000
-    assert ask_from(server.home, uid, "--stderr").stdout == b""
+    assert ask_from(far.home, uid, "--stderr").stdout == b""
 
 
-def test_a_host_whose_key_is_not_known_is_refused(server: SshServer) -> None:
+def test_a_host_whose_key_is_not_known_is_refused(far: Far) -> None:
     uid = recorded(site.main(), host="far", out=b"out")
 
-    done = ask_from(server.home, uid, "--stdout")
+    done = ask_from(far.home, uid, "--stdout")
     assert (done.returncode, done.stdout) == (3, b"")
     assert b"known_hosts" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_another_host_has_not_is_said(server: SshServer) -> None:
-    uid = recorded(site.main(), host="far", out=b"gone")
-    server.make_known()
+def test_a_host_whose_key_was_revoked_is_refused(far: Far) -> None:
+    """Whatever else the file says of it."""
+    uid = recorded(site.main(), host="far", out=b"out")
+    far.make_known(f"@revoked * {far.server.known_host.split(' ', 1)[1].rstrip()}")
 
-    done = ask_from(server.home, uid, "--stdout")
+    done = ask_from(far.home, uid, "--stdout")
+    assert (done.returncode, done.stdout) == (3, b"")
+
+
+def test_what_another_host_has_not_is_said(far: Far) -> None:
+    uid = recorded(site.main(), host="far", out=b"gone")
+    far.make_known()
+
+    done = ask_from(far.home, uid, "--stdout")
     assert (done.returncode, done.stderr) == (3, b"-c: host far: gone is not there any more\n")

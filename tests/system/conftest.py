@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 from tests.faults.home import Home
+from tests.sshd import Sshd
 from tests.system.slurm import Slurm, obstacle
-from tests.system.sshd import Sshd
 from tests.system.standing import Queue
 
 SCRIPT = b'#!/bin/sh\n"$@" & "$@" & wait\n'

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import ended_within, kill, until
+from tests.sshd import Sshd
 from tests.system.conftest import AS_ROOT, Elsewhere
 from tests.system.namespaces import Host, may_make
-from tests.system.sshd import Sshd
 
 pytestmark = [
     pytest.mark.system,

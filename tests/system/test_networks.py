@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import until
+from tests.sshd import Sshd
 from tests.system.namespaces import Host, may_make
-from tests.system.sshd import Sshd
 
 pytestmark = [
     pytest.mark.system,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import kill, state, until
+from tests.sshd import a_port
 from tests.system.conftest import Hosts
-from tests.system.sshd import a_port
 
 pytestmark = pytest.mark.system
 

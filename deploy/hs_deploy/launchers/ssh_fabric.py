@@ -5,18 +5,16 @@ known (the user's files and the system's), and all that is said to a worker goes
 """
 
 import contextlib
-import fnmatch
 import io
 import logging
 import os
 import socket
-from collections.abc import Iterable
 
 import paramiko
 from fabric import Config, Connection
-from paramiko.hostkeys import HostKeyEntry, HostKeys
 from paramiko.ssh_exception import NoValidConnectionsError
 
+from hs_common import known_hosts
 from hs_deploy.launchers.nodes import Node
 from hs_deploy.launchers.session import LoginError, Streams
 from hs_deploy.launchers.ssh_args import SshArgs
@@ -30,10 +28,6 @@ LOGIN_S = 30.0
 
 KEEPALIVE_S = 10
 READ_BYTES = 64 * 1024
-
-USER_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
-SYSTEM_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
-"""As ssh has them."""
 
 USER_CONFIG, SYSTEM_CONFIG = "~/.ssh/config", "/etc/ssh/ssh_config"
 
@@ -162,10 +156,7 @@ def _connection(node: Node, args: SshArgs) -> Connection:
             "compress": found.get("compression", "no") == "yes",
         },
     )
-    at: Connection | str | None = connection
-    while isinstance(at, Connection):
-        _know(at)
-        at = at.gateway
+    known_hosts.enforce(connection)
     return connection
 
 
@@ -177,60 +168,3 @@ def _ssh_config(args: SshArgs) -> paramiko.SSHConfig:
         with contextlib.suppress(OSError), open(os.path.expanduser(path), encoding="utf-8") as file:
             config.parse(file)
     return config
-
-
-def _know(connection: Connection) -> None:
-    """Let it take no host but those that are known."""
-    client, found = connection.client, connection.ssh_config
-    client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    port = int(connection.port)
-    called = connection.host if port == paramiko.config.SSH_PORT else f"[{connection.host}]:{port}"
-    alias = found.get("hostkeyalias", called)
-    known = HostKeys()
-    revoked = set()
-    for mark, entry in _entries(found):
-        if not _names(entry.hostnames, alias):
-            continue
-        if mark == "@revoked":
-            revoked.add(entry.key.asbytes())
-        elif not mark:
-            known.add(called, entry.key.get_name(), entry.key)
-    for key_type, key in list((known.lookup(called) or {}).items()):
-        if key.asbytes() not in revoked:
-            client.get_host_keys().add(called, key_type, key)
-
-
-def _entries(found: "paramiko.SSHConfigDict") -> Iterable[tuple[str, HostKeyEntry]]:
-    """Yield all lines of all files of known hosts. A line that paramiko cannot read makes no host known, and hides no other."""
-    paths = (
-        found.get("userknownhostsfile", USER_HOSTS).split() + found.get("globalknownhostsfile", SYSTEM_HOSTS).split()
-    )
-    for path in paths:
-        with contextlib.suppress(OSError), open(os.path.expanduser(path), encoding="utf-8", errors="replace") as file:
-            for line in file:
-                mark, _, rest = line.strip().partition(" ") if line.startswith("@") else ("", "", line.strip())
-                if not rest or rest.startswith("#"):
-                    continue
-                with contextlib.suppress(paramiko.SSHException, ValueError):
-                    entry = HostKeyEntry.from_line(rest)
-                    if entry is not None and entry.key is not None:
-                        yield mark, entry
-
-
-def _names(patterns: list[str], host: str) -> bool:
-    """Whether a line of known hosts is about this host: by its name, hashed, or by a pattern; `!` says: not this one."""
-    found = False
-    for pattern in patterns:
-        if pattern.startswith("!"):
-            if fnmatch.fnmatchcase(host, _literal(pattern[1:])):
-                return False
-        elif pattern.startswith("|1|"):
-            found |= HostKeys.hash_host(host, pattern) == pattern
-        else:
-            found |= fnmatch.fnmatchcase(host, _literal(pattern))
-    return found
-
-
-def _literal(pattern: str) -> str:
-    """Let brackets stand for themselves: in a known host they surround a name with a port."""
-    return pattern.replace("[", "[[]")

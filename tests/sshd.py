@@ -26,39 +26,64 @@ PermitUserEnvironment no
 MaxStartups 10:30:100
 LogLevel VERBOSE
 SetEnv HOME={home}
+Subsystem sftp internal-sftp -d {serves}
 """
+
+TRIES_MAX = 5
+"""Between the choice of a port and its use another program may take it."""
 
 
 class Sshd:
-    """One server. `home` is the HOME of who logs in; `prefix` is put before the command (`ip netns exec NAME`)."""
+    """One server.
+
+    Args:
+        folder: For keys and settings; it is made.
+        home: The HOME of who logs in.
+        serves: Where relative paths of SFTP begin.
+        address: Where it listens.
+        port: There; 0: one that is free.
+        prefix: Put before the command (`ip netns exec NAME`).
+
+    """
 
     def __init__(
-        self, folder: str, home: str, *, address: str = "127.0.0.1", port: int = 0, prefix: Sequence[str] = ()
+        self,
+        folder: str,
+        home: str,
+        *,
+        serves: str = "/",
+        address: str = "127.0.0.1",
+        port: int = 0,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.address = address
-        self.port = port or a_port(address)
+        self.port = port
         self.user = pwd.getpwuid(os.getuid()).pw_name
         os.makedirs(folder, 0o700)
         for name in ("host_key", "user_key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/{name}"], check=True)
         shutil.copy(f"{folder}/user_key.pub", f"{folder}/authorized_keys")
-        text = CONFIGURATION.format(port=self.port, address=address, folder=folder, home=home)
-        with open(f"{folder}/config", "w", encoding="ascii") as file:
-            file.write(text)
         os.makedirs("/run/sshd", exist_ok=True)  # where it separates its privileges
         server = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
         assert server is not None, "no sshd: see .ci/tools"
         self._log = open(f"{folder}/log", "wb")  # noqa: SIM115 - as long as the server
-        self.process = subprocess.Popen(
-            [*prefix, server, "-D", "-e", "-f", f"{folder}/config"],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
-        assert until(lambda: b"Server listening" in self.log() or self.process.poll() is not None), self.log()
-        assert self.process.poll() is None, self.log()
+        for _ in range(TRIES_MAX):
+            self.port = port or a_port(address)
+            text = CONFIGURATION.format(port=self.port, address=address, folder=folder, home=home, serves=serves)
+            with open(f"{folder}/config", "w", encoding="ascii") as file:
+                file.write(text)
+            self.process = subprocess.Popen(
+                [*prefix, server, "-D", "-e", "-f", f"{folder}/config"],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                start_new_session=True,
+            )
+            assert until(lambda: b"Server listening" in self.log() or self.process.poll() is not None), self.log()
+            if self.process.poll() is None:
+                return
+        raise AssertionError(self.log())
 
     @property
     def host(self) -> str:
