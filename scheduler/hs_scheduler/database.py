@@ -8,7 +8,7 @@ There is never a second connection that writes: SQLite before 3.51.3 can corrupt
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
@@ -134,7 +134,7 @@ class Database:
         """Carry it out for each row of values, and return how many rows changed in all."""
         return self.connection.executemany(statement.sql, rows).rowcount if rows else 0
 
-    def stream(self, statement: str, values: Values = ()) -> Iterator[Any]:
+    def stream(self, statement: str, values: Values = ()) -> Generator[Any, None, None]:
         """Give the rows of a query, as SQLite finds them."""
         with self.translated():
             yield from self.connection.execute(statement, values)

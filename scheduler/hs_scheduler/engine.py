@@ -3,7 +3,7 @@
 Statements are written in the part of SQL that all engines share, with `?` and `:name` for values. A row is a tuple.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -83,7 +83,7 @@ class Engine(Protocol):
     def execute_many(self, statement: Bulk, rows: Sequence[Sequence[Any]]) -> int:
         """Carry it out for each row of values, and return how many rows changed in all."""
 
-    def stream(self, statement: str, values: Values = ()) -> Iterator[Any]:
+    def stream(self, statement: str, values: Values = ()) -> Generator[Any, None, None]:
         """Give the rows of a query that may have millions; its order must be a total one."""
 
     def translated(self) -> AbstractContextManager[None]:

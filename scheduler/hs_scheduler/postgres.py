@@ -9,7 +9,7 @@ asked by its transaction id, as soon as it can be: so nothing is done twice, and
 """
 
 import select
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
@@ -178,7 +178,7 @@ class PostgresDatabase:
         values = {f"v{number}": value for number, (_, value) in enumerate(columns)}
         return session.execute(text, values).rowcount  # type: ignore[no-any-return]
 
-    def stream(self, statement: str, values: Values = ()) -> Iterator[Any]:
+    def stream(self, statement: str, values: Values = ()) -> Generator[Any, None, None]:
         """Give the rows of a query; after a lost session it is asked again, and what was given already is left out."""
         if self._in_transaction:
             yield from self.execute(statement, values)

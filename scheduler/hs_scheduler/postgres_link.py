@@ -8,11 +8,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hs_common.errors import RefusedError, StoppedError
+from hs_common.garbage import no_search
 from hs_scheduler.locations import shown
 from hs_scheduler.store import StoreBusyError
 
 try:
-    import psycopg
+    # Most of what a command on a server takes: a tenth of it went into that search.
+    with no_search():
+        import psycopg
     from psycopg.conninfo import conninfo_to_dict
     from psycopg.types.string import StrDumper
 except ImportError as exc:
@@ -56,8 +59,10 @@ _STOP = ("28", "3D", "3F", "42501", "42P01", "XX001", "XX002")
 """Not let in, no such database or schema, no right, no table, damaged."""
 
 Connection = psycopg.Connection[Any]
-ServerCursor = psycopg.ServerCursor[Any]
 Error = psycopg.Error
+
+UNDEFINED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+"""There is no such table, or it is none of ours."""
 
 
 class _Text(StrDumper):
@@ -85,14 +90,15 @@ class Session(psycopg.Connection[Any]):
             raise
 
 
-def connect(url: str, *, name: str, writes: bool, lock_ms: int = LOCK_MS) -> Session:
+def connect(url: str, *, name: str, writes: bool) -> Session:
     """Open a session; each statement outside a transaction stands for itself.
+
+    One that only reads has no settings yet: it begins with `settings`, in the same trip as what it asks first.
 
     Args:
         url: Of the database.
         name: Who we are, for those who look at the server's sessions.
         writes: Whether a standby is of no use.
-        lock_ms: How long the server waits for a lock.
 
     Raises:
         RefusedError: The URL makes no sense.
@@ -116,8 +122,14 @@ def connect(url: str, *, name: str, writes: bool, lock_ms: int = LOCK_MS) -> Ses
         session.close()
         raise StoppedError(f"database {shown(url)}: PostgreSQL {version} is too old: {SERVER_MIN} or newer is needed")
     session.adapters.register_dumper(str, _Text)
-    session.execute(_SESSION.format(lock_ms=lock_ms))
+    if writes:
+        session.execute(settings(LOCK_MS))
     return session
+
+
+def settings(lock_ms: int) -> str:
+    """Return the statements that a session begins with; lock_ms: how long the server waits for a lock."""
+    return _SESSION.format(lock_ms=lock_ms)
 
 
 def failure(error: BaseException, name: str) -> Exception | None:

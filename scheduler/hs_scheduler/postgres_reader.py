@@ -1,19 +1,33 @@
 """A database on a PostgreSQL server, opened only to look at it: everything that is asked sees the same moment."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from hs_common.errors import StoppedError
-from hs_scheduler import postgres_owner, postgres_schema
+from hs_scheduler import postgres_schema
 from hs_scheduler.dialect import POSTGRES
 from hs_scheduler.engine import Cursor, Values
 from hs_scheduler.locations import shown
-from hs_scheduler.ownership import Owner
 from hs_scheduler.postgres_functions import Functions
-from hs_scheduler.postgres_link import READER_LOCK_MS, Connection, Error, ServerCursor, connect, written
+from hs_scheduler.postgres_link import (
+    READER_LOCK_MS,
+    UNDEFINED,
+    Connection,
+    Error,
+    connect,
+    settings,
+    written,
+)
+from hs_scheduler.schema import STEPS
+
+if TYPE_CHECKING:
+    from hs_scheduler.ownership import Owner
 
 ROWS_AT_ONCE = 2_000
+
+_SETTINGS = settings(READER_LOCK_MS)
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class PostgresReader:
@@ -23,19 +37,22 @@ class PostgresReader:
 
     def __init__(self, session: Connection) -> None:
         self._session = session
-        self._cursors: list[ServerCursor] = []
-        self._functions = Functions(self.execute)
+        self._streams = 0
+        self._functions = Functions(self.stream)
 
     def execute(self, statement: str, values: Values = ()) -> Cursor:
-        """Ask; the rows stay on the server until they are fetched."""
-        cursor = self._session.cursor(name=f"answer_{len(self._cursors)}", scrollable=False)
-        cursor.itersize = ROWS_AT_ONCE
-        self._cursors.append(cursor)
-        return cursor.execute(written(self._functions.worked_out(statement)), values)
+        """Ask; the whole answer comes in one trip."""
+        return self._session.execute(written(self._functions.worked_out(statement)), values)
 
-    def close(self) -> None:
-        """Ask no more; may come when the session is lost."""
-        for cursor in self._cursors:
+    def stream(self, statement: str, values: Values = ()) -> Generator[Any, None, None]:
+        """Give the rows of a query, which stay on the server until they are fetched."""
+        statement = self._functions.worked_out(statement)
+        self._streams += 1
+        cursor = self._session.cursor(name=f"stream_{self._streams}", scrollable=False)
+        cursor.itersize = ROWS_AT_ONCE
+        try:
+            yield from cursor.execute(written(statement), values)
+        finally:
             with suppress(Error):
                 cursor.close()
 
@@ -55,19 +72,14 @@ def reading(url: str) -> Iterator[PostgresReader]:
     """
     name = shown(url)
     try:
-        with connect(url, name="hs task", writes=False, lock_ms=READER_LOCK_MS) as session:
-            session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            postgres_schema.check(session, name)
-            reader = PostgresReader(session)
-            try:
-                yield reader
-            finally:
-                reader.close()
+        with closing(connect(url, name="hs task", writes=False)) as session:
+            _begin(session, name)
+            yield PostgresReader(session)
     except Error as exc:
         raise _unread(url, exc) from exc
 
 
-def holder(url: str) -> Owner | None:
+def holder(url: str) -> "Owner | None":
     """Return the process that owns the database now, or None: nobody does.
 
     Raises:
@@ -75,11 +87,27 @@ def holder(url: str) -> Owner | None:
         StoppedError: The server is out of reach.
 
     """
+    from hs_scheduler import postgres_owner  # noqa: PLC0415 - a search need not load it
+
     try:
-        with connect(url, name="hs task", writes=False, lock_ms=READER_LOCK_MS) as session:
+        with closing(connect(url, name="hs task", writes=False)) as session:
+            session.execute(_SETTINGS)
             return postgres_owner.holder_of(session) if postgres_schema.version_of(session, shown(url)) else None
     except Error as exc:
         raise _unread(url, exc) from exc
+
+
+def _begin(session: Connection, name: str) -> None:
+    """Begin at a moment at which the tables are those that we know: in one trip, where nothing is wrong with them."""
+    try:
+        answers = session.execute(f"{_SETTINGS}; {_BEGIN}; {postgres_schema.VERSION}")
+        (version,) = answers.set_result(-1).fetchone() or (0,)
+    except UNDEFINED:
+        version = 0
+    if version != len(STEPS):
+        session.rollback()
+        session.execute(f"{_SETTINGS}; {_BEGIN}")
+        postgres_schema.check(session, name)
 
 
 def _unread(url: str, error: Exception) -> StoppedError:

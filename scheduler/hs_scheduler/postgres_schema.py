@@ -6,10 +6,11 @@ an index on tasks   ──▶ ends with the row number, as each index of SQLite 
 """
 
 import re
+from contextlib import suppress
 
 from hs_common import __version__
 from hs_common.errors import StoppedError
-from hs_scheduler.postgres_link import Connection
+from hs_scheduler.postgres_link import UNDEFINED, Connection
 from hs_scheduler.schema import STEPS
 
 _KINDS = {
@@ -45,6 +46,12 @@ CREATE TRIGGER keep_last_row BEFORE DELETE OR TRUNCATE ON task FOR EACH STATEMEN
 }
 """Step -> what PostgreSQL needs besides."""
 
+VERSION = """SELECT coalesce(max(version), 0) FROM (SELECT version, taken_at, program FROM migration WHERE 2 = (
+    SELECT count(*) FROM pg_class WHERE relname IN ('migration', 'task')
+    AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+)) AS ours"""
+"""The version where all is as it should be; 0 or an error (`UNDEFINED`) where one has to look again at what is there instead."""
+
 
 def written(step: str) -> list[str]:
     """Return the statements of a step as PostgreSQL wants them."""
@@ -74,13 +81,13 @@ def migrate(connection: Connection, name: str, now: float, *, create: bool) -> N
 
 
 def check(connection: Connection, name: str) -> None:
-    """Check that a reader understands the database.
+    """Check that a reader understands the database; within a transaction, too.
 
     Raises:
         StoppedError: It is of another schema, or none of ours.
 
     """
-    version = version_of(connection, name)
+    version = _looked_up(connection, name)
     check_not_newer(version, name)
     if not version:
         raise StoppedError(f"database {name} has no task tables yet: hs initdb --database URL makes them")
@@ -104,12 +111,20 @@ def check_not_newer(version: int, name: str) -> None:
 
 
 def version_of(connection: Connection, name: str) -> int:
-    """Return the schema's version, 0: there is none.
+    """Return the schema's version, 0: there is none. Not within a transaction: an error would end it.
 
     Raises:
         StoppedError: There are tables of these names, but they are none of ours.
 
     """
+    with suppress(*UNDEFINED):
+        (version,) = connection.execute(VERSION).fetchone() or (0,)
+        if version:
+            return int(version)
+    return _looked_up(connection, name)
+
+
+def _looked_up(connection: Connection, name: str) -> int:
     columns = [
         row[0]
         for row in connection.execute(

@@ -6,21 +6,19 @@ tasks.db  ──┘
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hs_scheduler import archives
-from hs_scheduler.changes import PIECE_ROWS
 from hs_scheduler.engines import dialect_of, open_reader
 from hs_scheduler.fields import Field, tables_of
 from hs_scheduler.filters import Filter
 from hs_scheduler.locations import is_url
-from hs_scheduler.reader import Reader
 
-ROWS_AT_ONCE = 1000
+if TYPE_CHECKING:
+    from hs_scheduler.reader import Reader
 
 Row = Sequence[Any]
 
@@ -55,7 +53,7 @@ def number_of(location: str, question: Question) -> int:
     return min(count, question.limit or count)
 
 
-def counted(reader: Reader, question: Question) -> int:
+def counted(reader: "Reader", question: Question) -> int:
     """Return how many tasks there are in one database, or as many as are asked for."""
     where = question.filter.where(reader.dialect)
     limit = f"LIMIT {question.limit}" if question.limit else ""
@@ -72,6 +70,8 @@ def pieces_of(location: str, tasks: Filter) -> list[tuple[int, int, int]]:
         StoppedError: The database cannot be read.
 
     """
+    from hs_scheduler.changes import PIECE_ROWS  # noqa: PLC0415 - a search need not load what changes tasks
+
     where = tasks.where(dialect_of(location))
     statement = (
         f"SELECT (task.row - 1) / {PIECE_ROWS}, count(*), max(task.row) FROM {tables_of(where.sql)}"  # noqa: S608 - ours
@@ -98,7 +98,7 @@ def asking(location: str, question: Question) -> Iterator[Iterator[Row]]:
 
 
 @contextmanager
-def placed(reader: Reader, question: Question) -> Iterator[Iterator[Placed]]:
+def placed(reader: "Reader", question: Question) -> Iterator[Iterator[Placed]]:
     """Give what one database has, in order."""
     where = question.filter.where(reader.dialect)
     down = " DESC" if question.descending else ""
@@ -110,8 +110,9 @@ def placed(reader: Reader, question: Question) -> Iterator[Iterator[Placed]]:
     limit = f"LIMIT {question.limit}" if question.limit else ""
     tables = tables_of(f"{columns} {where.sql}")
     statement = f"SELECT {columns} FROM {tables} WHERE {where.sql} ORDER BY {by}task.row{down} {limit}"  # noqa: S608 - ours
-    with reader.defined(where.functions):
-        yield _rows(reader.execute(statement, where.values))
+    # Closed before the functions go, which a question that is not at its end might still call.
+    with reader.defined(where.functions), closing(reader.stream(statement, where.values)) as rows:
+        yield rows
 
 
 def in_order(streams: Sequence[Iterator[Placed]], question: Question) -> Iterator[Row]:
@@ -121,12 +122,14 @@ def in_order(streams: Sequence[Iterator[Placed]], question: Question) -> Iterato
 
 
 @contextmanager
-def _opened(location: str) -> Iterator[list[Reader]]:
+def _opened(location: str) -> Iterator[list["Reader"]]:
     """Give the database and its archives, the oldest one first, as of one moment."""
     with ExitStack() as stack:
         reader = stack.enter_context(open_reader(location))
         older = []
         if not is_url(location):
+            from hs_scheduler import archives  # noqa: PLC0415 - a server has none, and need not load SQLite
+
             # What is moved into a new archive from now on still is in this database for us.
             reader.execute("BEGIN")
             stack.callback(reader.execute, "COMMIT")
@@ -138,8 +141,3 @@ def _place(row: Placed) -> tuple[bool, Any, int]:
     """Return by what rows of several databases are put in order, as each of them does it."""
     key, number = row[:2]
     return (key is not None, key, number)
-
-
-def _rows(cursor: Any) -> Iterator[Placed]:  # noqa: ANN401 - a cursor
-    while rows := cursor.fetchmany(ROWS_AT_ONCE):
-        yield from rows

@@ -8,7 +8,7 @@ killed left a log behind.
 import os
 import select
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -37,7 +37,10 @@ class Reader(Protocol):
         """How it is asked for what engines write differently."""
 
     def execute(self, statement: str, values: Values = ()) -> Cursor:
-        """Ask, with `?` or `:name` for values."""
+        """Ask, with `?` or `:name` for values; the answer is a short one."""
+
+    def stream(self, statement: str, values: Values = ()) -> Generator[Any, None, None]:
+        """Ask as `execute`, for rows that may be millions; whoever does not want them all closes it."""
 
     def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
         """Let questions call these functions of one raw value (`filters.Where`), for a while."""
@@ -54,6 +57,10 @@ class SqliteReader:
     def execute(self, statement: str, values: Values = ()) -> Cursor:
         """Ask."""
         return self._connection.execute(statement, values)
+
+    def stream(self, statement: str, values: Values = ()) -> Generator[Any, None, None]:
+        """Give the rows of a query, as SQLite finds them."""
+        yield from self._connection.execute(statement, values)
 
     def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
         """Let SQLite call them for each row that it looks at."""

@@ -33,7 +33,7 @@ class SqliteStore(SqlStore):
 
         for archive in self.archives():
             with reading(archive) as reader:
-                for args, *detail, group, priority in reader.execute(SUBMITTED):
+                for args, *detail, group, priority in reader.stream(SUBMITTED):
                     yield args, detail_of(*detail), group, priority
         yield from super().submitted()
 

@@ -18,9 +18,11 @@ from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_scheduler import locations, postgres, postgres_schema, schema
 from hs_scheduler.engines import open_reader, open_store, owner_of
+from hs_scheduler.filters import Filter
 from hs_scheduler.locations import shown
 from hs_scheduler.postgres_link import written
 from hs_scheduler.postgres_schema import written as step_of
+from hs_scheduler.questions import Question, number_of
 from hs_scheduler.sql import SqlStore
 from hs_scheduler.store import Counts, NewTask, Retry, StoreBusyError
 
@@ -28,6 +30,8 @@ RUN = b"r" * 16
 T0 = 1_700_000_000.0
 TASK = NewTask(b"true", None, 0, 0, "")
 SOCKET = ".s.PGSQL.5432"
+FAREWELL = b"X"
+"""Source: PostgreSQL 15, section 55.7 (Terminate)."""
 
 
 @pytest.fixture
@@ -74,7 +78,7 @@ def end_sessions(url: str, program: str = "hs-scheduler") -> int:
 
 
 class Wire:
-    """A socket between a store and its server, which breaks when a COMMIT passes.
+    """A socket between us and the server, which counts what we send, and breaks when a COMMIT passes.
 
     Args:
         folder: Where its socket is made.
@@ -84,6 +88,7 @@ class Wire:
 
     def __init__(self, folder: str, server: str) -> None:
         self.breaks_before = self.breaks_after = False
+        self.sent = 0
         self._server = os.path.join(server, SOCKET)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(os.path.join(folder, SOCKET))
@@ -114,6 +119,7 @@ class Wire:
                 given = one.recv(65536)
                 if not given:
                     return
+                self.sent += one is here and given[:1] != FAREWELL
                 commits = one is here and b"COMMIT" in given
                 if commits and self.breaks_before:
                     self.breaks_before = False
@@ -162,6 +168,15 @@ def test_a_commit_that_never_came_through_changed_nothing(wire: Wire, far: SqlSt
     assert (far.counts, count_of(url)) == (Counts(), 0)
     (task,) = add(far)
     assert (task.row, far.counts, count_of(url)) == (1, Counts(new=1), 1)
+
+
+def test_a_count_takes_three_trips(wire: Wire, url: str, postgres: PostgresServer) -> None:
+    """To be let in; to see that the tables are ours, in a transaction; to ask. Each one more is a wait on a busy host."""
+    location = url.replace(postgres.folder, os.path.dirname(wire._listener.getsockname()))
+
+    assert number_of(location, Question(filter=Filter(ended="failed"), fields=())) == 0
+
+    assert wire.sent == 3
 
 
 def test_a_session_that_is_lost_between_transactions_is_replaced(store: SqlStore, url: str) -> None:

@@ -256,7 +256,7 @@ def _missing(sink: "Sink", location: str, source: "Source", as_held: Callable[["
     if not is_url(location) and not os.path.exists(location):
         return Missing(source, ())
     with open_reader(location) as reader:
-        rows = reader.execute(SUBMITTED)
+        rows = reader.stream(SUBMITTED)
         held = ((args, detail_of(*detail), group, priority) for args, *detail, group, priority in rows)
         return Missing(source, held, as_held)
 
