@@ -113,7 +113,11 @@ class Machine:
 
     def pid_of(self, unit: str) -> int:
         """Return the pid of a unit's main process as it is seen from there; 0: none."""
-        return int(self.run("systemctl", "show", "--property=MainPID", "--value", unit))
+        return int(self.property_of(unit, "MainPID"))
+
+    def property_of(self, unit: str, name: str) -> str:
+        """Return what systemd says of a unit."""
+        return self.run("systemctl", "show", f"--property={name}", "--value", unit).strip()
 
     def active(self, unit: str) -> bool:
         """Whether a unit says that it is ready."""

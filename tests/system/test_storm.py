@@ -9,14 +9,13 @@ import pytest
 from tests.faults.home import Home
 from tests.faults.processes import daemon, kill, until
 
-from hs_common.clock import monotonic
-
 pytestmark = pytest.mark.system
 
 WORKERS = 200
 START_S = 200.0
 """For as many interpreters, on a machine with two cores."""
-BACK_S = 10.0
+CPU_MAX_S = 3.0
+"""Of the broker, until all are back: it takes a third of a second."""
 TASKS = 20_000
 SCRIPT = b'#!/bin/sh\ni=0\nwhile [ $i -lt %d ]; do "$@" & i=$((i+1)); done\nwait\n' % WORKERS
 
@@ -30,7 +29,14 @@ def connected(home: Home) -> int:
     return 0
 
 
-def test_two_hundred_workers_are_back_within_ten_seconds(home: Home) -> None:
+def cpu_s(pid: int) -> float:
+    """Return how long a process has computed."""
+    with open(f"/proc/{pid}/stat") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def test_two_hundred_workers_that_come_back_are_no_storm(home: Home) -> None:
     """Each waits a little, and not all the same time; the tasks that come then are run by all of them."""
     os.chmod(home.write("many", SCRIPT), 0o755)
     null = {"HYPERSHELL_WORKER_EXECUTOR": "null"}
@@ -41,11 +47,11 @@ def test_two_hundred_workers_are_back_within_ten_seconds(home: Home) -> None:
     assert broker is not None
 
     kill(broker)
-    began = monotonic()
     assert until(lambda: connected(home) == WORKERS, START_S)
-    took_s = monotonic() - began
+    successor = daemon(cluster.pid, "broker")
+    assert successor not in (None, broker)
+    assert cpu_s(successor) < CPU_MAX_S
     cluster.stdin.write(b"true\n" * TASKS)
     cluster.stdin.close()
 
     assert cluster.wait(START_S) == 0
-    assert took_s <= BACK_S
