@@ -1,7 +1,7 @@
 """The bodies of requests, as a command packs them and the scheduler opens them. Answers are JSON, UTF-8, but for raw values.
 
     submit   [key, host, folder, [[args, detail or nil, group, priority, reason], ...]]  ▶ {"count": N, "id": of the first}
-    wait     [ids, 16 bytes each]     ▶ parts {"waiting": N}; at the end the public fields of the last attempt of each
+    wait     [ids, 16 bytes each]     ▶ a part {"waiting": N}; at the end {"ended": N}
     search   [filter, names of fields or nil, first row, last row, downwards (`hs_scheduler.pages`)]
              ▶ msgpack [archives, first row, last row that is left, [[row, raw values of the fields ...], ...]]
     info     [id]                     ▶ msgpack [archives, raw values of all fields, or nil]

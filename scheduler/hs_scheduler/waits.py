@@ -17,15 +17,10 @@ Asker = tuple[bytes, int]
 class Wait:
     """What one request waits for."""
 
-    ids: tuple[bytes, ...]
-    last: dict[bytes, int] = field(default_factory=dict)
-    """Id -> row of its last attempt so far."""
+    count: int
+    """Of tasks."""
     left: set[bytes] = field(default_factory=set)
-    """Ids of tasks that have not ended."""
-
-    def rows(self) -> list[int]:
-        """Return the rows that tell how it ended, in the order of the ids."""
-        return [self.last[uid] for uid in self.ids]
+    """Ids of those that have not ended."""
 
 
 class Waits:
@@ -41,9 +36,8 @@ class Waits:
 
     def add(self, asker: Asker, standing: dict[bytes, Standing]) -> Wait:
         """Note what is waited for; what it returns with nothing `left` need not wait, and is not kept."""
-        wait = Wait(tuple(standing))
+        wait = Wait(len(standing))
         for uid, (row, ended) in standing.items():
-            wait.last[uid] = row
             if not ended:
                 wait.left.add(uid)
                 self._watchers.setdefault(row, {})[asker, uid] = None
@@ -66,14 +60,12 @@ class Waits:
     def move(self, row: int, standing: dict[bytes, Standing | None]) -> list[tuple[Asker, Wait]]:
         """Take note of how far the tasks that were waited for at `row` are now; return whose wait is over, and forget it.
 
-        A task that is gone (deleted) has ended too: its wait's rows then name one that is not there.
+        A task that is gone (deleted) has ended too.
         """
         over = []
         for asker, uid in list(self._watchers.pop(row, ())):
             wait = self._waits[asker]
             now = standing[uid]
-            if now is not None:
-                wait.last[uid] = now.row
             if now is not None and not now.ended:
                 self._watchers.setdefault(now.row, {})[asker, uid] = None
                 continue

@@ -18,7 +18,7 @@ def test_a_wait_is_over_when_its_last_task_has_ended() -> None:
     assert waits.move(1, {ONE: Standing(1, ended=True)}) == []
     ((asker, wait),) = waits.move(2, {TWO: Standing(2, ended=True)})
 
-    assert (asker, wait.rows()) == (A, [1, 2])
+    assert (asker, wait.count) == (A, 2)
     assert len(waits) == 0
     waits.check()
 
@@ -30,14 +30,13 @@ def test_a_retry_is_waited_for_in_place_of_what_failed() -> None:
 
     assert waits.move(1, {ONE: Standing(5, ended=False)}) == []
     assert waits.watched([1, 5]) == [5]
-    ((_, wait),) = waits.move(5, {ONE: Standing(5, ended=True)})
-    assert wait.rows() == [5]
+    assert [asker for asker, _ in waits.move(5, {ONE: Standing(5, ended=True)})] == [A]
 
 
 def test_what_has_ended_is_not_waited_for() -> None:
     waits = Waits()
     wait = waits.add(A, {ONE: Standing(1, ended=True)})
-    assert (wait.left, wait.rows(), len(waits)) == (set(), [1], 0)
+    assert (wait.left, wait.count, len(waits)) == (set(), 1, 0)
 
 
 def test_a_deleted_task_ends_a_wait() -> None:
