@@ -26,7 +26,7 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
     server, connections = make_cluster((run.endpoint,), host)
     listening = server.to_json()
     worker: object = {"connection": connections["worker"].to_json()}
-    path = None
+    path = control = None
     if port is not None:
         from hs_common import addresses  # noqa: PLC0415 - few listen
         from hs_deploy import joining  # noqa: PLC0415
@@ -35,6 +35,7 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
         listening["endpoints"] = [run.endpoint, addresses.bind_endpoint(asked.bind, port)]
         endpoints = addresses.advertised(asked.bind, port)
         path = joining.write_connections(run.folder, connections, endpoints)
+        control = joining.connection_file(run.folder, "control")
         if asked.remote and asked.policy is None:
             from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
 
@@ -51,9 +52,10 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
         "scaled": asked.policy is not None,
     }
     if run.database is not None:
-        # By this file commands reach who owns the database; the broker writes it beside its socket.
+        # By this file commands reach who owns the database; the broker writes it beside its socket. Where others join, they are
+        # told of the one in the folder of the run.
         to_broker["control"] = {"path": run.control, "connection": connections["control"].to_json()}
-        to_scheduler["control"] = run.control
+        to_scheduler["control"] = run.control if control is None else control
         if is_server(run.database):
             to_scheduler["database"] = run.database
     return {

@@ -39,6 +39,11 @@ def free_port(bind: str, port: int, *, exactly: bool) -> int:
 def write_connections(folder: str, connections: Mapping[str, Connection], endpoints: tuple[str, ...]) -> str:
     """Write a connection file for each role that may join; return the worker's path.
 
+    Args:
+        folder: Of the run.
+        connections: By role, as this host has them.
+        endpoints: As others reach it. Commands here go the shorter way: by control a scheduler is asked from anywhere.
+
     Raises:
         OSError: The folder cannot be written.
 
@@ -48,7 +53,7 @@ def write_connections(folder: str, connections: Mapping[str, Connection], endpoi
     for role in ROLES:
         own = connections[role]
         other = Connection(
-            endpoints=endpoints,
+            endpoints=(*own.endpoints, *endpoints) if role == "control" else endpoints,
             server_public=own.server_public,
             cluster=own.cluster,
             role=own.role,

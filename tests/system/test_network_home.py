@@ -5,13 +5,14 @@ import os
 import subprocess
 from collections.abc import Iterator
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import pytest
 from tests.faults.processes import resident_bytes, until
 from tests.scheduler import generated
 from tests.scheduler.building import output
+from tests.system.namespaces import Host, may_make
 from tests.system.network_home import NetworkHome
 from tests.system.standing import STEP_S, Queue
 
@@ -215,6 +216,52 @@ def test_an_owner_that_cannot_be_asked_is_one_clear_line(network_home: NetworkHo
     done = network_home.run("hs", "task", "search", "-c", "--database", served.database)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, b"", 1)
     assert b"is owned by hs-scheduler" in done.stderr
+
+
+class Login(NamedTuple):
+    """A host that shares the home, and nothing else: no sockets, no temporary files."""
+
+    ours: str
+    """Our address, as it reaches us."""
+    prefix: tuple[str, ...]
+    """What runs a command there."""
+
+
+@pytest.fixture
+def login(network_home: NetworkHome) -> Iterator[Login]:
+    host = Host()
+    hide = " && ".join(f"mount -t tmpfs none {network_home.path(name)}" for name in ("tmp", "run"))
+    there = ("unshare", "--mount", "--uts", "sh", "-c", f'hostname login && {hide} && exec "$@"', "sh")
+    yield Login(host.ours, (*host.prefix, *there))
+    host.close()
+
+
+@pytest.mark.skipif(not may_make() and not os.environ.get("CI"), reason="needs root and network namespaces")
+def test_a_cluster_on_one_host_is_asked_on_another(network_home: NetworkHome, login: Login) -> None:
+    """The queue is in the shared home, the cluster in a batch job, the user on a login node."""
+    queue = Queue(network_home, "-H", login.ours)
+    task = network_home.run(*login.prefix, "hs", "submit", "--", "exit 3")
+    assert (task.returncode, task.stderr) == (0, b"")
+    uid = task.stdout.decode().strip()
+
+    waited = network_home.run(*login.prefix, "hs", "task", "wait", uid, "--return")
+    found = network_home.run(*login.prefix, "hs", "task", "search", "args", "exit_status", "-f", "plain")
+    ran = network_home.run(*login.prefix, "hs", "task", "run", "--", "true")
+
+    assert (waited.returncode, waited.stderr) == (3, b"")
+    assert (found.stdout, found.stderr) == (b"exit 3\t3\n", b"")
+    assert ran.returncode == 0, ran.stderr
+    queue.end()
+
+
+@pytest.mark.skipif(not may_make() and not os.environ.get("CI"), reason="needs root and network namespaces")
+def test_a_cluster_that_lets_nobody_join_is_named_with_its_host(network_home: NetworkHome, login: Login) -> None:
+    """And with what would let others reach it; status 3."""
+    queue = Queue(network_home)
+    done = network_home.run(*login.prefix, "hs", "task", "search", "-c")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, b"", 1)
+    assert f"reached from host {os.uname().nodename} only (hs-cluster -p lets others reach it)".encode() in done.stderr
+    queue.end()
 
 
 def test_what_is_asked_of_a_cluster_works_there_as_anywhere(network_home: NetworkHome) -> None:

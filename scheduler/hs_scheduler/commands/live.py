@@ -94,5 +94,9 @@ def _client(name: str, owner: Owner) -> Client:
     try:
         return Client(read_connection(owner.control))
     except RefusedError as exc:
-        here = "" if owner.host == os.uname().nodename else f", which is reached from host {owner.host} only"
+        here = (
+            ""
+            if owner.host == os.uname().nodename
+            else f", which is reached from host {owner.host} only (hs-cluster -p lets others reach it)"
+        )
         raise StoppedError(f"database {name} is owned by {owner}{here}: {exc}") from exc
