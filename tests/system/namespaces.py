@@ -6,6 +6,9 @@ from itertools import count
 
 _NUMBERS = count()
 
+NOBODY = "02:00:00:00:00:01"
+"""Address of a network card that does not exist."""
+
 
 def may_make() -> bool:
     """Whether namespaces can be made here."""
@@ -45,9 +48,24 @@ class Host:
         """Pull the cable: what is sent is lost, and nobody is told."""
         _ip("-n", self.name, "link", "set", "eth0", "down")
 
-    def plug(self) -> None:
-        """Plug it in again."""
+    def mute(self) -> None:
+        """Lose what it sends: it goes to a card that is not there."""
+        _ip("-n", self.name, "neigh", "replace", self.ours, "lladdr", NOBODY, "dev", "eth0", "nud", "permanent")
+
+    def deafen(self) -> None:
+        """Lose what we send to it."""
+        _ip("neigh", "replace", self.address, "lladdr", NOBODY, "dev", self._cable, "nud", "permanent")
+
+    def heal(self) -> None:
+        """Undo all of these."""
         _ip("-n", self.name, "link", "set", "eth0", "up")
+        _ip("-n", self.name, "neigh", "flush", "nud", "permanent")
+        _ip("neigh", "flush", "dev", self._cable, "nud", "permanent")
+
+    def ports(self) -> set[int]:
+        """Return the TCP ports on which somebody there listens."""
+        found = subprocess.run([*self.prefix, "ss", "-Hltn"], check=True, capture_output=True, text=True).stdout
+        return {int(line.split()[3].rpartition(":")[2]) for line in found.splitlines()}
 
     def close(self) -> None:
         """Take it away; what still runs in it keeps it alive, unseen."""
