@@ -313,16 +313,15 @@ def _database(typed: str | None, settings: Settings) -> str | None:
         path, place = settings.get(key), f"{settings.origin(key)}: {key}"
     if not path:
         return None
-    if "://" in path:
-        from hs_scheduler.locations import is_url  # noqa: PLC0415 - most have none
+    from hs_scheduler.locations import check, is_url  # noqa: PLC0415 - most have none
 
+    if "://" in path:
         try:
             is_url(path)
         except RefusedError as exc:
             raise RefusedError(f"{place}: {exc}") from exc
         return path
-    if os.path.isdir(path):
-        raise RefusedError(f"{place} {path}: is a folder, expected the path of a SQLite file")
+    check(path, place)
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise RefusedError(f"{place} {path}: there is no folder {folder}")

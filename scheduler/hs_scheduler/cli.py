@@ -91,8 +91,9 @@ def completed(given: dict[str, Any]) -> dict[str, Any]:
         name: settings.get(key) if given[name] is None or given[name] is False else given[name]
         for name, key in SETTINGS_OF.items()
     }
-    if not given["no_db"] and not given["database"]:
-        from hs_scheduler.commands.location import to_write  # noqa: PLC0415 - hs-cluster says where
+    # hs-cluster has looked at what it names.
+    if not given["no_db"] and (given["database"] is None or given.get("report_fd") is None):
+        from hs_scheduler.commands.location import to_write  # noqa: PLC0415
 
         found["database"], _ = to_write(given["database"])
     return given | found

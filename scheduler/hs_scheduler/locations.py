@@ -11,6 +11,14 @@ NAME = "tasks.db"
 URL_NAME = "tasks.url"
 """Of the text that stands there instead, where the tasks are on a server: private, for there may be a password in it."""
 
+APPLICATION_ID = 0x68736373
+"""`hscs` in the header of the file: a SQLite file of another program is not taken for one of ours."""
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 72
+_HAS_WAL = 2
+"""Of a file that has a write-ahead log, as ours have from the start. Source: sqlite.org/fileformat2.html, offset 18."""
+
 SCHEMES = ("postgresql://", "postgres://")
 
 
@@ -27,6 +35,32 @@ def is_url(location: str) -> bool:
         # Not its whole text: there may be a password in it.
         raise RefusedError(f"database {location.partition('://')[0]}://...: is neither a path nor a postgresql:// URL")
     return False
+
+
+def check(path: str, place: str) -> None:
+    """Check that a path which was named may be a task database, or become one.
+
+    Args:
+        path: Of a file.
+        place: Where it was named: an option, or a setting.
+
+    Raises:
+        RefusedError: It is a folder, or a file of another kind.
+
+    """
+    if os.path.isdir(path):
+        raise RefusedError(f"{place} {path}: is a folder, expected the path of a SQLite file")
+    if not os.path.isfile(path):
+        return
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEADER_BYTES)
+    except OSError:
+        return  # why it cannot be read is for whoever has to open it
+    # A young database may have its number in the log still.
+    ours = int.from_bytes(head[68:]) == APPLICATION_ID or head[18:19] == bytes([_HAS_WAL])
+    if head and not (head.startswith(_MAGIC) and ours):
+        raise RefusedError(f"{place} {path}: is a file of another kind, no task database")
 
 
 def shown(location: str) -> str:

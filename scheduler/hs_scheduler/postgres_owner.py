@@ -10,9 +10,9 @@ import select
 from typing import Any
 
 from hs_common.errors import StoppedError
+from hs_scheduler.locations import APPLICATION_ID
 from hs_scheduler.ownership import WAIT_S, Owner
 from hs_scheduler.postgres_link import Connection
-from hs_scheduler.schema import APPLICATION_ID
 
 NAME_BYTES_MAX = 63
 """Of an application_name. Source: PostgreSQL 15, section 20.8 (NAMEDATALEN)."""

@@ -62,6 +62,20 @@ def counted(reader: "Reader", question: Question) -> int:
         return int(reader.execute(statement, where.values).fetchone()[0])
 
 
+def archived(location: str, tasks: Filter) -> int:
+    """Return how many such tasks are in the archives of a database.
+
+    Raises:
+        RefusedError: The filter makes no sense.
+        StoppedError: The database, or an archive of it, cannot be read.
+
+    """
+    if is_url(location):
+        return 0
+    with _opened(location) as readers:
+        return sum(counted(reader, Question(filter=tasks, fields=())) for reader in readers[:-1])
+
+
 def pieces_of(location: str, tasks: Filter) -> list[tuple[int, int, int]]:
     """Return (first row, last row, tasks) of each piece of the database, archives apart, that has such tasks now.
 

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 
 from hs_common import __version__
 from hs_common.errors import StoppedError
-
-APPLICATION_ID = 0x68736373
-"""`hscs` in the header of the file: a SQLite file of another program is not taken for one of ours."""
+from hs_scheduler.locations import APPLICATION_ID
 
 # The columns that change often stand first, the long ones last. Texts that many rows share (folder, host, worker) are numbers.
 # `late` is the place of a retry in its group: -1 before, 0 among, 1 behind the new tasks. `origin` is the row of the first

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from hs_common.clock import wall
+from hs_common.errors import RefusedError
 from hs_common.tasks import Detail
 from hs_scheduler.database import Database
 from hs_scheduler.ownership import this_process
@@ -19,12 +20,18 @@ class SqliteStore(SqlStore):
         brief: Whether we own it for a moment only, so that others wait.
 
     Raises:
+        RefusedError: It is an archive of another database.
         StoppedError: Owned by another process, damaged, of a newer schema, or out of reach.
 
     """
 
     def __init__(self, path: str, *, program: str = "hs-scheduler", brief: bool = False) -> None:
         self._database = Database(path, this_process(program, brief=brief), wall())
+        with self._database.translated():
+            archive = self._database.connection.execute("SELECT 1 FROM meta WHERE name = 'archive'").fetchone()
+        if archive:
+            self._database.close()
+            raise RefusedError(f"{path} is an archive: its tasks are over, and it is only read")
         super().__init__(self._database)
 
     def submitted(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:

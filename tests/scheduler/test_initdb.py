@@ -17,6 +17,7 @@ from hs_scheduler.archives import path_of
 from hs_scheduler.commands.info import info
 from hs_scheduler.commands.initdb import initdb
 from hs_scheduler.commands.search import search
+from hs_scheduler.commands.submit import submit
 from hs_scheduler.commands.update import update
 from hs_scheduler.engines import open_store
 from hs_scheduler.sqlite import SqliteStore
@@ -69,6 +70,35 @@ def test_the_name_of_nothing_does_not_mean_the_standing_queue(options: list[str]
     assert isinstance(result.exception, RefusedError)
     assert named in str(result.exception)
     assert not os.path.exists(os.path.join(site.main(), "tasks.db"))
+
+
+@pytest.mark.parametrize("command", [initdb, search, update, submit, info])
+@pytest.mark.parametrize("what", ["a text", "another program's", "a folder"])
+def test_a_file_of_another_kind_is_a_misuse(tmp_path: Path, command: Any, what: str) -> None:
+    path = tmp_path / "cats"
+    match what:
+        case "a text":
+            path.write_text("Tom\nKitty\n")
+        case "a folder":
+            path.mkdir()
+        case _:
+            other = sqlite3.connect(path)
+            other.execute("CREATE TABLE cat (name)")
+            other.close()
+    arguments = {update: ["--retry", "-F", "-y"], submit: ["--", "true"], info: ["0" * 32]}.get(command, [])
+
+    result = run(command, "--database", str(path), *arguments)
+
+    assert isinstance(result.exception, RefusedError)
+    assert f"--database {path}: is a f" in str(result.exception)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cats"]
+
+
+def test_a_database_whose_tables_are_still_in_the_log_is_one(tmp_path: Path) -> None:
+    owner = SqliteStore(str(tmp_path / "young.db"))
+
+    assert count(str(tmp_path / "young.db")) == 0
+    owner.close()
 
 
 def test_a_database_on_a_server_is_made_and_emptied(postgres_url: str) -> None:
@@ -236,12 +266,3 @@ def test_where_nothing_is_over_nothing_is_made(tmp_path: Path) -> None:
 
     assert output(initdb, "--rotate", "-y", "--database", database) == "no task is over: nothing was moved\n"
     assert sorted(os.listdir(tmp_path)) == ["tasks.db"]
-
-
-def test_what_an_interrupted_rotation_left_is_not_looked_at(database: str) -> None:
-    """It was killed between the copy and the removal: the number of archives is committed with the removal."""
-    shutil.copy(database, path_of(database, 1))
-
-    assert count(database) == 6
-    output(initdb, "--rotate", "-y", "--database", database)
-    assert (count(database), count(path_of(database, 1))) == (6, 3)

@@ -60,6 +60,7 @@ REFUSED = [
     ("--halt", "soon", "--halt soon"),
     ("--database", "", "--database '': expected the path"),
     ("--database", "/tmp", "--database /tmp: is a folder"),
+    ("--database", "/etc/passwd", "--database /etc/passwd: is a file of another kind"),
     ("--database", "/no/folder/x.db", "--database /no/folder/x.db: there is no folder /no/folder"),
     ("-H", "nowhere.invalid", "-H nowhere.invalid: cannot listen there"),
     ("-p", "0", "-p '0' is not in 1..65535"),

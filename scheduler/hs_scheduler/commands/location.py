@@ -6,7 +6,7 @@ from hs_common import site
 from hs_common.config import load_settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.logs import configure_by
-from hs_scheduler.locations import NAME, is_url, of_folder
+from hs_scheduler.locations import NAME, check, is_url, of_folder
 
 
 def to_read(asked: str | None) -> str:
@@ -38,16 +38,21 @@ def named(asked: str | None) -> str:
     """Return the database that is asked for, else the one that a setting names, or "".
 
     Raises:
-        RefusedError: An empty name was typed, as of a variable that is not set: no wish for the standing queue.
+        RefusedError: An empty name was typed, as of a variable that is not set: no wish for the standing queue. Or that of
+            something else than a database.
 
     """
     if asked is not None and not asked.strip():
         raise RefusedError(f"--database {asked!r}: expected the path of a SQLite file, or a postgresql:// URL")
-    return asked or _configured()
+    location, place = (asked, "--database") if asked else _configured()
+    if location and not is_url(location):
+        check(location, place)
+    return location
 
 
-def _configured() -> str:
-    """Return the database that a setting names, or ""."""
+def _configured() -> tuple[str, str]:
+    """Return the database that a setting names, or "", and the name of the setting."""
     settings = load_settings()
     configure_by(settings)
-    return str(settings.get("database.url") or settings.get("database.file") or "")
+    key = "database.url" if settings.get("database.url") else "database.file"
+    return str(settings.get(key) or ""), key

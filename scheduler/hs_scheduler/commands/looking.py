@@ -43,10 +43,7 @@ def number_of(location: str, question: Question) -> int:
     if scheduler is None:
         return questions.number_of(location, question)
     with closing(scheduler):
-        count = sum(count for *_, count in scheduler.pieces(question.filter))
-        for path in scheduler.archives():
-            with open_reader(path) as reader:
-                count += questions.counted(reader, question)
+        count = sum(count for *_, count in scheduler.pieces(question.filter)) + _in_archives(scheduler, question)
     return min(count, question.limit or count)
 
 
@@ -57,6 +54,23 @@ def pieces_of(location: str, tasks: Filter) -> list[tuple[int, int, int]]:
         return questions.pieces_of(location, tasks)
     with closing(scheduler):
         return list(scheduler.pieces(tasks))
+
+
+def archived(location: str, tasks: Filter) -> int:
+    """Return how many such tasks are in archives; see `questions.archived`."""
+    scheduler = scheduler_of(location)
+    if scheduler is None:
+        return questions.archived(location, tasks)
+    with closing(scheduler):
+        return _in_archives(scheduler, Question(filter=tasks, fields=()))
+
+
+def _in_archives(scheduler: "Scheduler", question: Question) -> int:
+    count = 0
+    for path in scheduler.archives():
+        with open_reader(path) as reader:
+            count += questions.counted(reader, question)
+    return count
 
 
 def scheduler_of(location: str) -> "Scheduler | None":

@@ -20,6 +20,9 @@ Examples:
   hs task update priority=5 color:red -w 'args ~ urgent'
 """
 
+ARCHIVED = "in an archive, which is only read"
+"""Why these tasks are left as they are."""
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
 @click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE|KEY:VALUE]...")
@@ -43,7 +46,7 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     from hs_scheduler.changes import Action, Change, Changed  # noqa: PLC0415
     from hs_scheduler.commands.changing import carry_out  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
-    from hs_scheduler.commands.looking import pieces_of  # noqa: PLC0415
+    from hs_scheduler.commands.looking import archived, pieces_of  # noqa: PLC0415
 
     change = Change(
         filter=filter_of(asked),
@@ -65,6 +68,8 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     if count and not agreed(f"{_what(change)} {tasks_text(count)} in {name}?", yes=asked["yes"]):
         return 1
     done = carry_out(location, change, [(first, last) for first, last, _ in pieces]) if pieces else Changed()
+    if kept := archived(location, change.filter):
+        done.left[ARCHIVED] = kept
     for line in _lines(done, name):
         click.echo(line)
     return 0
