@@ -2,6 +2,7 @@
 
 from signal import SIGKILL, SIGTERM
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -9,6 +10,7 @@ from hs_deploy.launchers.fleet_core import (
     AGAIN_S,
     LEAVE_STEP_S,
     MOURN_S,
+    PART_S,
     STAYED_S,
     Asked,
     Bury,
@@ -25,19 +27,42 @@ from hs_deploy.launchers.fleet_core import (
 ORIGIN, OTHER = b"origin-1", b"origin-2"
 
 
-def test_a_launcher_that_ends_by_itself_ends_the_run_with_its_words() -> None:
-    """Nobody asked it to."""
+def test_a_launcher_that_fails_ends_the_run_with_its_words() -> None:
+    """It has started nobody."""
     core = FleetCore(now=0)
 
-    effects = core.handle(Ended(1, "the launcher mpirun ended with status 1 (no slots)"), STAYED_S)
+    effects = core.handle(Ended(1, "the launcher mpirun ended with status 1 (no slots)"), STAYED_S - 1)
 
     assert effects == [Leave(3, "the launcher mpirun ended with status 1 (no slots)")]
     core.check()
 
 
+@pytest.mark.parametrize(
+    ("status", "at"),
+    [
+        (-9, 1.0),  # killed: those whom it had started run on
+        (1, STAYED_S),
+    ],
+)
+def test_workers_whose_launcher_is_gone_are_told_to_stop(status: int, at: float) -> None:
+    """It holds them no more, and perhaps never did; nothing else that happens meanwhile changes that."""
+    core = FleetCore(now=0)
+    ended = Ended(status, "it ended")
+
+    assert core.handle(ended, at) == [Drain(now=True)]
+    assert [core.handle(event, at) for event in (ended, Asked(), Released(), Died(ORIGIN))] == [[]] * 4
+    assert core.expire(at + AGAIN_S) == [Drain(now=True)]
+    core.check()
+    assert core.expire(at + PART_S) == [Leave(3, "it ended")]
+    core.check()
+
+
 def test_a_launcher_that_returns_at_once_is_told_to_stay_in_the_foreground() -> None:
     """What it started is somewhere else now, where nobody can watch it."""
-    (left,) = FleetCore(now=0).handle(Ended(0, "the launcher sbatch ended with status 0"), STAYED_S - 1)
+    core = FleetCore(now=0)
+    assert core.handle(Ended(0, "the launcher sbatch ended with status 0"), STAYED_S - 1) == [Drain(now=True)]
+
+    (left,) = core.expire(STAYED_S - 1 + PART_S)
 
     assert isinstance(left, Leave)
     assert left.status == 3
@@ -126,7 +151,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(status=st.integers(-15, 3))
     def end(self, status: int) -> None:
         self.take(self.core.handle(Ended(status, "it ended"), self.now))
-        assert self.core.phase is Phase.OVER
+        assert self.core.phase in (Phase.OVER, Phase.PARTING)
 
     @rule()
     def die(self) -> None:

@@ -1,11 +1,21 @@
 """What is said of a launcher that fails, and how one is named. What all have in common is in `test_elsewhere`."""
 
+import json
 import os
+import socket
+import subprocess
 
 import pytest
 from tests.faults.home import Home
+from tests.faults.processes import kill, until
+from tests.system.slurm import Slurm
+
+from hs_common.private_files import write_private
+from hs_common.security import make_cluster
 
 pytestmark = pytest.mark.system
+
+BEGIN_S = 60.0
 
 
 @pytest.mark.parametrize(
@@ -27,6 +37,18 @@ def test_a_launcher_that_fails_ends_the_run(home: Home, launcher: str, said: byt
     assert said in done.stderr
     assert b"to go on: hs-cluster --restart" in done.stderr
     assert home.leftovers() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="needs root: another file system")
+def test_a_site_that_the_hosts_do_not_share_is_said(home: Home) -> None:
+    """The keys are in a file there; a launcher gives its workers no stdin."""
+    alone = f"unshare --mount sh -c 'mount -t tmpfs none {home.site}; exec \"$@\"' sh"
+
+    done = home.run("hs-cluster", "--launcher", alone, stdin=b"true\n")
+
+    assert done.returncode == 3
+    assert b"worker.json: no such file on" in done.stderr
+    assert b"is its folder one that all hosts share?" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -59,6 +81,41 @@ def test_a_continued_run_uses_the_same_launcher(home: Home) -> None:
 
     assert (first.returncode, second.returncode) == (1, 0), second.stderr
     assert home.read("launches") == b"launched\n" * 2
+
+
+def test_workers_of_a_killed_launcher_do_not_run_on(home: Home, slurm: Slurm) -> None:
+    """Slurm keeps the job of an srun that was killed; its workers are told to stop before the run ends."""
+    home.env |= slurm.env | {"PATH": f"{home.env['PATH']}:/usr/sbin"}
+    home.write("tasks", b"echo >>begun; exec sleep 300\n" * 2)
+    launcher = "srun --ntasks=2 --overcommit --oversubscribe"
+    cluster = home.start("hs-cluster", "--launcher", launcher, "tasks", stderr=subprocess.PIPE)
+    assert until(lambda: home.read("begun").count(b"\n") == 2, BEGIN_S)
+
+    for pid, line in home.alive().items():
+        if "srun" in line.split(" ")[0]:
+            kill(pid)
+
+    _, said = cluster.communicate(timeout=BEGIN_S)
+    assert cluster.returncode == 3
+    assert b"srun was killed by SIGKILL" in said
+    assert b"2 tasks left" in said
+    assert home.leftovers(BEGIN_S) == []
+
+
+def test_a_worker_whose_cluster_is_over_leaves(home: Home) -> None:
+    """It was coming while all the others were told to leave: the file by which it would find the broker is removed."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        _, connections = make_cluster((f"tcp://127.0.0.1:{server.getsockname()[1]}",), "here")
+        write_private(home.path("worker.json"), json.dumps(connections["worker"].to_json()).encode())
+        worker = home.start("hs-worker", "--connection", home.path("worker.json"), stderr=subprocess.PIPE)
+        server.settimeout(BEGIN_S)
+        server.accept()[0].close()
+
+    os.unlink(home.path("worker.json"))
+
+    _, said = worker.communicate(timeout=BEGIN_S)
+    assert worker.returncode == 0
+    assert b"cluster.over" in said
 
 
 def test_what_a_launcher_left_goes_on_with_another_one(home: Home) -> None:

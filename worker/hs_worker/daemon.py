@@ -35,6 +35,7 @@ from hs_worker.outputs import Piped
 from hs_worker.processes import REAP_MAX, Executor
 from hs_worker.shared_map import SharedMap
 from hs_worker.tree import sweep
+from hs_worker.vigil import Vigil
 
 _TURN_MAX_S = 60.0
 """Of the loop, when nothing happens and nothing is due."""
@@ -71,11 +72,12 @@ class WorkerDaemon:
         pipe: Of the guardian, its document read.
         shared: The map; None: nothing is recorded there (null executor).
         relay: None: tasks write by themselves.
+        vigil: Looks for the end of the cluster while nobody answers.
         grace_s: Of running tasks after the word `grace`.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, made elsewhere
         self,
         core: WorkerCore,
         link: Link,
@@ -85,6 +87,7 @@ class WorkerDaemon:
         *,
         shared: SharedMap | None,
         relay: Piped | None,
+        vigil: Vigil,
         grace_s: float | None,
     ) -> None:
         self._core = core
@@ -94,6 +97,8 @@ class WorkerDaemon:
         self._pipe = pipe
         self._shared = shared
         self._relay = relay
+        self._vigil = vigil
+        self._vigil.begin(monotonic())
         self._grace_s = grace_s
         # Only the guardian's signals count (see there): ours get handlers that do nothing, for a default would kill.
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT)
@@ -140,7 +145,7 @@ class WorkerDaemon:
 
     def step(self, wait_max_s: float = _TURN_MAX_S) -> None:
         """Wait for something to happen, then act on it."""
-        deadline = min(self._core.deadline(), self._reopen_at, self._complaint.due_at)
+        deadline = min(self._core.deadline(), self._reopen_at, self._complaint.due_at, self._vigil.due_at)
         wait_s = min(wait_max_s, deadline - monotonic())
         if self._again or self._sent or self._executor.has_ended:
             wait_s = 0.0
@@ -176,6 +181,9 @@ class WorkerDaemon:
     def _on_due(self, now: float) -> None:
         if now >= self._complaint.due_at:
             self._complaint.say(now)
+        if now >= self._vigil.due_at and self._vigil.look(now):
+            self._log.warning("cluster.over", reason="no broker answers, and the connection file was removed")
+            self._handle(events.StopAsked(kill=False, wait_s=0.0))
         if now >= self._reopen_at:
             self._reopen()
         self._perform(self._core.expire(now))
@@ -188,8 +196,10 @@ class WorkerDaemon:
                 self._denied = 0
                 self._authenticated = True
                 self._complaint.hush()
+                self._vigil.end()
                 self._handle(events.Connected())
             else:
+                self._vigil.begin(monotonic())
                 self._handle(events.Disconnected())
                 if event == "denied":
                     self._on_denied()

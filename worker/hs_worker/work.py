@@ -29,6 +29,7 @@ from hs_worker.processes import Executor, NullExecutor, Processes
 from hs_worker.relay import Relay
 from hs_worker.settings import AREA_BYTES, Identity, Rules
 from hs_worker.shared_map import settle
+from hs_worker.vigil import Vigil
 
 if TYPE_CHECKING:
     from hs_worker.capture import Capture
@@ -101,6 +102,7 @@ def work(options: Options, start: Start) -> int:
         pipe,
         shared=None if options.null else shared,
         relay=relay,
+        vigil=Vigil(_connection_path(options) if options.connection == _connection_path(options) else ""),
         grace_s=options.grace_s,
     )
     search_seldom()
@@ -138,7 +140,12 @@ def _connection(options: Options, pipe: Lifeline) -> Connection | None:
     if options.connection != "-":
         if not await_connection(options.connection, "worker", pipe.fd, "worker"):
             return None
-        return read_connection(_connection_path(options))
+        path = _connection_path(options)
+        if not os.path.exists(path):
+            raise RefusedError(
+                f"{path}: no such file on {os.uname().nodename}: is its folder one that all hosts share?"
+            )
+        return read_connection(path)
     try:
         line = pipe.first_line(_DOCUMENT_WAIT_S)
     except RefusedError:

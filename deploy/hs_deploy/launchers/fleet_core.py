@@ -3,16 +3,19 @@
     RUNNING ──asked──▶ DRAINING ──asked──▶ STOPPING
        │                  │                  │
        └──────────────────┴── lifeline ended ┴──▶ LEAVING: stop over the wire ─▶ SIGTERM ─▶ SIGKILL
-    holding ended: with the reason while RUNNING, else in order ──▶ OVER
+    holding ended: in order ──▶ OVER, with status 0
+    holding ended while RUNNING ──▶ PARTING: stop over the wire ──▶ OVER, with its reason
 
 Workers hear of their end through the broker, which reaches them wherever they are; signals are for a launcher that stays.
 The broker hears of the end of a worker whose guardian was seen to end before its time, a moment later: the worker may still be
 there to stop its tasks and take its leave.
 
+A launcher that fails at once has left nobody behind; of any other, as of one that was killed, workers may be left: PARTING.
+
 Rules, checked by `check`:
 1. From the first word on that its workers are to leave until they are OVER, it is said again and again.
 2. OVER has a status.
-3. Once LEAVING, nobody is mourned: what ran there is wanted no more.
+3. Once LEAVING or PARTING, nobody is mourned: what ran there is wanted no more.
 """
 
 from collections import deque
@@ -25,6 +28,9 @@ AGAIN_S = 0.5
 
 LEAVE_STEP_S = 3.0
 """From the word over the wire to SIGTERM, and from that to SIGKILL. Launchers take about a second to end what they started."""
+
+PART_S = 2.0
+"""For workers whose launcher is gone: to hear that they are to stop, and to hand back what obeys a signal."""
 
 MOURN_S = 2.0
 """From the end of a guardian until its worker counts as dead. Source: by then it is gone, as it promises (`guardian.END_S`)."""
@@ -42,6 +48,7 @@ class Phase(Enum):
     DRAINING = auto()
     STOPPING = auto()
     LEAVING = auto()
+    PARTING = auto()
     OVER = auto()
 
 
@@ -121,6 +128,8 @@ class FleetCore:
         self._step_at: float | None = None
         self._steps = [SIGTERM, SIGKILL]
         self._left: Leave | None = None
+        self._parting: Leave | None = None
+        """What comes at the end of PARTING."""
         self._mourned: deque[tuple[float, bytes]] = deque()
         """When to bury the workers of which origin, the next one first."""
 
@@ -145,8 +154,10 @@ class FleetCore:
             effects.append(Bury(self._mourned.popleft()[1]))
         if self._again_at is not None and self._again_at <= now:
             self._again_at = now + AGAIN_S
-            effects.append(Drain(now=False))
+            effects.append(Drain(now=self._parting is not None))
         if self._step_at is not None and self._step_at <= now:
+            if self._parting is not None:
+                return [self._end(self._parting)]
             effects.append(Signal(self._steps.pop(0)))
             self._step_at = now + LEAVE_STEP_S if self._steps else None
         return effects
@@ -158,10 +169,11 @@ class FleetCore:
 
     def check(self) -> None:
         """Assert the invariants."""
-        assert (self.phase in (Phase.DRAINING, Phase.STOPPING, Phase.LEAVING)) == (self._again_at is not None)
-        assert self.phase is Phase.LEAVING or self._step_at is None
+        assert (self.phase in (Phase.RUNNING, Phase.OVER)) == (self._again_at is None)
+        assert self.phase in (Phase.LEAVING, Phase.PARTING) or self._step_at is None
+        assert self.phase is not Phase.PARTING or self._parting is not None
         assert (self.phase is Phase.OVER) == (self._left is not None)
-        assert not self._mourned or self.phase not in (Phase.LEAVING, Phase.OVER)
+        assert not self._mourned or self.phase not in (Phase.LEAVING, Phase.PARTING, Phase.OVER)
 
     def _on_asked(self, now: float) -> list[Effect]:
         match self.phase:
@@ -175,24 +187,32 @@ class FleetCore:
                 return []
 
     def _on_released(self, now: float) -> list[Effect]:
-        if self.phase is Phase.LEAVING:
+        if self.phase in (Phase.LEAVING, Phase.PARTING):
             return []
         self.phase, self._again_at, self._step_at = Phase.LEAVING, now + AGAIN_S, now + LEAVE_STEP_S
         self._mourned.clear()
         return [Drain(now=True)]
 
     def _on_died(self, died: Died, now: float) -> list[Effect]:
-        if self.phase is not Phase.LEAVING:
+        if self.phase not in (Phase.LEAVING, Phase.PARTING):
             self._mourned.append((now + MOURN_S, died.origin))
         return []
 
     def _on_ended(self, ended: Ended, now: float) -> list[Effect]:
-        if self.phase is Phase.RUNNING:
-            hint = "; it must stay in the foreground as long as its workers live (srun, not sbatch)"
-            early = ended.status == 0 and now - self._began < STAYED_S
-            self._left = Leave(STATUS_STOPPED, ended.how + (hint if early else ""))
-        else:
-            self._left = Leave(0, "")
-        self.phase, self._again_at, self._step_at = Phase.OVER, None, None
+        if self.phase is Phase.PARTING:
+            return []
+        if self.phase is not Phase.RUNNING:
+            return [self._end(Leave(0, ""))]
+        hint = "; it must stay in the foreground as long as its workers live (srun, not sbatch)"
+        early = now - self._began < STAYED_S
+        leave = Leave(STATUS_STOPPED, ended.how + (hint if early and ended.status == 0 else ""))
+        if early and ended.status > 0:
+            return [self._end(leave)]
+        self.phase, self._again_at, self._step_at, self._parting = Phase.PARTING, now + AGAIN_S, now + PART_S, leave
         self._mourned.clear()
-        return [self._left]
+        return [Drain(now=True)]
+
+    def _end(self, leave: Leave) -> Leave:
+        self.phase, self._again_at, self._step_at, self._left = Phase.OVER, None, None, leave
+        self._mourned.clear()
+        return leave
