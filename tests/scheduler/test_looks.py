@@ -74,7 +74,7 @@ def test_pages_put_together_are_the_answer(
 
 
 def test_what_is_counted_are_the_pieces_of_an_update(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("pages", "questions"):
+    for module in ("pages", "changes"):
         monkeypatch.setattr(f"hs_scheduler.{module}.PIECE_ROWS", 10)
     failed = Filter(ended="failed")
     found = list(read(location, Look(failed, None)))
