@@ -18,6 +18,7 @@ from typing import Any
 from hs_common import site
 from hs_common.errors import RefusedError
 from hs_common.filesystems import network_name
+from hs_common.ids import uuid_text
 
 DATABASE_NAME = "tasks.db"
 URL_NAME = "tasks.url"
@@ -237,9 +238,3 @@ def uid_of(path: str) -> bytes:
     number = number & ~(0xF << 76) | 0x8 << 76
     number = number & ~(0x3 << 62) | 0x2 << 62
     return number.to_bytes(16)
-
-
-def uuid_text(uid: bytes) -> str:
-    """Return it as users see it."""
-    text = uid.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

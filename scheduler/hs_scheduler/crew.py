@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hs_common.ids import uuid_text
 from hs_common.incarnation import is_named
 from hs_common.messages import Attached
 from hs_scheduler.out import OpenBundle
@@ -48,7 +49,7 @@ class Crew:
         for bundle in bundles:
             tasks[bundle.worker] += len(bundle.rows)
         return [
-            {"id": worker.hex(), "host": known.host, "slots": known.slots, "tasks": tasks[worker]}
+            {"id": uuid_text(worker), "host": known.host, "slots": known.slots, "tasks": tasks[worker]}
             for worker, known in self._here.items()
         ]
 

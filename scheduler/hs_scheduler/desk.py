@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hs_common.errors import HSError, RefusedError, StoppedError, WireError
+from hs_common.ids import uuid_text
 from hs_common.message_requests import AGAIN, DONE, MISUSED, STOPPED
 from hs_common.messages import Reply, Request
 from hs_scheduler.asking import (
@@ -27,7 +28,6 @@ from hs_scheduler.asking import (
 )
 from hs_scheduler.events import ClaimedBundle, Send
 from hs_scheduler.feed import Feed
-from hs_scheduler.fields import uuid_text
 from hs_scheduler.looks import TURN_S, Looks
 from hs_scheduler.queue_store import QueueStore
 from hs_scheduler.store import Applied, Standing, StoreBusyError

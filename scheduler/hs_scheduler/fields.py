@@ -8,6 +8,7 @@ import json
 from time import gmtime, strftime
 from typing import Any, NamedTuple
 
+from hs_common.ids import uuid_text
 from hs_scheduler.store import State
 
 
@@ -94,9 +95,3 @@ def time_text(seconds: float) -> str:
     """Return an instant (seconds since the epoch) as ISO 8601 text in UTC, to the microsecond."""
     whole, micro = divmod(round(seconds * 1_000_000), 1_000_000)
     return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(whole))}.{micro:06d}Z"
-
-
-def uuid_text(raw: bytes) -> str:
-    """Return 16 bytes as UUID text."""
-    text = raw.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -2,9 +2,10 @@
 
 from typing import Any, NamedTuple
 
+from hs_common.ids import uuid_text
 from hs_common.tasks import Detail, Outcome, Task
 from hs_scheduler import verdict
-from hs_scheduler.fields import time_text, uuid_text
+from hs_scheduler.fields import time_text
 from hs_scheduler.store import State
 from hs_scheduler.waiting import Entry
 

@@ -15,9 +15,10 @@ from tests.sshd import Sshd
 
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
+from hs_common.ids import uuid_text
 from hs_common.tasks import Outcome
 from hs_scheduler.commands.info import info
-from hs_scheduler.fields import BY_NAME, uuid_text
+from hs_scheduler.fields import BY_NAME
 from hs_scheduler.sqlite import SqliteStore
 from hs_scheduler.store import NewTask, Retry
 

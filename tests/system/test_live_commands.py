@@ -3,6 +3,7 @@
 import json
 import subprocess
 from typing import Any
+from uuid import UUID
 
 import pytest
 from tests.faults.home import Home
@@ -124,12 +125,12 @@ def test_a_worker_is_named_by_the_start_of_its_id_and_drains(home: Home) -> None
     """It finishes what it runs. One that is not there is an error; so is no beginning that is its alone."""
     queue = Queue(home)
     (worker,) = json.loads(home.run("hs", "worker", "list", "--json").stdout)
-    assert worker["slots"] == 2
+    assert (worker["slots"], str(UUID(worker["id"]))) == (2, worker["id"])
     assert home.run("hs", "worker", "drain", "zz").returncode == 3
     submitted(queue, "until [ -e go ]; do sleep 0.05; done; echo finished >>ran")
     assert until(lambda: status(queue)["running"] == 1, STEP_S)
 
-    done = home.run("hs", "worker", "drain", worker["id"][:6])
+    done = home.run("hs", "worker", "drain", worker["id"][:16])
     home.write("go", b"")
 
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from hs_common.client import Client, NobodyError
 from hs_common.clock import wall
+from hs_common.ids import uuid_text
 from hs_scheduler.asking import (
     SUBMIT_BYTES_MAX,
     SUBMIT_TASKS_MAX,
@@ -23,7 +24,6 @@ from hs_scheduler.asking import (
 )
 from hs_scheduler.commands.live import OWNERS_MAX, client_by, client_of
 from hs_scheduler.engines import open_store
-from hs_scheduler.fields import uuid_text
 from hs_scheduler.sql import SqlStore
 from hs_scheduler.store import NewTask
 

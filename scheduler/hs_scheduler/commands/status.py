@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WATCH_MS = 1_000
 """Between two looks of --watch."""
 
-ID_DIGITS = 8
+ID_CHARS_MIN, ID_CHARS = 8, 36
 """Of a worker's id, where people read it; any part from its start that is its alone names it."""
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -94,17 +94,23 @@ def _send_away(worker: str, asked: dict[str, Any], *, now: bool) -> None:
     client = _client(asked)
     try:
         known = json.loads(client.ask("status"))["workers"]
-        found = [one for one in known if one["id"].startswith(worker.lower().replace("-", ""))]
+        found = [one for one in known if _digits(one["id"]).startswith(_digits(worker.lower()))]
         if not found:
             raise StoppedError(f"there is no worker {worker}: hs worker list shows {len(known)}")
         if len(found) > 1:
             raise RefusedError(
                 f"{worker} is the start of {len(found)} ids: give more of it, as hs worker list shows it"
             )
-        client.drain(bytes.fromhex(found[0]["id"]), now=now)
+        client.drain(bytes.fromhex(_digits(found[0]["id"])), now=now)
     finally:
         client.close()
-    click.echo(f"worker {found[0]['id'][:ID_DIGITS]} on {found[0]['host']} {'stops' if now else 'drains'}")
+    digits = _digits_shown([one["id"] for one in known])
+    click.echo(f"worker {found[0]['id'][:digits]} on {found[0]['host']} {'stops' if now else 'drains'}")
+
+
+def _digits(text: str) -> str:
+    """Return an id, or its start, as it is compared: with hyphens or without."""
+    return text.replace("-", "")
 
 
 def _client(asked: dict[str, Any]) -> "Client":
@@ -151,11 +157,17 @@ def _lines(answer: dict[str, Any]) -> list[str]:
 
 def _table(workers: list[dict[str, Any]]) -> list[str]:
     width = max([4, *(len(worker["host"]) for worker in workers)])
-    lines = [f"{'ID':{ID_DIGITS}}  {'HOST':{width}}  {'SLOTS':>5}  {'TASKS':>5}\n"]
+    digits = _digits_shown([worker["id"] for worker in workers])
+    lines = [f"{'ID':{digits}}  {'HOST':{width}}  {'SLOTS':>5}  {'TASKS':>5}\n"]
     return lines + [
-        f"{worker['id'][:ID_DIGITS]}  {worker['host']:{width}}  {worker['slots']:>5}  {worker['tasks']:>5}\n"
+        f"{worker['id'][:digits]}  {worker['host']:{width}}  {worker['slots']:>5}  {worker['tasks']:>5}\n"
         for worker in workers
     ]
+
+
+def _digits_shown(ids: list[str]) -> int:
+    """Return how much of each id tells it from all others: those of one launcher begin alike."""
+    return next(count for count in range(ID_CHARS_MIN, ID_CHARS + 1) if len({text[:count] for text in ids}) == len(ids))
 
 
 def _duration(seconds: float) -> str:

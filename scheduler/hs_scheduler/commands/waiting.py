@@ -12,10 +12,10 @@ from typing import Any
 
 from hs_common.client import Client, NobodyError
 from hs_common.errors import StoppedError
+from hs_common.ids import uuid_text
 from hs_scheduler.asking import WAIT_IDS_MAX, pack_ids
 from hs_scheduler.commands.finding import Finder, Found
 from hs_scheduler.commands.live import OWNERS_MAX, client_of
-from hs_scheduler.fields import uuid_text
 from hs_scheduler.locations import shown
 from hs_scheduler.store import State
 
