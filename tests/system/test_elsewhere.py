@@ -6,11 +6,13 @@ import signal
 import stat
 import subprocess
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import children, descendants, everyone, kill, until
+from tests.faults.processes import children, descendants, kill, until
+from tests.system import secrets
 from tests.system.conftest import Elsewhere
 
 pytestmark = pytest.mark.system
@@ -115,32 +117,32 @@ def test_values_arrive_as_they_are(home: Home, elsewhere: Elsewhere) -> None:
     assert done.stdout == b'x  "y"\nz|' + odd + b"\n", done.stderr
 
 
-def test_the_keys_are_in_a_private_file_and_nowhere_else(home: Home, elsewhere: Elsewhere) -> None:
-    """Not in an argument, an environment, or what is said."""
-    home.write("tasks", b"env > seen; until [ -e go ]; do sleep 0.05; done\n")
-    cluster = home.start("hs-cluster", *elsewhere, "-vv", "tasks", stderr=subprocess.PIPE)
-    assert until(lambda: home.read("seen"), BEGIN_S)
-    (path,) = Path(home.site, "runs").glob("*/connect/worker.json")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    text = path.read_text()
-    (secret,) = re.findall(r'"secret": "([^"]+)"', text)
+def test_the_keys_are_in_private_files_and_nowhere_else(
+    home: Home, elsewhere: Elsewhere, request: pytest.FixtureRequest
+) -> None:
+    """Not in an argument or environment of any process, not in what `ps` shows, a log, or what Slurm keeps of a job."""
+    # Given a run that says all it can, with a task on each worker
+    home.env["HYPERSHELL_LOGGING_LEVEL"] = "debug"
+    home.write("tasks", b"env >>seen; echo >>begun; until [ -e go ]; do sleep 0.05; done\n" * 2)
+    with open(home.path("said"), "wb") as said:
+        cluster = home.start("hs-cluster", *elsewhere, "-N1", "tasks", stderr=said)
+    assert until(lambda: len(home.read("begun")) == 2, BEGIN_S), home.read("said")
 
-    exposed = [
-        f"{pid} {what}" for pid in everyone() for what in ("cmdline", "environ") if secret.encode() in look(pid, what)
-    ]
+    # When we look at everything meanwhile, and at what it leaves
+    files = secrets.kept(home)
+    modes = {stat.S_IMODE(os.stat(path).st_mode) for path in files}
+    folders = [home.folder, *([request.getfixturevalue("slurm").folder] if "SLURM_CONF" in home.env else [])]
+    seen = secrets.shown() | secrets.written(*folders)
     home.write("go", b"")
-    _, said = cluster.communicate(timeout=BEGIN_S)
+    assert cluster.wait(BEGIN_S) == 0, home.read("said")
+    left = secrets.written(*folders)
 
-    assert exposed == []
-    assert secret.encode() not in said
-    assert secret.encode() not in home.read("seen")
-
-
-def look(pid: int, what: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{what}").read_bytes()
-    except OSError:
-        return b""
+    # Then
+    keys = list(chain(*files.values()))
+    assert {os.path.basename(path) for path in files} >= {"worker.json", "control.json"}
+    assert modes == {0o600}
+    assert set(secrets.places(keys, seen)) == set(files)
+    assert secrets.places(keys, left) == []
 
 
 def test_the_first_signal_drains_and_what_is_left_can_be_continued(home: Home, elsewhere: Elsewhere) -> None:

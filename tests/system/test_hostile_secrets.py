@@ -1,17 +1,16 @@
 """No secret key in any argv, environment, log or file that others can read; of a local run only its control key is in a file."""
 
-import json
 import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import command_line, descendants, until
 from tests.faults.siege import STEP_S, Siege, free_port
-from zmq.utils import z85
+from tests.system import secrets
 
 pytestmark = pytest.mark.system
 
@@ -20,26 +19,9 @@ KEY = re.compile(rb"(?<!" + Z85 + rb")" + Z85 + rb"{40}(?!" + Z85 + rb")")
 """What a CURVE key looks like: exactly 40 characters."""
 
 
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with Home() as one:
-        yield one
-
-
 def environment(pid: int) -> bytes:
     with open(f"/proc/{pid}/environ", "rb") as file:
         return file.read()
-
-
-def files(home: Home) -> dict[str, bytes]:
-    """Every regular file below the home, and what is in it."""
-    found = {}
-    for folder, _, names in os.walk(home.folder):
-        for path in (os.path.join(folder, name) for name in names):
-            if stat.S_ISREG(os.lstat(path).st_mode):
-                with open(path, "rb") as file:
-                    found[path] = file.read()
-    return found
 
 
 def test_no_secret_of_a_running_cluster_is_to_be_seen(home: Home) -> None:
@@ -47,15 +29,14 @@ def test_no_secret_of_a_running_cluster_is_to_be_seen(home: Home) -> None:
     home.env["HYPERSHELL_LOGGING_LEVEL"] = "debug"
     siege = Siege(home)
     keys = [connection.keys.secret for connection in siege.cluster.connections.values()]
-    forms = [form for key in keys for form in (key, z85.decode(key), z85.decode(key).hex().encode())]
     daemons = [siege.cluster.broker.pid, siege.worker.pid, *descendants(siege.worker.pid)]
     assert siege.cluster.scheduler
     seen = {f"argv of {pid}": command_line(pid).encode() for pid in [*daemons, siege.cluster.scheduler.pid]}
     seen |= {f"environ of {pid}": environment(pid) for pid in [*daemons, siege.cluster.scheduler.pid]}
     siege.lift()
-    seen |= files(home)
+    seen |= secrets.written(home.folder)
     assert siege.database in seen
-    assert [place for place, data in seen.items() if any(form in data for form in forms)] == []
+    assert secrets.places(keys, seen) == []
 
 
 def test_a_task_finds_no_key_in_its_surroundings(home: Home) -> None:
@@ -80,15 +61,15 @@ def test_a_local_run_writes_one_key_and_nothing_for_other_eyes(home: Home) -> No
     open_to_others = [
         path for path in (home.site, *places) if os.lstat(path).st_mode & 0o077 and not os.path.islink(path)
     ]
-    secrets = [path for path, data in files(home).items() if b'"secret"' in data]
-    modes = {stat.S_IMODE(os.stat(place).st_mode) for path in secrets for place in (path, os.path.dirname(path))}
+    kept = list(secrets.kept(home))
+    modes = {stat.S_IMODE(os.stat(place).st_mode) for path in kept for place in (path, os.path.dirname(path))}
     cluster.stdin.close()
     assert cluster.wait(STEP_S) == 0
     assert places
     assert [path for path in open_to_others if path == home.site] == [], "the site itself is closed, so all in it is"
-    assert [os.path.basename(path) for path in secrets] == ["control.json"]
+    assert [os.path.basename(path) for path in kept] == ["control.json"]
     assert modes == {0o600, 0o700}
-    assert not os.path.exists(os.path.dirname(secrets[0]))
+    assert not os.path.exists(os.path.dirname(kept[0]))
 
 
 def test_a_cluster_that_listens_shares_its_keys_through_private_files_only(home: Home) -> None:
@@ -98,13 +79,13 @@ def test_a_cluster_that_listens_shares_its_keys_through_private_files_only(home:
     cluster.stdin.write(b"echo here >started\n")
     cluster.stdin.flush()
     assert until(lambda: home.read("started"), STEP_S)
-    shared = {path: data for path, data in files(home).items() if b'"secret"' in data}
+    shared = secrets.kept(home)
     modes = {path: stat.S_IMODE(os.lstat(path).st_mode) for path in shared}
-    secrets = [json.loads(data)["keys"]["secret"].encode() for path, data in shared.items() if b'"role"' in data]
+    keys = list(chain(*shared.values()))
     processes = [cluster.pid, *descendants(cluster.pid)]
-    seen = b"".join(command_line(pid).encode() + environment(pid) for pid in processes)
+    seen = {f"process {pid}": command_line(pid).encode() + environment(pid) for pid in processes}
     cluster.stdin.close()
     assert cluster.wait(STEP_S) == 0
     assert set(modes.values()) <= {0o600}
-    assert [secret for secret in secrets if secret in seen] == []
-    assert [path for path, data in files(home).items() if path not in shared and any(s in data for s in secrets)] == []
+    assert secrets.places(keys, seen) == []
+    assert set(secrets.places(keys, secrets.written(home.folder))) <= set(shared)

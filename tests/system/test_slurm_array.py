@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 from collections import Counter
+from itertools import chain
 from typing import Any
 
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import ended_within, until
+from tests.system import secrets
 from tests.system.machine import REPOSITORY
 from tests.system.slurm import Slurm
 
@@ -109,18 +111,25 @@ def test_a_worker_whose_job_ends_cuts_no_task_off(slurm: Slurm, cluster: Home) -
     assert "COMPLETED" in slurm.run("scontrol", "show", "job", job), "it left by itself, in time"
 
 
-def test_no_key_is_in_what_slurm_stores_of_a_job(slurm: Slurm, cluster: Home) -> None:
+def test_slurm_is_told_no_key(slurm: Slurm, cluster: Home) -> None:
+    """Neither the scripts and environments that it keeps, nor logs, nor any process of a job have one."""
+    # Given a task in a worker of a job
     job = sbatch(slurm, cluster, "--array=1", ARRAY, "main")
-    submit(cluster, ["env >environment"])
+    submit(cluster, ["env >environment; echo >>begun; until [ -e go ]; do sleep 0.1; done"])
+    assert until(lambda: cluster.read("begun"), STEP_S), slurm.log()
+
+    # When we look at everything meanwhile
+    files = secrets.kept(cluster)
+    told = slurm.run("scontrol", "show", "job", "-dd", job) + slurm.run("scontrol", "write", "batch_script", job, "-")
+    written = secrets.written(cluster.folder, slurm.folder)
+    seen = secrets.shown() | written | {"scontrol": told.encode()}
+    cluster.write("go", b"")
     assert until(lambda: ended(cluster) == 1, STEP_S)
-    with open(cluster.path("site", "connect", "main", "worker.json")) as file:
-        secret = json.load(file)["keys"]["secret"]
 
-    stored = [each.read_bytes() for each in slurm.folder.rglob("*") if each.is_file()]
-
-    assert secret
-    assert not any(secret.encode() in content for content in stored)
-    assert secret.encode() not in cluster.read("environment") + cluster.read(f"hs-worker-{job}_1.log")
+    # Then
+    assert {os.path.basename(path) for path in files} >= {"worker.json", "scheduler.json", "control.json", "main.json"}
+    assert any(path.endswith("/environment") and f"job.{job}" in path for path in written), "what Slurm keeps was seen"
+    assert set(secrets.places(chain(*files.values()), seen)) == set(files)
     assert b"SLURM_STEP" not in cluster.read("environment"), "of the launcher's variables a task gets none"
 
 
