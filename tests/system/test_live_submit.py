@@ -1,12 +1,17 @@
 """`hs submit` to a cluster that waits for tasks: started at once, once each, whoever is killed meanwhile."""
 
+import re
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import daemon, kill, until
 from tests.system.standing import STEP_S, Queue
+
+from hs_scheduler.asking import SUBMIT_TASKS_MAX
 
 pytestmark = pytest.mark.system
 
@@ -83,10 +88,28 @@ def test_a_killed_submit_is_done_again_with_once(queue: Queue, template: tuple[s
     assert sorted(queue.args()) == sorted(f": {number}" for number in range(count))
 
 
+def test_an_interrupted_submit_says_how_much_was_accepted(queue: Queue) -> None:
+    """At least so much: the piece that was on its way may be in the queue as well."""
+    text = b"".join(b": %d # HYPERSHELL: cores:99\n" % number for number in range(40 * SUBMIT_TASKS_MAX))
+    argv = ("hs", "submit", "-f", queue.home.write("t", text))
+    submit = queue.home.start(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # When the second piece is there, the answer to the first one has been heard.
+    assert until(lambda: stored(queue) >= 2 * SUBMIT_TASKS_MAX, STEP_S)
+
+    submit.send_signal(signal.SIGINT)
+
+    out, err = submit.communicate(timeout=STEP_S)
+    assert (submit.returncode, out) == (130, b"")
+    said = re.fullmatch(rb"at least (\d+) tasks were accepted before it ended", err.strip())
+    assert said, err
+    assert SUBMIT_TASKS_MAX <= int(said[1]) <= stored(queue)
+
+
 def stored(queue: Queue) -> int:
     """Return how many tasks are committed."""
-    found = queue.home.run("hs", "task", "search", "-c", "--database", queue.database)
-    return int(found.stdout)
+    with closing(sqlite3.connect(f"file:{queue.database}?mode=ro", uri=True)) as db:
+        ((count,),) = db.execute("SELECT count(*) FROM task")
+    return int(count)
 
 
 def test_eight_at_once_are_all_accepted(queue: Queue) -> None:

@@ -191,7 +191,8 @@ class Submission:
                     count += accepted.count
         except BaseException:
             if count:
-                click.echo(f"{count} tasks were accepted before it ended", err=True)
+                # What was under way when we were interrupted may have been accepted, too.
+                click.echo(f"at least {count} tasks were accepted before it ended", err=True)
             raise
         if self._rejected:
             click.echo(f"{self._rejected} of {count} lines can never run: they are recorded as REJECTED", err=True)
