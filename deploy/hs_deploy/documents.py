@@ -39,7 +39,9 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
         if asked.remote and asked.policy is None:
             from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
 
-            worker = remote.document(asked, connections, worker_file=path, endpoints=endpoints, port=port)
+            worker = remote.document(
+                asked, connections, outputs=run.outputs, worker_file=path, endpoints=endpoints, port=port
+            )
     if asked.policy is not None:
         from hs_deploy.launchers import remote  # noqa: PLC0415 - few are scaled
 

@@ -238,7 +238,8 @@ def _launcher(asked: Options, places: Places, terminal: Terminal) -> Launcher:
     errors = local.out_of_the_way(places.errors) if places.errors is not None and not asked.spools else None
     if output is None and not (relays and terminal.out_is_terminal) and not asked.spools:
         output = local.copy_out_of_the_way(1)
-    if errors is None and not relays:
+    # What holds workers elsewhere has a word to say, too, whatever becomes of the outputs of tasks.
+    if errors is None and not relays and not (asked.remote and terminal.wants_progress):
         errors = local.copy_out_of_the_way(2)
     return Launcher(
         arguments={

@@ -35,8 +35,8 @@ EXCLUSIONS = {
     "capture": ("output", "errors", "keep_order", "group_output"),
     "mpi": ("launcher", "ssh", "ssh_group", *ONLY_HERE),
     "launcher": ("ssh", "ssh_group", *ONLY_HERE),
-    "ssh": ONLY_HERE,
-    "ssh_group": ONLY_HERE,
+    "ssh": ("output", "errors"),
+    "ssh_group": ("output", "errors"),
     "autoscaling": ("mpi", "ssh", "ssh_group", "no_db", "once", "dry_run", *ONLY_HERE),
     "quiet": ("verbose",),
 }

@@ -236,7 +236,8 @@ EXCLUDED = [
     ),
     *(("--autoscaling fixed", other) for other in ("-o out", "-e err", "-k", "--group-output")),
     *((mode, hosts) for mode in MODES[:2] for hosts in MODES[2:]),
-    *((mode, other) for mode in MODES for other in ("-o out", "-e err", "-k", "--group-output")),
+    *((mode, other) for mode in MODES for other in ("-o out", "-e err")),
+    *((mode, other) for mode in MODES[:2] for other in ("-k", "--group-output")),
     ("-q", "-v"),
 ]
 """What cannot be typed together; a value is not part of the name."""

@@ -13,6 +13,11 @@ from tests.faults.processes import kill, state, until
 from tests.sshd import a_port
 from tests.system.conftest import Hosts
 
+from hs_deploy.launchers.nodes import parse_nodes
+from hs_deploy.launchers.session import Streams
+from hs_deploy.launchers.ssh_args import parse_ssh_args
+from hs_deploy.launchers.ssh_fabric import log_in
+
 pytestmark = pytest.mark.system
 
 CLIENTS = ["fabric", "openssh"]
@@ -211,6 +216,61 @@ def test_lines_of_outputs_stay_whole(home: Home, hosts: Hosts, client: str) -> N
 
     assert done.stdout == b"aaaa\n" * 180
     assert done.stderr == b"bbbb\n" * 180
+
+
+def test_who_is_to_end_is_told_nothing_more(hosts: Hosts) -> None:
+    """A word to a session whose stdin is closed goes nowhere, and waits for nothing: beats go on until it has ended."""
+    node = parse_nodes(hosts.servers[0].host, "--ssh")[0]
+    args = parse_ssh_args(hosts.options[3], "--ssh-args", fabric=True)
+    streams = Streams(lambda _: None, lambda _: None)
+    session, _ = log_in(node, args, "exec sleep 300", streams, silence_s=300.0, tunnel_to=None)
+
+    session.release()
+    session.tell(b"\n")
+
+    assert session.status is None
+    session.close()
+
+
+def test_outputs_come_in_the_order_of_the_input(home: Home, hosts: Hosts, client: str) -> None:
+    """The slowest first, failures retried, silent ones between, a large one; both streams; and nothing is left of it."""
+    lines = [b"until [ -e last ]; do sleep 0.05; done; echo 0; echo e0 >&2"]
+    lines += [b"[ $TASK_ATTEMPT = 2 ] && echo %d || { echo failed; false; }" % row for row in range(1, 20)]
+    lines += [b"true", b"head -c 3000000 /dev/zero | tr '\\0' x", b"echo; touch last"]
+
+    done = run_on(home, hosts, "-q", "-k", "-N2", "-r1", stdin=b"\n".join(lines) + b"\n")
+
+    assert (done.returncode, done.stderr) == (0, b"e0\n")
+    assert done.stdout == b"".join(b"%d\n" % row for row in range(20)) + b"x" * 3_000_000 + b"\n"
+    assert [names for _, names, _ in os.walk(home.folder) if "outputs" in names] == []
+    assert home.leftovers() == []
+
+
+def test_whole_outputs_are_not_mixed(home: Home, hosts: Hosts, client: str) -> None:
+    """Larger than any buffer, and written a little at a time."""
+    line = b"for i in 1 2 3; do head -c 200000 /dev/zero | tr '\\0' %d; done; echo\n"
+
+    done = run_on(home, hosts, "-q", "--group-output", "-N2", stdin=b"".join(line % row for row in range(1, 7)))
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == [b"%d" % row * 600_000 for row in range(1, 7)]
+
+
+@pytest.mark.parametrize("victim", ["worker", "guardian", "session"])
+def test_ordered_outputs_survive_who_was_to_send_them(home: Home, hosts: Hosts, client: str, victim: str) -> None:
+    """What was running is printed once, as it ran last, though it had said something before."""
+    find = {
+        "worker": "pid=$PPID",
+        "guardian": "pid=$(ps -o ppid= $PPID)",
+        "session": "pid=$PPID; until ps -o comm= $pid | grep -q ^sshd; do pid=$(ps -o ppid= $pid); done",
+    }
+    doomed = f"mkdir mark && {{ echo lost; {find[victim]}; kill -9 $pid; sleep 300; }}; echo 2\n".encode()
+    lines = b"echo 1\n" + doomed + b"".join(b"echo %d\n" % row for row in range(3, 40))
+
+    done = run_on(home, hosts, "-q", "-k", "-N2", stdin=lines)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [b"%d" % row for row in range(1, 40)]
 
 
 def test_a_reader_that_has_enough_ends_the_run(home: Home, hosts: Hosts, client: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.worker.building import a_task
 
 from hs_worker.capture import Capture
+from hs_worker.events import Output
 
 UID = b"\x01\x93\xaa\xbb\xcc\xdd\x70\x01\x80\x02\x03\x04\x05\x06\x07\xef"
 STEM = "0193aab/ef/0193aabb-ccdd-7001-8002-0304050607ef"
@@ -28,7 +29,7 @@ def test_each_stream_is_a_private_file_in_a_sharded_folder(tmp_path: Path) -> No
     output = capture.finish(3)
 
     stem = tmp_path / "tasks" / STEM
-    assert output == (os.fsencode(f"{stem}.out"), os.fsencode(f"{stem}.err"), True)
+    assert output == Output(os.fsencode(f"{stem}.out"), os.fsencode(f"{stem}.err"), whole=True)
     assert Path(f"{stem}.out").read_text() == "out\n"
     assert Path(f"{stem}.err").read_text() == "err\n"
     assert os.stat(f"{stem}.out").st_mode & 0o777 == 0o600

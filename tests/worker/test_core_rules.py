@@ -40,6 +40,8 @@ class WorkerRules(RuleBasedStateMachine):
         """Slot -> row, while its first process lives."""
         self.lingering: set[int] = set()
         self.ran: list[int] = []
+        self.said = 0
+        """So much was said by tasks."""
         self.recorded = 0
         self.results: dict[int, messages.Result] = {}
         """Every Result ever sent, by its sequence."""
@@ -109,14 +111,25 @@ class WorkerRules(RuleBasedStateMachine):
 
     @precondition(lambda self: self.processes)
     @rule(
-        data=st.data(), status=st.sampled_from([0, 256, 9]), answer=st.sampled_from([b"", b"y\0", b"y" * 5000 + b"\0"])
+        data=st.data(),
+        status=st.sampled_from([0, 256, 9]),
+        answer=st.sampled_from([b"", b"y\0", b"y" * 5000 + b"\0"]),
+        says=st.integers(0, 1),
     )
-    def exit(self, data: st.DataObject, status: int, answer: bytes) -> None:
-        """A process ends; if it was asked something, it leaves an answer."""
+    def exit(self, data: st.DataObject, status: int, answer: bytes, says: int) -> None:
+        """A process ends; if it was asked something, it leaves an answer. It may have said something, to another host."""
         slot = data.draw(st.sampled_from(sorted(self.processes)))
         del self.processes[slot]
+        self.said += says
+        output = events.Output(b"", b"", whole=True, sent=self.said) if says else None
         now = self.worker.now
-        self.perform(self.worker.takes(events.Exited([Exit(slot, status, now, now, 0.0, 0.0, 0, answer)])))
+        self.perform(self.worker.takes(events.Exited([Exit(slot, status, now, now, 0.0, 0.0, 0, answer, output)])))
+
+    @precondition(lambda self: self.said)
+    @rule(data=st.data())
+    def keep(self, data: st.DataObject) -> None:
+        """The other host has some of it; it may say less than before."""
+        self.perform(self.worker.takes(events.OutputKept(data.draw(st.integers(0, self.said)))))
 
     @precondition(lambda self: self.lingering)
     @rule(data=st.data(), processes=st.integers(0, 1))

@@ -9,9 +9,12 @@ from typing import NamedTuple
 import pytest
 from tests.worker.building import a_task
 
+from hs_common import limits
 from hs_worker.events import Output
+from hs_worker.frames import FrameReader, Kind
 from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record, unpack_head
-from hs_worker.spooled import Spooled, SpoolWriter
+from hs_worker.spooled import SentWriter, Spooled, SpoolWriter
+from hs_worker.streams import FramedStream
 
 
 class Desk(NamedTuple):
@@ -51,7 +54,7 @@ class Desk(NamedTuple):
 @pytest.fixture(name="desk")
 def _desk(tmp_path: Path) -> Iterator[Desk]:
     poller = select.epoll()
-    yield Desk(Spooled(poller, str(tmp_path), None), poller, tmp_path)
+    yield Desk(Spooled(poller, SpoolWriter(str(tmp_path)), None), poller, tmp_path)
     poller.close()
 
 
@@ -99,7 +102,7 @@ def test_a_slot_forgets_the_task_before(desk: Desk) -> None:
 def test_a_spool_that_cannot_be_written_fails_the_task(tmp_path: Path) -> None:
     """What it said is lost, so nobody may believe that it succeeded."""
     with select.epoll() as poller:
-        desk = Desk(Spooled(poller, str(tmp_path / "missing"), None), poller, tmp_path)
+        desk = Desk(Spooled(poller, SpoolWriter(str(tmp_path / "missing")), None), poller, tmp_path)
 
         assert desk.task_says(0, 7, b"x") == Output(b"", b"", whole=False)
         assert desk.task_says(0, 8, b"") is None
@@ -109,7 +112,7 @@ def test_a_byte_says_that_there_is_something_to_print(tmp_path: Path) -> None:
     """And a pipe that nobody empties holds nobody up."""
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     with select.epoll() as poller:
-        desk = Desk(Spooled(poller, str(tmp_path), write_fd), poller, tmp_path)
+        desk = Desk(Spooled(poller, SpoolWriter(str(tmp_path)), write_fd), poller, tmp_path)
         desk.task_says(0, 7, b"x")
         assert os.read(read_fd, 10) == b"\n"
 
@@ -125,3 +128,70 @@ def test_a_record_that_failed_half_way_is_written_over(tmp_path: Path) -> None:
 
     assert writer.write(1, 0, b"one", b"") == 1
     assert writer.write(2, 0, b"", b"two") == 1 + HEAD_BYTES + 3
+
+
+def test_what_is_sent_is_the_file_byte_for_byte(tmp_path: Path) -> None:
+    """Each task is told how much must be there before all of its output is; who says nothing waits for nothing."""
+    # Given the same tasks, one worker with a file, one whose stdout goes elsewhere
+    read_fd, write_fd = os.pipe()
+    with select.epoll() as poller, select.epoll() as other:
+        filed = Desk(Spooled(poller, SpoolWriter(str(tmp_path)), None), poller, tmp_path)
+        sent = Desk(Spooled(other, SentWriter(FramedStream(write_fd, b"w" * 16, Kind.SPOOL)), None), other, tmp_path)
+
+        # When they say something
+        for desk in (filed, sent):
+            assert desk.task_says(0, 6, b"") is None
+        marks = [
+            output.sent
+            for row, text in ((7, b"out"), (8, bytes(6000)))
+            if (output := sent.task_says(0, row, text, b"err"))
+        ]
+        filed.task_says(0, 7, b"out", b"err")
+        filed.task_says(0, 8, bytes(6000), b"err")
+        sent.spooled.close(1000)
+
+    # Then one gets what the other has
+    frames = list(FrameReader().take(os.read(read_fd, 65536)))
+    (path,) = tmp_path.iterdir()
+    assert frames[0] == (Kind.BEGIN, b"w" * 16)
+    assert {kind for kind, _ in frames[1:]} == {Kind.SPOOL}
+    assert b"".join(data for _, data in frames[1:]) == path.read_bytes()
+    assert marks == [HEAD_BYTES + 6, 2 * HEAD_BYTES + 6 + 6003]
+    os.close(read_fd)
+    os.close(write_fd)
+
+
+def test_tasks_wait_for_a_reader_who_does_not_keep_up(tmp_path: Path) -> None:
+    """Memory has a bound; when he reads again, nothing is missing."""
+    # Given a reader who does nothing, and a task that says more than he is given credit for
+    read_fd, write_fd = os.pipe()
+    with select.epoll() as poller:
+        writer = SentWriter(FramedStream(write_fd, b"w" * 16, Kind.SPOOL))
+        desk = Desk(Spooled(poller, writer, None), poller, tmp_path)
+        (_, fd, _), _ = desk.spooled.begin(0, a_task(7))
+        os.set_blocking(fd, False)
+        while takes_more(fd):
+            os.write(fd, bytes(4096))
+            for ready, _ in poller.poll(0):
+                desk.spooled.handle(ready)
+        assert len(writer.stream.queue) < 2 * limits.MIB
+
+        # When he reads
+        reader = FrameReader()
+        frames: list[tuple[Kind, bytes]] = []
+        while select.select([read_fd], [], [], 0)[0]:
+            frames += reader.take(os.read(read_fd, 65536))
+            for ready, _ in poller.poll(0):
+                desk.spooled.handle(ready)
+
+    # Then the task goes on, and what was taken of it has come
+    assert takes_more(fd)
+    assert len(b"".join(data for kind, data in frames if kind == Kind.SPOOL)) == writer.end
+    assert writer.end > limits.MIB
+    os.close(read_fd)
+    os.close(write_fd)
+
+
+def takes_more(fd: int) -> bool:
+    """Whether a pipe has room."""
+    return bool(select.select([], [fd], [], 0)[1])

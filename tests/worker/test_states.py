@@ -18,6 +18,6 @@ def test_a_step_is_in_the_table_or_forbidden(state: State, step: Step) -> None:
 
 
 def test_every_state_can_be_reached_and_only_two_are_ends() -> None:
-    """Nothing is ever stuck."""
+    """Nothing is ever stuck. What has ended may have to wait for its output, but comes back."""
     assert set(TRANSITIONS.values()) | {State.WAITING} == set(State)
-    assert set(State) - {state for state, _ in TRANSITIONS} == {State.ENDED, State.LOST}
+    assert set(State) - {state for state, step in TRANSITIONS if step != Step.WITHHOLD} == {State.ENDED, State.LOST}

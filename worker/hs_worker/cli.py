@@ -36,6 +36,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
 _FLAGS: dict[str, tuple[str, bool]] = {
     "--no-confirm": ("confirm", False),
     "--relay": ("relay", True),
+    "--frames": ("frames", True),
     "--capture": ("capture", True),
     "--wake": ("wakes", True),
     "--judged": ("judged", True),

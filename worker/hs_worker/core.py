@@ -61,6 +61,7 @@ class WorkerCore:
             events.StopAsked: self._on_stop_asked,
             events.PauseAsked: self._on_pause_asked,
             events.ResumeAsked: self._on_resume_asked,
+            events.OutputKept: self._on_output_kept,
             events.ClockSet: self._on_clock_set,
         }
         self._message_handlers: dict[type, Callable[[Any], None]] = {
@@ -235,6 +236,9 @@ class WorkerCore:
 
     def _on_exited(self, event: events.Exited) -> None:
         self._holding.exited(event.exits, self._now, killing=self._departure.killing)
+
+    def _on_output_kept(self, event: events.OutputKept) -> None:
+        self._holding.outcomes.kept(event.sent)
 
     def _on_left(self, event: events.Left) -> None:
         self._holding.stopping.left(event.slot, event.processes)

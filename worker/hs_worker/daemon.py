@@ -250,6 +250,8 @@ class WorkerDaemon:
                 self._handle(events.PauseAsked())
             elif word == b"resume":
                 self._handle(events.ResumeAsked())
+            elif word.startswith(b"kept "):
+                self._on_kept(*word.split()[1:])
             elif word == b"stop":
                 self._reap()  # what ended by itself has finished
                 self._handle(events.StopAsked(kill=False, wait_s=_STOPPED_WAIT_S))
@@ -258,6 +260,11 @@ class WorkerDaemon:
             self._reap()
             wait_s = _STOPPED_WAIT_S if self._core.busy else _IDLE_WAIT_S
             self._handle(events.StopAsked(kill=True, wait_s=wait_s))
+
+    def _on_kept(self, worker: bytes, sent: bytes) -> None:
+        """Take note of how much of our spool there is, unless it is about the worker before us."""
+        if self._shared is not None and worker == self._shared.incarnation.hex().encode():
+            self._handle(events.OutputKept(int(sent)))
 
     def _handle(self, event: Event) -> None:
         self._perform(self._core.handle(event, monotonic()))

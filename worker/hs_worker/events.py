@@ -1,7 +1,7 @@
 """What the worker's core is told, and what it asks for. Tuples: some of these exist once per task on the hot path.
 
 shell ── Message | Exited | SpawnFailed | Left | Connected | Disconnected | Unsent | DrainAsked | StopAsked | PauseAsked |
-         ResumeAsked | ClockSet ──▶ core
+         ResumeAsked | OutputKept | ClockSet ──▶ core
       ◀─ Record Spawn Signal Look Abandon Release Send Reopen Leave Note ─
 """
 
@@ -20,6 +20,8 @@ class Output(NamedTuple):
     errpath: bytes
     whole: bool
     """Whether all of it could be kept."""
+    sent: int = 0
+    """It is on its way to who keeps it, who has all of it when he has so many bytes of ours; 0: it is kept."""
 
 
 class Exit(NamedTuple):
@@ -98,6 +100,12 @@ class ResumeAsked(NamedTuple):
     """Go on."""
 
 
+class OutputKept(NamedTuple):
+    """Who keeps the outputs of our tasks has so many bytes of them by now."""
+
+    sent: int
+
+
 class ClockSet(NamedTuple):
     """The wall clock stands at monotonic time + `offset_s` now."""
 
@@ -116,6 +124,7 @@ Event = (
     | StopAsked
     | PauseAsked
     | ResumeAsked
+    | OutputKept
     | ClockSet
 )
 

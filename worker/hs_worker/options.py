@@ -52,7 +52,9 @@ class Options:
     confirm: bool = True
     relay: bool = False
     spool: str = ""
-    """Folder where tasks' outputs are spooled for hs-cluster to print; "": they are not."""
+    """Folder where tasks' outputs are spooled for hs-cluster to print; -: it has them from our stdout; "": they are not."""
+    frames: bool = False
+    """Whether our stdout is a session of SSH, and what we say there is framed."""
     silence_s: float = 0.0
     """Of the lifeline, until it counts as ended; 0: it ends by itself."""
     wakes: bool = False

@@ -3,6 +3,9 @@
     conclude: it ran ──Record──▶ map ─┐
     drop: it never did ───────────────┴──▶ outbox ──commit──▶ forgotten
 
+A task whose output goes to another host (`Output.sent`) stays in its slot until that is there, as if it ran: should the worker
+die before, it has to run again, for what it said is lost. So whoever hears of its end finds its output.
+
 Rules, checked by `check`, beside those of the outbox:
 1. A bundle is known as long as one of its tasks has no outcome; `left` counts them.
 """
@@ -21,7 +24,7 @@ from hs_worker.pause import Pause
 from hs_worker.run import Bundle, Run
 from hs_worker.settings import RECORD_BYTES, Rules
 from hs_worker.slots import Slots
-from hs_worker.states import State
+from hs_worker.states import State, Step, after
 
 _RECENT_MAX = 20_000
 """Bundles that are remembered after their end, so that a repeated Assign runs nothing twice."""
@@ -54,6 +57,12 @@ class Outcomes:
         self._bundles: dict[int, Bundle] = {}
         self._recent: set[int] = set()
         self._recent_order: deque[int] = deque()
+        self._forsaken = False
+        """Whether nothing will arrive any more."""
+        self._kept = 0
+        """So many bytes of outputs have arrived."""
+        self._withheld: deque[tuple[int, int, Run]] = deque()
+        """(bytes, slot, run) that wait until so many have."""
         for bundle, packed in recovered:
             slots.area += len(packed) + RECORD_BYTES
             self.outbox.add(packed, len(packed) + RECORD_BYTES)
@@ -78,7 +87,39 @@ class Outcomes:
         return bundle
 
     def conclude(self, slot: int, run: Run, exit_: Exit) -> None:
-        """End a run by what its first process came to."""
+        """End a run by what its first process came to; it waits for its output if that is on its way."""
+        if exit_.output is not None and exit_.output.sent > self._kept and run.state == State.ENDED:
+            if self._forsaken:
+                run.reason = "halt"
+                self._conclude(slot, run, exit_)
+                return
+            run.withhold(exit_)
+            self._pause.release(run)
+            self._withheld.append((exit_.output.sent, slot, run))
+        else:
+            self._conclude(slot, run, exit_)
+
+    def kept(self, sent: int) -> None:
+        """So many bytes of outputs have arrived: end the runs that waited for that."""
+        self._kept = max(self._kept, sent)
+        while self._withheld and self._withheld[0][0] <= self._kept:
+            _, slot, run = self._withheld.popleft()
+            self._arrive(slot, run)
+
+    def forsake(self) -> None:
+        """Hand back what waits for its output, or would have to from now on: nobody will print that."""
+        self._forsaken = True
+        while self._withheld:
+            _, slot, run = self._withheld.popleft()
+            run.reason = "halt"
+            self._arrive(slot, run)
+
+    def _arrive(self, slot: int, run: Run) -> None:
+        assert run.exit is not None, "it has ended"
+        run.state = after(run.state, Step.ARRIVE)
+        self._conclude(slot, run, run.exit)
+
+    def _conclude(self, slot: int, run: Run, exit_: Exit) -> None:
         if run.then_due_at is not None:
             kind = run.kind()
             reason = f"template: {run.reason} while it was expanded" if kind == OutcomeKind.REJECTED else run.reason

@@ -105,6 +105,12 @@ class Run:
         self.command = command
         self.started_at = now
 
+    def withhold(self, exit_: Exit) -> None:
+        """Let it count only when its output is where it belongs. No limit of it ends any more."""
+        self.state = after(self.state, Step.WITHHOLD)
+        self.exit = exit_
+        self.due_at = inf
+
     @property
     def has_process(self) -> bool:
         """Whether one is there that nobody has told to end."""

@@ -1,6 +1,7 @@
 """`-k` and `--group-output`: the output of a task is kept on disk until it can be printed as a whole, by hs-cluster.
 
     task ──▶ pipe of its slot and stream ──▶ memory, at most `_PART_BYTES` ──▶ spool file ──▶ hs-cluster
+                                                   on another host: └──▶ stdout ──▶ spool file there
 
 The pipes stay open from task to task, so nothing here ever waits for an end of file: what a task left in the background may go
 on writing, and is taken for the next task's. A spool that cannot be written fails the task: its output is lost.
@@ -9,12 +10,14 @@ on writing, and is taken for the next task's. A spool that cannot be written fai
 import contextlib
 import os
 import select
+from typing import Protocol
 
 from hs_common import limits
 from hs_common.tasks import Task
 from hs_worker.events import Output
 from hs_worker.outputs import Actions
 from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record, pack_head
+from hs_worker.streams import Stream, Valve
 
 _READ_BYTES = 64 * limits.KIB
 _PIPE_READS = 2
@@ -24,8 +27,20 @@ _PART_BYTES = 256 * limits.KIB
 _LOST = Output(b"", b"", whole=False)
 
 
+class Writer(Protocol):
+    """Writes a spool."""
+
+    def write(self, row: int, earlier: int, out: bytes, err: bytes) -> int:
+        """Write a record; return its offset + 1.
+
+        Raises:
+            OSError: It cannot be written; the spool is as before.
+
+        """
+
+
 class SpoolWriter:
-    """Writes whole records, one after the other. What failed half way is written over."""
+    """Writes whole records into a file, one after the other. What failed half way is written over."""
 
     def __init__(self, folder: str) -> None:
         self._path = os.path.join(folder, os.urandom(8).hex() + SUFFIX)
@@ -51,6 +66,23 @@ class SpoolWriter:
                 os.ftruncate(self._fd, at)
                 raise
         self._end = at + HEAD_BYTES + len(out) + len(err)
+        return at + 1
+
+
+class SentWriter:
+    """Lets somebody else write them, who gets the very bytes of the file in their order. `stream`: to him."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.end = 0
+        """So many bytes there were up to now."""
+
+    def write(self, row: int, earlier: int, out: bytes, err: bytes) -> int:
+        """Queue a record; return its offset + 1."""
+        at = self.end
+        record = pack_head(Record(row, earlier, len(out), len(err))) + out + err
+        self.stream.queue += record
+        self.end += len(record)
         return at + 1
 
 
@@ -94,14 +126,15 @@ class Spooled:
 
     Args:
         poller: Waits for what tasks write.
-        folder: For the spool file.
+        writer: Of the spool.
         wake_fd: Gets a byte when there is something to print; None: somebody else says so.
 
     """
 
-    def __init__(self, poller: select.epoll, folder: str, wake_fd: int | None) -> None:
-        self._poller = poller
-        self._writer = SpoolWriter(folder)
+    def __init__(self, poller: select.epoll, writer: Writer, wake_fd: int | None) -> None:
+        self._writer = writer
+        self._sent = writer if isinstance(writer, SentWriter) else None
+        self._valve = Valve(poller, () if self._sent is None else (self._sent.stream,))
         self._wake_fd = wake_fd
         if wake_fd is not None:
             os.set_blocking(wake_fd, False)
@@ -120,7 +153,7 @@ class Spooled:
             found = self._slots[slot] = _Slot()
             for stream, fd in enumerate(found.read_fds):
                 self._pipes[fd] = found, stream
-                self._poller.register(fd, select.EPOLLIN)
+                self._valve.add(fd)
         found.row, found.earlier, found.lost = task.row, 0, False
         return [(os.POSIX_SPAWN_DUP2, found.write_fds[0], 1), (os.POSIX_SPAWN_DUP2, found.write_fds[1], 2)]
 
@@ -128,33 +161,40 @@ class Spooled:
         """Do nothing: the pipes are the next task's."""
 
     def finish(self, slot: int) -> Output | None:
-        """Write what the task said, to the last byte; return None, or that some of it is lost."""
+        """Write what the task said, to the last byte; return None, or what there is to wait for, or that some of it is lost."""
         found = self._slots[slot]
         for stream in range(2):
             # All that it wrote is in the pipe by now; what comes after that is somebody's in the background.
             for _ in range(_PIPE_READS):
                 if not found.read(stream):
                     break
-        if found.earlier or found.buffers[0] or found.buffers[1]:
-            self._write(found, found.row)
-            if self._wake_fd is not None:
-                with contextlib.suppress(OSError):  # it is full: then somebody is about to look, or nobody will
-                    os.write(self._wake_fd, b"\n")
+        if not (found.earlier or found.buffers[0] or found.buffers[1]):
+            return None
+        self._write(found, found.row)
+        if self._wake_fd is not None:
+            with contextlib.suppress(OSError):  # it is full: then somebody is about to look, or nobody will
+                os.write(self._wake_fd, b"\n")
+        if self._sent is not None:
+            return Output(b"", b"", whole=True, sent=self._sent.end)
         return _LOST if found.lost else None
 
     def owns(self, fd: int) -> bool:
         """Whether this descriptor is of ours."""
-        return fd in self._pipes
+        return fd in self._pipes or self._valve.awaits(fd)
 
     def handle(self, fd: int) -> None:
-        """Read what is there."""
-        slot, stream = self._pipes[fd]
-        slot.read(stream)
-        if len(slot.buffers[0]) + len(slot.buffers[1]) >= _PART_BYTES:
-            self._write(slot, 0)
+        """Read or write what is ready."""
+        if fd in self._pipes:
+            slot, stream = self._pipes[fd]
+            slot.read(stream)
+            if len(slot.buffers[0]) + len(slot.buffers[1]) >= _PART_BYTES:
+                self._write(slot, 0)
+        else:
+            self._valve.flush()
 
     def close(self, wait_ms: int) -> None:
-        """Do nothing: what is whole is written, and the rest is of tasks that are handed back."""
+        """Write out what is left, as long as the reader takes something every `wait_ms`."""
+        self._valve.flush(wait_ms)
 
     def _write(self, slot: _Slot, row: int) -> None:
         out, err = slot.buffers
@@ -165,3 +205,4 @@ class Spooled:
             slot.lost = True
         out.clear()
         err.clear()
+        self._valve.flush()

@@ -8,6 +8,8 @@ WAITING ──START──▶ RUNNING ──EXIT──▶ ENDED
    │                  └──────── SURVIVE ───────┴──────▶ LOST     (also SIGKILL did not help; so is its slot)
    ├──DROP (handed back, cancelled, rejected)──────────▶ ENDED
    └──EXPAND──▶ EXPANDING ──EXIT──▶ WAITING     (a process of the slot answers what the template asks; STOP and DROP as above)
+
+ENDED ──WITHHOLD──▶ DELIVERING ──ARRIVE──▶ ENDED     (what it said has to reach another host before it may count)
 """
 
 from enum import IntEnum, auto
@@ -26,6 +28,8 @@ class State(IntEnum):
     """We sent it a signal."""
     LINGERING = auto()
     """It was stopped and its first process ended, but not all that it started."""
+    DELIVERING = auto()
+    """Nothing of it runs, and its output is on its way."""
     ENDED = auto()
     LOST = auto()
 
@@ -40,6 +44,8 @@ class Step(IntEnum):
     STOP = auto()
     GONE = auto()
     SURVIVE = auto()
+    WITHHOLD = auto()
+    ARRIVE = auto()
 
 
 TRANSITIONS: dict[tuple[State, Step], State] = {
@@ -58,6 +64,8 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.LINGERING, Step.STOP): State.LINGERING,
     (State.LINGERING, Step.GONE): State.ENDED,
     (State.LINGERING, Step.SURVIVE): State.LOST,
+    (State.ENDED, Step.WITHHOLD): State.DELIVERING,
+    (State.DELIVERING, Step.ARRIVE): State.ENDED,
 }
 
 

@@ -17,7 +17,7 @@ from hs_worker.rest import Rest
 from hs_worker.run import Run
 from hs_worker.settings import Rules
 from hs_worker.slots import Slots
-from hs_worker.states import Step, after
+from hs_worker.states import State, Step, after
 
 
 class Stopping:
@@ -58,14 +58,18 @@ class Stopping:
         self._slots.rearm()
 
     def cancel(self, tasks: Collection[tuple[int, int]], now: float) -> None:
-        """Stop these (row, dispatch)."""
+        """Stop these (row, dispatch), unless their processes have ended."""
         for slot, run in self._slots.runs():
-            if (run.task.row, run.task.dispatch) in tasks:
+            if (run.task.row, run.task.dispatch) in tasks and run.state != State.DELIVERING:
                 self._stop(slot, run, "cancel", now)
 
     def stop_all(self, now: float, *, kill: bool) -> None:
         """Stop what runs, to hand it back; `kill`: with SIGKILL, and what is left after its first process is not waited for."""
+        if kill:
+            self._outcomes.forsake()
         for slot, run in self._slots.runs():
+            if run.state == State.DELIVERING:
+                continue
             self._stop(slot, run, "halt", now, kill=kill)
             if kill and run.exit is not None:
                 self._all_gone(slot, run, run.exit)

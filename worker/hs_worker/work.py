@@ -21,6 +21,7 @@ from hs_common.site import connection_file, site
 from hs_common.sockets import Link, new_context
 from hs_worker.core import WorkerCore
 from hs_worker.daemon import WorkerDaemon
+from hs_worker.frames import Kind
 from hs_worker.guardian import Start
 from hs_worker.host import cores_usable, memory_usable
 from hs_worker.options import Options
@@ -29,6 +30,7 @@ from hs_worker.processes import Executor, NullExecutor, Processes
 from hs_worker.relay import Relay
 from hs_worker.settings import AREA_BYTES, Identity, Rules
 from hs_worker.shared_map import settle
+from hs_worker.streams import FramedStream, Stream
 from hs_worker.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def work(options: Options, start: Start) -> int:
     shared = start.shared
     slots = options.slots()
     poller = select.epoll()
-    relay = _relay(options, poller)
+    relay = _relay(options, poller, shared.incarnation)
     capture = _capture() if options.capture else None
     outputs: Outputs | None = relay or capture
     rules = Rules(
@@ -109,14 +111,19 @@ def work(options: Options, start: Start) -> int:
     return daemon.run(shared.beat if start.beat_s < inf else None, start.beat_s)
 
 
-def _relay(options: Options, poller: select.epoll) -> Piped | None:
+def _relay(options: Options, poller: select.epoll, incarnation: bytes) -> Piped | None:
+    stdout = Stream(1)
+    if options.frames:
+        stdout = FramedStream(1, incarnation, Kind.SPOOL if options.spool else Kind.LINES)
+        stdout.write()
     if options.relay:
-        return Relay(poller)
+        return Relay(poller, stdout, Stream(2))
     if not options.spool:
         return None
-    from hs_worker.spooled import Spooled  # noqa: PLC0415 - few ask for it
+    from hs_worker.spooled import SentWriter, Spooled, SpoolWriter  # noqa: PLC0415 - few ask for it
 
-    return Spooled(poller, options.spool, 1 if options.wakes else None)
+    writer = SentWriter(stdout) if options.spool == "-" else SpoolWriter(options.spool)
+    return Spooled(poller, writer, 1 if options.wakes else None)
 
 
 def _capture() -> "Capture":

@@ -26,13 +26,20 @@ def program(options: Options) -> list[str]:
 
 
 def document(
-    options: Options, connections: Mapping[str, Connection], *, worker_file: str, endpoints: tuple[str, ...], port: int
+    options: Options,
+    connections: Mapping[str, Connection],
+    *,
+    outputs: str,
+    worker_file: str,
+    endpoints: tuple[str, ...],
+    port: int,
 ) -> dict[str, Any]:
     """Return what it reads first.
 
     Args:
         options: What was asked for.
         connections: By role.
+        outputs: Folder for what tasks say, where that is spooled.
         worker_file: Path of the connection file of the workers.
         endpoints: How the broker is reached from elsewhere.
         port: Where it listens.
@@ -42,7 +49,7 @@ def document(
     there = away(options)
     if there.nodes:
         worker = replace(connections["worker"], endpoints=endpoints).to_json()
-        return control | ssh_document(options, worker, port)
+        return control | ssh_document(options, worker, outputs, port)
     worker_program = [there.remote_exe] if there.remote_exe else local.program(Daemon.WORKER)
     return control | {
         "launcher": list(there.launcher),
@@ -81,7 +88,7 @@ def scaled_document(
     }
 
 
-def ssh_document(options: Options, connection: dict[str, Any], port: int) -> dict[str, Any]:
+def ssh_document(options: Options, connection: dict[str, Any], outputs: str, port: int) -> dict[str, Any]:
     """Return what the holder of SSH sessions is told."""
     there = away(options)
     silence_s = json.loads(options.for_daemons)["worker.lease"]
@@ -91,7 +98,10 @@ def ssh_document(options: Options, connection: dict[str, Any], port: int) -> dic
         "args": there.ssh_args,
         "programs": [local.program(Daemon.WORKER)],
         "remote_exe": there.remote_exe,
-        "arguments": ["--connection", "-", "--silence", str(silence_s), *worker_arguments(options)],
+        "arguments": ["--connection", "-", "--silence", str(silence_s), "--frames", *worker_arguments(options)],
+        "spool": outputs if options.spools else "",
+        # In the order of the input, the scheduler says what can be printed.
+        "wakes": not options.keep_order,
         "settings": options.for_daemons,
         "environ": sent_variables(os.environ) if there.sends_variables else {},
         "connection": connection,
@@ -117,4 +127,6 @@ def sent_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 def worker_arguments(options: Options) -> list[str]:
     """Return what a remote worker is told, its connection apart. It relays the lines of its tasks, so that they stay whole."""
+    if options.spools:
+        return [*tasks_arguments(options), "--spool", "-"]
     return [*tasks_arguments(options), "--capture" if options.capture else "--relay"]

@@ -1,13 +1,17 @@
 """One host, one session, one worker: what any client of SSH has to offer, and how the streams of a session are taken apart.
 
-The remote shell says a mark first, then becomes the worker. What comes before the mark is a greeting of the host, and not shown.
+The remote shell says a mark first, then becomes the worker. What comes before the mark is a greeting of the host, and not shown;
+what comes behind it is in frames (`hs_worker.frames`).
 """
 
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from hs_common.errors import WireError
+from hs_deploy.launchers.spool_copy import SpoolCopy
 from hs_deploy.relay import Lines
+from hs_worker.frames import FrameReader, Kind
 
 MARK = b"hs-cluster: here the worker begins"
 GREETING_BYTES_MAX = 1 << 20
@@ -51,14 +55,30 @@ class Session(Protocol):
 
 
 class Streams:
-    """The two streams of a session, cut into whole lines."""
+    """The two streams of a session.
 
-    def __init__(self, out: Callable[[bytes], None], err: Callable[[bytes], None]) -> None:
+    Args:
+        out: Gets the tasks' stdout, whole lines.
+        err: Gets what comes on stderr, likewise.
+        spool: Gets the outputs that are spooled; None: they are not.
+
+    """
+
+    def __init__(
+        self, out: Callable[[bytes], None], err: Callable[[bytes], None], spool: SpoolCopy | None = None
+    ) -> None:
         self.begun = False
         """Whether the mark was seen."""
+        self.failure = ""
+        """Why what comes makes no sense, or ""."""
+        self.worker = b""
+        """The incarnation that is there; b"": none has begun."""
         self._greeting = b""
+        self._frames = FrameReader()
         self._out = Lines(out)
         self._err = Lines(err)
+        self._spool = spool
+        self._told_bytes = 0
 
     @property
     def words(self) -> str:
@@ -68,22 +88,51 @@ class Streams:
     def out(self, text: bytes) -> None:
         """Take what came on its stdout."""
         if self.begun:
-            self._out.take(text)
+            self._take(text)
             return
         self._greeting = (self._greeting + text)[-GREETING_BYTES_MAX:]
         _, mark, rest = self._greeting.partition(MARK + b"\n")
         if mark:
             self.begun, self._greeting = True, b""
-            self._out.take(rest)
+            self._take(rest)
 
     def err(self, text: bytes) -> None:
         """Take what came on its stderr."""
         self._err.take(text)
 
+    def receipt(self) -> bytes:
+        """Return a line for the worker that says how much of its spool is here, if that is news; b"": it is none."""
+        if self._spool is None or self._spool.bytes == self._told_bytes:
+            return b""
+        self._told_bytes = self._spool.bytes
+        return b"kept %s %d\n" % (self.worker.hex().encode(), self._told_bytes)
+
     def end(self) -> None:
         """Pass on what came without a newline."""
         self._out.end()
         self._err.end()
+        if self._spool is not None:
+            self._spool.begin()
+
+    def _take(self, text: bytes) -> None:
+        try:
+            for kind, data in () if self.failure else self._frames.take(text):
+                if kind == Kind.LINES:
+                    self._out.take(data)
+                elif kind == Kind.BEGIN:
+                    self._begin(data)
+                elif self._spool is not None:
+                    self._spool.write(data)
+        except WireError as exc:
+            self.failure = str(exc)
+
+    def _begin(self, worker: bytes) -> None:
+        """Hear of a worker; the one before it, if any, is dead."""
+        self.worker = worker
+        self._out.end()
+        if self._spool is not None:
+            self._spool.begin()
+            self._told_bytes = 0
 
 
 def remote_command(programs: Sequence[Sequence[str]], named: str | None) -> str:

@@ -26,6 +26,7 @@ from hs_deploy.launchers.fleet_core import Ended
 from hs_deploy.launchers.local import CHILD_ERRORS_FD
 from hs_deploy.launchers.nodes import Node
 from hs_deploy.launchers.session import STATUS_MISUSE, LoginError, Session, Streams, remote_command
+from hs_deploy.launchers.spool_copy import SpoolCopy
 from hs_deploy.launchers.ssh_args import parse_ssh_args
 from hs_deploy.launchers.ssh_core import Effect as SshEffect
 from hs_deploy.launchers.ssh_core import Login, Say, SshCore
@@ -62,6 +63,8 @@ class SshHolder:
         self._command = remote_command(document["programs"], document["remote_exe"])
         self._start = {name: document[name] for name in ("arguments", "settings", "environ")}
         self._connection = document["connection"]
+        self._spool_folder: str = document["spool"]
+        self._wakes: bool = document["wakes"]
         self._silence_s: float = document["silence_s"]
         self._tunnel_to: int | None = document["tunnel_to"]
         self._beat_s = min(BEAT_MAX_S, self._silence_s / BEATS_PER_SILENCE)
@@ -147,9 +150,13 @@ class SshHolder:
         session.read()
         if isinstance(session, ProgramSession) and session.port is not None:
             self._ports[node] = session.port
+        if receipt := session.streams.receipt():
+            session.tell(receipt)
+            if self._wakes and not self._out.waits:
+                self._out.write(b"\n")
         if session.streams.begun and node not in self._up and (self._tunnel_to is None or self._ports.get(node)):
             self._begin(node, session, now)
-        status = session.status
+        status = STATUS_MISUSE[0] if session.streams.failure else session.status
         if status is not None:
             self._end(node, session, status, now)
 
@@ -170,7 +177,7 @@ class SshHolder:
         session.close()
         del self._sessions[node]
         self._ports.pop(node, None)
-        words = session.streams.words
+        words = session.streams.failure or session.streams.words
         if node not in self._up:
             cut = status == -1 and not any(word in words for word in _FINAL_WORDS)
             reason = words or f"the login ended with status {status}"
@@ -198,16 +205,19 @@ class SshHolder:
                     self._err.write(f"hs-cluster: {text}\n".encode(errors="backslashreplace"))
 
     def _log_in(self, node: Node) -> None:
-        streams = Streams(self._out.write, self._err.write)
+        spool = SpoolCopy(self._spool_folder) if self._spool_folder else None
+        # What ssh says before is the reason when the login fails, and no more.
+        streams = Streams(
+            self._out.write, self._err.write if self._fabric else partial(self._heard_by_ssh, node), spool
+        )
         if not self._fabric:
-            streams = Streams(self._out.write, partial(self._heard_by_ssh, node))
             argv = command_line(node, self._args, self._command, silence_s=self._silence_s, tunnel_to=self._tunnel_to)
             self._sessions[node] = ProgramSession(argv, self._environ, streams)
             return
         threading.Thread(target=self._log_in_by_fabric, args=(node, streams), daemon=True).start()
 
     def _heard_by_ssh(self, node: Node, text: bytes) -> None:
-        """Show what the worker says; what ssh says before is the reason when the login fails, and no more."""
+        """Show what the worker says."""
         if node in self._up:
             self._err.write(text)
 
