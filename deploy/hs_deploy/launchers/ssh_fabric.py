@@ -69,8 +69,8 @@ class FabricSession:
         """Say a line; the window of a channel holds far more."""
         self._outbox += line
         with contextlib.suppress(OSError):  # full for the moment, or cut off
-            while self._outbox:
-                self._outbox = self._outbox[self._channel.send(self._outbox) :]
+            while self._outbox and (sent := self._channel.send(self._outbox)):  # 0: its stdin is closed
+                self._outbox = self._outbox[sent:]
 
     def release(self) -> None:
         """Close its stdin."""
