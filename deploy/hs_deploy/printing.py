@@ -19,7 +19,7 @@ from hs_deploy.runs import ORDER_NAME
 from hs_deploy.spool_reader import Spool
 from hs_scheduler.ordering import RECORD_BYTES as ORDER_BYTES
 from hs_scheduler.ordering import unpack_order
-from hs_worker.spool_file import HEAD_BYTES, SUFFIX
+from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record
 
 _PLACE = Struct("<Q")
 PRINTED_NAME = "printed"
@@ -140,12 +140,21 @@ class Printer:
             for offset, head in spool.scan():
                 place = number << _NUMBER_SHIFT | offset
                 if self._index is not None:
-                    self._index.put(head.row, place)
+                    self._put(self._index, head, place)
                 else:
                     self._places.append(place)
                     if len(self._places) >= _ORDERS_MAX:
                         return True
         return bool(self._next or self._places)
+
+    def _put(self, index: Index, head: Record, place: int) -> None:
+        """Note where the output of a row is, unless that of a later dispatch was found before: spools are read in any order."""
+        before = index.get(head.row)
+        if not before or self._spool_of(before).head(before & _OFFSET_MASK).dispatch <= head.dispatch:
+            index.put(head.row, place)
+
+    def _spool_of(self, place: int) -> Spool:
+        return self._by_number[(place >> _NUMBER_SHIFT) - 1]
 
     def _read_order(self) -> None:
         if self._order_fd < 0:
@@ -167,7 +176,7 @@ class Printer:
 
     def _open(self, place: int) -> None:
         """Find all parts of an output, by going back from its last record."""
-        spool = self._by_number[(place >> _NUMBER_SHIFT) - 1]
+        spool = self._spool_of(place)
         for at, head in spool.parts(place & _OFFSET_MASK):
             begin = at + HEAD_BYTES
             if head.err:

@@ -50,11 +50,15 @@ class Spool:
             if head.row:
                 yield at, head
 
+    def head(self, at: int) -> Record:
+        """Return the head of the record that stands there."""
+        return unpack_head(os.pread(self.fd, HEAD_BYTES, at), 0)
+
     def parts(self, at: int) -> Iterator[tuple[int, Record]]:
         """Yield (offset, head) of the record that stands there and of those before it of the same task, the last one first."""
         earlier = at + 1
         while earlier:
-            head = unpack_head(os.pread(self.fd, HEAD_BYTES, earlier - 1), 0)
+            head = self.head(earlier - 1)
             yield earlier - 1, head
             earlier = head.earlier
 

@@ -63,13 +63,15 @@ def test_only_the_last_attempt_is_printed_in_the_place_of_the_first(tmp_path: Pa
     assert page.prints() == (b"one two ", b"")
 
 
-def test_a_task_that_ran_twice_is_printed_as_it_ran_last(tmp_path: Path) -> None:
-    """Its first worker died, or was stopped; the second one has a file of its own."""
+@pytest.mark.parametrize("found", [(1, 2), (2, 1)], ids=["in order", "late"])
+def test_a_task_that_ran_twice_is_printed_as_it_ran_last(tmp_path: Path, found: tuple[int, int]) -> None:
+    """Its first worker died, or was stopped; the second one has a file of its own, which may be looked at first."""
     page = Page(tmp_path, in_order=True)
-    SpoolWriter(str(page.folder)).write(1, 0, b"first", b"")
+    said = {1: b"first", 2: b"second"}
+    SpoolWriter(str(page.folder)).write(1, 0, said[found[0]], b"", found[0])
     page.order(9)
     page.prints()
-    SpoolWriter(str(page.folder)).write(1, 0, b"second", b"")
+    SpoolWriter(str(page.folder)).write(1, 0, said[found[1]], b"", found[1])
 
     page.order(1)
 

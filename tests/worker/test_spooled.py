@@ -63,7 +63,7 @@ def test_a_task_is_one_record(desk: Desk) -> None:
     assert desk.task_says(0, 7, b"out\n", b"err") is None
     assert desk.task_says(1, 8, b"", b"only") is None
 
-    assert desk.records() == [(Record(7, 0, 4, 3), b"out\nerr"), (Record(8, 0, 0, 4), b"only")]
+    assert desk.records() == [(Record(7, 0, 4, 3, 1), b"out\nerr"), (Record(8, 0, 0, 4, 1), b"only")]
 
 
 def test_a_silent_task_costs_nothing(desk: Desk) -> None:
@@ -96,7 +96,7 @@ def test_a_slot_forgets_the_task_before(desk: Desk) -> None:
     desk.task_says(0, 7, bytes(300_000))
     desk.task_says(0, 8, b"x")
 
-    assert desk.records()[-1] == (Record(8, 0, 1, 0), b"x")
+    assert desk.records()[-1] == (Record(8, 0, 1, 0, 1), b"x")
 
 
 def test_a_spool_that_cannot_be_written_fails_the_task(tmp_path: Path) -> None:

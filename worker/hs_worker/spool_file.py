@@ -1,9 +1,11 @@
 """The file in which a worker spools the outputs of its tasks, for hs-cluster on the same host to print.
 
-    | row u64 | earlier u64 | out u64 | err u64 | stdout of that task ... | stderr of it ... |
+    | row u64 | earlier u64 | out u64 | err u64 | dispatch u64 | stdout of that task ... | stderr of it ... |
 
 Row 0: a part of a large output whose task still runs; `earlier` of the record that follows in that task is its place plus one.
-The last record of a task bears its row. Whoever reads stops at a record that is not whole yet: it will be, or its worker died.
+The last record of a task bears its row. Of several for one row, in the spools of several workers, the one of the highest dispatch
+counts: the others are of workers that died or were stopped. Whoever reads stops at a record that is not whole yet: it will be, or
+its worker died.
 """
 
 from struct import Struct
@@ -22,9 +24,11 @@ class Record(NamedTuple):
     out: int
     """Bytes of stdout."""
     err: int
+    dispatch: int = 0
+    """0 where there is no row."""
 
 
-_HEAD = Struct("<QQQQ")
+_HEAD = Struct("<QQQQQ")
 HEAD_BYTES = _HEAD.size
 
 

@@ -30,7 +30,7 @@ _LOST = Output(b"", b"", whole=False)
 class Writer(Protocol):
     """Writes a spool."""
 
-    def write(self, row: int, earlier: int, out: bytes, err: bytes) -> int:
+    def write(self, row: int, earlier: int, out: bytes, err: bytes, dispatch: int = 0) -> int:
         """Write a record; return its offset + 1.
 
         Raises:
@@ -47,7 +47,7 @@ class SpoolWriter:
         self._fd = -1
         self._end = 0
 
-    def write(self, row: int, earlier: int, out: bytes, err: bytes) -> int:
+    def write(self, row: int, earlier: int, out: bytes, err: bytes, dispatch: int = 0) -> int:
         """Write a record; return its offset + 1.
 
         Raises:
@@ -57,7 +57,7 @@ class SpoolWriter:
         if self._fd < 0:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         at = self._end
-        record = pack_head(Record(row, earlier, len(out), len(err))) + out + err
+        record = pack_head(Record(row, earlier, len(out), len(err), dispatch)) + out + err
         written = os.pwrite(self._fd, record, at)
         while written < len(record):
             try:
@@ -77,10 +77,10 @@ class SentWriter:
         self.end = 0
         """So many bytes there were up to now."""
 
-    def write(self, row: int, earlier: int, out: bytes, err: bytes) -> int:
+    def write(self, row: int, earlier: int, out: bytes, err: bytes, dispatch: int = 0) -> int:
         """Queue a record; return its offset + 1."""
         at = self.end
-        record = pack_head(Record(row, earlier, len(out), len(err))) + out + err
+        record = pack_head(Record(row, earlier, len(out), len(err), dispatch)) + out + err
         self.stream.queue += record
         self.end += len(record)
         return at + 1
@@ -89,7 +89,7 @@ class SentWriter:
 class _Slot:
     """The pipes of a slot, and what its task said that is not in the spool yet."""
 
-    __slots__ = ("buffers", "earlier", "lost", "read_fds", "row", "write_fds")
+    __slots__ = ("buffers", "dispatch", "earlier", "lost", "read_fds", "row", "write_fds")
 
     def __init__(self) -> None:
         pipes = []
@@ -108,6 +108,7 @@ class _Slot:
             os.set_blocking(fd, False)
         self.buffers = (bytearray(), bytearray())
         self.row = 0
+        self.dispatch = 0
         self.earlier = 0
         self.lost = False
 
@@ -154,7 +155,7 @@ class Spooled:
             for stream, fd in enumerate(found.read_fds):
                 self._pipes[fd] = found, stream
                 self._valve.add(fd)
-        found.row, found.earlier, found.lost = task.row, 0, False
+        found.row, found.dispatch, found.earlier, found.lost = task.row, task.dispatch, 0, False
         return [(os.POSIX_SPAWN_DUP2, found.write_fds[0], 1), (os.POSIX_SPAWN_DUP2, found.write_fds[1], 2)]
 
     def drop(self, slot: int) -> None:
@@ -200,7 +201,8 @@ class Spooled:
         out, err = slot.buffers
         try:
             if not slot.lost:
-                slot.earlier = self._writer.write(row, slot.earlier, bytes(out), bytes(err))
+                dispatch = slot.dispatch if row else 0
+                slot.earlier = self._writer.write(row, slot.earlier, bytes(out), bytes(err), dispatch)
         except OSError:
             slot.lost = True
         out.clear()
