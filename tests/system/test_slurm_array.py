@@ -69,10 +69,10 @@ def ended(home: Home) -> int:
     return sum(row["exit_status"] is not None for row in tasks(home))
 
 
-def marked(count: int, seconds: float, tag: str = "") -> list[str]:
-    """Return tasks that note when they begin and when they end."""
+def marked(count: int, seconds: float, tag: str = "", kind: str = "") -> list[str]:
+    """Return tasks that note when they begin and when they end, by a number that `kind` is put before."""
     comment = f" # HYPERSHELL: {tag}" if tag else ""
-    return [f"echo {n} >>begun; sleep {seconds}; echo {n} >>ended{comment}" for n in range(count)]
+    return [f"echo {kind}{n} >>begun; sleep {seconds}; echo {kind}{n} >>ended{comment}" for n in range(count)]
 
 
 def test_an_array_survives_requeue_scancel_and_a_controller_that_restarts(slurm: Slurm, cluster: Home) -> None:
@@ -99,14 +99,17 @@ def test_an_array_survives_requeue_scancel_and_a_controller_that_restarts(slurm:
 
 
 def test_a_worker_whose_job_ends_cuts_no_task_off(slurm: Slurm, cluster: Home) -> None:
-    """It learns from Slurm that it has a minute, and uses all of it that fits."""
-    submit(cluster, marked(30, 4, "timeout:6"))
+    """It learns from Slurm that it has a minute, and uses all of it that fits: for the long ones, then for short ones."""
+    submit(cluster, [*marked(8, 20, "timeout:25", "long"), *marked(30, 4, "timeout:6", "short")])
 
-    job = sbatch(slurm, cluster, "--array=1", "--time=1", ARRAY, "main")
+    job = sbatch(slurm, cluster, "--array=1", "--time=1", "--cpus-per-task=2", ARRAY, "main")
 
-    assert until(lambda: len(cluster.read("ended").split()) >= 9, 2 * STEP_S), cluster.read(f"hs-worker-{job}_1.log")
+    assert until(lambda: cluster.read("ended"), 2 * STEP_S), cluster.read(f"hs-worker-{job}_1.log")
     assert until(lambda: slurm.run("squeue", "-h", "-j", job) == "", 2 * STEP_S)
-    assert sorted(cluster.read("begun").split()) == sorted(cluster.read("ended").split())
+    done = cluster.read("ended").split()
+    assert sorted(cluster.read("begun").split()) == sorted(done)
+    assert {word[:4] for word in done} == {b"long", b"shor"}
+    assert {row["exit_status"] for row in tasks(cluster)} == {0, None}
     assert b"its time is over" in cluster.read(f"hs-worker-{job}_1.log")
     assert "COMPLETED" in slurm.run("scontrol", "show", "job", job), "it left by itself, in time"
 
@@ -158,27 +161,53 @@ def test_a_file_in_one_allocation_goes_on_with_the_same_line(slurm: Slurm, home:
     assert set(home.read("ended").split()) == {b"%d" % n for n in range(40)}
 
 
-def test_the_script_for_pbs_starts_a_worker_that_knows_its_end(cluster: Home) -> None:
-    """There is no PBS to be had for tests: what its job finds is put there by hand."""
-    # Given the surroundings of a job of 12 s, and tasks of 1 s
-    os.mkdir(cluster.path("bin"))
-    cluster.write("bin/qstat", b"#!/bin/sh\necho '    Resource_List.walltime = 00:00:12'\n")
-    os.chmod(cluster.path("bin", "qstat"), 0o755)
-    submit(cluster, marked(60, 1, "timeout:2"))
+def qsub(home: Home, walltime: str) -> "subprocess.Popen[bytes]":
+    """Run the script for PBS in the surroundings that a job finds; there is no PBS to be had for tests."""
+    os.makedirs(home.path("bin"), exist_ok=True)
+    home.write("bin/qstat", f"#!/bin/sh\necho '    Resource_List.walltime = {walltime}'\n".encode())
+    os.chmod(home.path("bin", "qstat"), 0o755)
     surroundings = SHORT | {
         "PBS_JOBID": "7[1].server",
-        "PBS_O_PATH": f"{cluster.path('bin')}:{cluster.env['PATH']}",
-        "PBS_O_WORKDIR": cluster.folder,
+        "PBS_O_PATH": f"{home.path('bin')}:{home.env['PATH']}",
+        "PBS_O_WORKDIR": home.folder,
         "NCPUS": "2",
+        "HYPERSHELL_WORKER_GRACE": "0",
     }
+    return home.start("bash", str(REPOSITORY / "deploy/pbs/worker-array.pbs"), env=surroundings)
 
-    # When it runs
-    job = cluster.start(
-        "bash", str(REPOSITORY / "deploy/pbs/worker-array.pbs"), stderr=subprocess.PIPE, env=surroundings
-    )
 
-    # Then it has done some and cut off none, and ends by itself with status 0
+def test_a_pbs_job_that_is_deleted_gives_back_what_it_ran(cluster: Home) -> None:
+    """`qdel` and `qrerun` send SIGTERM; the task costs no attempt, and the element that runs again takes it."""
+    # Given an element that runs a task
+    submit(cluster, ["echo $$ >>begun; until [ -e go ]; do sleep 0.05; done; echo >>ended"])
+    deleted = qsub(cluster, "01:00:00")
+    assert until(lambda: cluster.read("begun"), STEP_S)
+
+    # When it is told to end
+    deleted.terminate()
+
+    # Then it does, in order, and the next one runs the task from its beginning
+    assert ended_within(deleted.pid, STEP_S)
+    assert deleted.wait() == 0
+    again = qsub(cluster, "01:00:00")
+    assert until(lambda: cluster.read("begun").count(b"\n") == 2, STEP_S)
+    cluster.write("go", b"")
+    assert until(lambda: ended(cluster) == 1, STEP_S)
+    assert [(row["exit_status"], row["attempt"], row["dispatch"]) for row in tasks(cluster)] == [(0, 1, 2)]
+    assert cluster.read("ended") == b"\n"
+    again.terminate()
+    assert ended_within(again.pid, STEP_S)
+
+
+def test_the_script_for_pbs_starts_a_worker_that_knows_its_end(cluster: Home) -> None:
+    """It asks `qstat`, and uses of its time what fits."""
+    # Given tasks of 1 s
+    submit(cluster, marked(60, 1, "timeout:2"))
+
+    # When it runs in a job of 12 s
+    job = qsub(cluster, "00:00:12")
+
+    # Then it has cut off none, and ends by itself with status 0
     assert ended_within(job.pid, STEP_S)
     assert job.wait() == 0
-    assert len(cluster.read("ended").split()) >= 2
     assert sorted(cluster.read("begun").split()) == sorted(cluster.read("ended").split())
