@@ -151,8 +151,8 @@ def unpack_look(body: bytes) -> "Look":
     """Return the question in the body of a search.
 
     Raises:
-        WireError: It is none.
-        RefusedError: There is no such field.
+        WireError: It is none, or has a regular expression.
+        RefusedError: There is no such field, or a condition makes no sense.
 
     """
     from hs_scheduler.conditions import field_named  # noqa: PLC0415 - a run at which nobody looks need not load it
@@ -164,7 +164,9 @@ def unpack_look(body: bytes) -> "Look":
             0 < first <= limits.ID_MAX and 0 <= last <= limits.ID_MAX
         ):
             fields = None if names is None else tuple(field_named(str(name)) for name in names)
-            return Look(Filter.from_plain(tasks), fields, first, last, downwards)
+            found, matches = Filter.from_plain(tasks).split()
+            if not matches:
+                return Look(found, fields, first, last, downwards)
     raise WireError("not a question about tasks")
 
 

@@ -29,6 +29,8 @@ class Condition(NamedTuple):
     values: tuple[Any, ...]
     function: Callable[[Any], bool] | None = None
     """What `{function}` in `sql` calls with a raw value."""
+    field: Field | None = None
+    """Whose value that is."""
 
 
 FAILED_ONLY = Condition(FAILED, ())
@@ -109,7 +111,7 @@ def _matching(field: Field, value: str, text: str) -> Condition:
         if field.kind == "bytes":
             in_bytes = re.compile(os.fsencode(value))
             return Condition(
-                f"{{function}}({field.sql})", (), lambda raw: bool(raw is not None and in_bytes.search(raw))
+                f"{{function}}({field.sql})", (), lambda raw: bool(raw is not None and in_bytes.search(raw)), field
             )
         pattern = re.compile(value)
     except re.error as exc:
@@ -118,6 +120,7 @@ def _matching(field: Field, value: str, text: str) -> Condition:
         f"{{function}}({field.sql})",
         (),
         lambda raw: bool(raw is not None and pattern.search(raw if field.kind == "json" else str(shown(field, raw)))),
+        field,
     )
 
 

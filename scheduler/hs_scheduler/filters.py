@@ -7,7 +7,7 @@ A `Filter` can travel to the scheduler that owns a database; whoever applies it 
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -15,6 +15,7 @@ from hs_common.errors import RefusedError, WireError
 from hs_scheduler import conditions
 from hs_scheduler.conditions import Condition
 from hs_scheduler.dialect import SQLITE, Dialect
+from hs_scheduler.fields import Field
 
 ENDS = {
     "failed": conditions.FAILED_ONLY,
@@ -25,6 +26,9 @@ ENDS = {
 
 CONDITIONS_MAX = 100
 """Of one filter. One more is refused."""
+
+Matches = tuple[tuple[Field, Callable[[Any], bool]], ...]
+"""Fields, each with what its raw value has to satisfy."""
 
 _serial = count()
 """Two filters may be in force on one connection: their functions have different names."""
@@ -65,6 +69,17 @@ class Filter:
         if self.ended:
             parts.append(ENDS[self.ended])
         return Where(parts)
+
+    def split(self) -> tuple["Filter", "Matches"]:
+        """Return what a database finds by itself, and what calls functions of ours: with which values.
+
+        Raises:
+            RefusedError: A part of it makes no sense.
+
+        """
+        parsed = [(text, conditions.parse_condition(text)) for text in self.conditions]
+        matches = [(part.field, part.function) for _, part in parsed if part.field and part.function]
+        return replace(self, conditions=tuple(text for text, part in parsed if part.function is None)), tuple(matches)
 
     def plain(self) -> list[Any]:
         """Return it as lists, bytes and numbers, to be sent; not every text that is typed is UTF-8."""

@@ -5,6 +5,7 @@
 
 Nothing is kept between two pages: who asks says where to go on, to whoever owns the database by then. A page is as of the moment
 at which it is read. What is left ends with the row that was the newest when the first page was read: so reading comes to an end.
+Regular expressions are for who asks: one can take a day for a single row.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,7 @@ class Look(NamedTuple):
     """What is asked for, and where to go on."""
 
     filter: Filter
+    """Without regular expressions (`Filter.split`)."""
     fields: tuple[Field, ...] | None
     """None: only how many tasks there are."""
     first: int = 1
@@ -66,25 +68,25 @@ def page_of(reader: Reader, look: Look, enough: Callable[[], bool]) -> Page:
 
     """
     where = look.filter.where(reader.dialect)
+    assert not where.functions, "they are left to who asks"
     first, last = look.first, look.last or _newest(reader)
     rows: list[list[Any]] = []
     room = PAGE_BYTES
-    with reader.defined(where.functions):
-        while first <= last:
-            low, high = _step(look, first, last)
-            if look.fields is None:
-                rows += _counted(reader, where, low, high)
-            else:
-                found, room = _found(reader, look, where, (low, high), room)
-                rows += found
-                if room <= 0:
-                    low = high = found[-1][0]
-            if look.downwards:
-                last = low - 1
-            else:
-                first = high + 1
-            if room <= 0 or enough():
-                break
+    while first <= last:
+        low, high = _step(look, first, last)
+        if look.fields is None:
+            rows += _counted(reader, where, low, high)
+        else:
+            found, room = _found(reader, look, where, (low, high), room)
+            rows += found
+            if room <= 0:
+                low = high = found[-1][0]
+        if look.downwards:
+            last = low - 1
+        else:
+            first = high + 1
+        if room <= 0 or enough():
+            break
     return Page(archives.count_of(reader), first, last, rows)
 
 
@@ -133,6 +135,6 @@ def _found(reader: Reader, look: Look, where: Where, span: tuple[int, int], room
         room -= sum(len(value) if isinstance(value, bytes | str) else _NUMBER_BYTES for value in row)
         if room <= 0:
             break
-    # A question that is not at its end would keep a state of the database, and the functions that it calls.
+    # A question that is not at its end would keep a state of the database.
     cursor.close()
     return rows, room

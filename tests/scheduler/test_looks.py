@@ -161,6 +161,10 @@ def test_a_store_that_cannot_be_read_now_is_asked_again(bench: Bench, monkeypatc
         (msgpack.packb([EVERYTHING.plain(), None, 0, 1, False]), "not a question about tasks"),
         (msgpack.packb([EVERYTHING.plain(), ["secret"], 1, 1, False]), "there is no field secret"),
         (msgpack.packb([[[], [], None, "never"], None, 1, 1, False]), "not a filter of tasks"),
+        (
+            msgpack.packb([Filter(conditions=("args ~ (a+)+b",)).plain(), None, 1, 1, False]),
+            "not a question about tasks",
+        ),
         (b"x" * (LOOK_BYTES_MAX + 1), "not a question about tasks"),
     ],
 )
@@ -175,13 +179,19 @@ def test_what_is_no_question_is_refused(bench: Bench, body: bytes, reason: str) 
     [
         Filter(conditions=("priority == 1e99",)),
         Filter(conditions=("priority == 99999999999999999999",)),
-        Filter(group=1 << 63),
         Filter(conditions=("submit_host == \udcc3",)),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused_in_its_turn(bench: Bench, tasks_meant: Filter) -> None:
+def test_a_filter_that_makes_no_sense_is_refused(bench: Bench, tasks_meant: Filter) -> None:
     """It is not the end of the scheduler."""
     bench.ask("search", pack_look(Look(tasks_meant, ARGS)))
+    assert bench.refusal()[0] == MISUSED
+
+
+def test_a_part_that_makes_no_sense_to_the_database_is_refused_in_its_turn(bench: Bench) -> None:
+    """Nor is that its end."""
+    bench.ask("search", pack_look(Look(Filter(group=1 << 63), ARGS)))
+    assert bench.said() == []
     bench.desk.read(lambda: 1.0)
     assert bench.refusal()[0] == MISUSED
 

@@ -7,6 +7,7 @@ moments.
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from itertools import groupby
 from typing import Any
 
 import msgpack
@@ -15,11 +16,13 @@ from hs_common.client import Client, NobodyError
 from hs_common.errors import StoppedError
 from hs_scheduler import archives
 from hs_scheduler.asking import pack_ids, pack_info, pack_look, pack_page, unpack_info, unpack_page
+from hs_scheduler.changes import PIECE_ROWS
 from hs_scheduler.commands.live import OWNERS_MAX, client_of
 from hs_scheduler.engines import open_reader
+from hs_scheduler.fields import Field
 from hs_scheduler.filters import Filter
 from hs_scheduler.pages import Look, page_of, task_of
-from hs_scheduler.questions import Placed, Question
+from hs_scheduler.questions import Placed, Question, Row
 from hs_scheduler.reader import Reader
 
 
@@ -60,27 +63,35 @@ class Scheduler:
 
     def pieces(self, tasks: Filter) -> Iterator[tuple[int, int, int]]:
         """Yield (first row, last row, tasks) of each piece that has such tasks."""
-        for rows in self._pages(Look(tasks, None)):
-            yield from ((first, last, count) for first, last, count in rows)
+        found, matches = tasks.split()
+        if not matches:
+            for rows in self._pages(Look(found, None)):
+                yield from ((first, last, count) for first, last, count in rows)
+            return
+        for piece, placed in groupby(self._rows(tasks, ()), lambda row: (row[0] - 1) // PIECE_ROWS):
+            numbers = [number for number, *_ in placed]
+            yield piece * PIECE_ROWS + 1, numbers[-1], len(numbers)
 
     def placed(self, question: Question) -> Iterator[Placed]:
         """Yield what the database has, in order."""
         if question.order_by is None:
-            return self._by_number(question)
-        return _sorted(self._with_keys(question), question)
+            rows = self._rows(question.filter, question.fields, downwards=question.descending)
+            return ((None, *row) for row in rows)
+        keyed = self._rows(question.filter, (question.order_by, *question.fields))
+        return _sorted(((key, number, *values) for number, key, *values in keyed), question)
 
-    def _by_number(self, question: Question) -> Iterator[Placed]:
-        for rows in self._pages(Look(question.filter, question.fields, downwards=question.descending)):
-            yield from ((None, *row) for row in rows)
-
-    def _with_keys(self, question: Question) -> Iterator[Placed]:
-        assert question.order_by is not None
-        for rows in self._pages(Look(question.filter, (question.order_by, *question.fields))):
-            yield from ((key, number, *values) for number, key, *values in rows)
+    def _rows(self, tasks: Filter, fields: Sequence[Field], *, downwards: bool = False) -> Iterator[Row]:
+        """Yield number and values of each task that is meant; what the scheduler leaves to us is looked at here."""
+        found, matches = tasks.split()
+        width = 1 + len(fields)
+        for rows in self._pages(Look(found, (*fields, *(field for field, _ in matches)), downwards=downwards)):
+            for row in rows:
+                if all(match(value) for (_, match), value in zip(matches, row[width:], strict=True)):
+                    yield row[:width]
 
     def _pages(self, look: Look) -> Iterator[list[list[Any]]]:
         """Yield the rows of page after page, each when it is wanted."""
-        look.filter.where()  # refuses what makes no sense, and then it can be packed
+        look.filter.where()  # refuses what makes no sense: what is left can be packed
         while True:
 
             def out_of(reader: Reader, look: Look = look) -> bytes:
