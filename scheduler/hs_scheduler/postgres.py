@@ -22,7 +22,7 @@ from hs_scheduler.dialect import POSTGRES
 from hs_scheduler.engine import Bulk, Cursor, Values
 from hs_scheduler.locations import shown
 from hs_scheduler.ownership import Owner
-from hs_scheduler.postgres_bulk import column, copying, updating
+from hs_scheduler.postgres_bulk import column, copying, is_plain_insert, updating
 from hs_scheduler.postgres_functions import Functions
 from hs_scheduler.postgres_link import REPLY_S, Error, Session, connect, failure, is_lost, written
 from hs_scheduler.store import StoreBusyError
@@ -168,7 +168,7 @@ class PostgresDatabase:
         if not rows:
             return 0
         session = self._connected()
-        if statement.sql.startswith("INSERT"):
+        if is_plain_insert(statement.sql):
             with session.cursor() as cursor, cursor.copy(copying(statement.sql)) as copy:
                 for row in rows:
                     copy.write_row(row)

@@ -1,4 +1,4 @@
-"""Statements that go over many rows at once, as PostgreSQL does them in one go: COPY, and UPDATE from arrays."""
+"""Statements that go over many rows at once, as PostgreSQL does them in one go: COPY, and what takes its values from arrays."""
 
 import re
 from collections.abc import Sequence
@@ -6,6 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 from hs_scheduler.engine import Bulk
+
+_JOINED = {"UPDATE": " FROM", "DELETE": " USING", "INSERT": ","}
+"""How a statement of each kind names one more table, before its WHERE; the INSERT has a SELECT."""
 
 _TYPES = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text", "BLOB": "bytea"}
 
@@ -23,7 +26,7 @@ def column(kind: str, values: Sequence[Any]) -> tuple[bool, Any]:
 
 @lru_cache(256)
 def updating(statement: Bulk, many: tuple[bool, ...]) -> str:
-    """Return an UPDATE of many rows at once; many: which of its values differ from row to row."""
+    """Return a statement over many rows at once; many: which of its values differ from row to row."""
     values = [
         f"given.v{number}" if differs else f"%(v{number})s::{_TYPES[kind]}"
         for number, (kind, differs) in enumerate(zip(statement.kinds, many, strict=True))
@@ -35,7 +38,13 @@ def updating(statement: Bulk, many: tuple[bool, ...]) -> str:
         return text
     arrays = ", ".join(f"%(v{number})s::{_TYPES[statement.kinds[number]]}[]" for number in differing)
     names = ", ".join(f"v{number}" for number in differing)
-    return re.sub(r"\sWHERE ", f" FROM unnest({arrays}) AS given ({names}) WHERE ", text, count=1)
+    joined = _JOINED[statement.sql.split(maxsplit=1)[0]]
+    return re.sub(r"\sWHERE ", f"{joined} unnest({arrays}) AS given ({names}) WHERE ", text, count=1)
+
+
+def is_plain_insert(sql: str) -> bool:
+    """Whether it inserts nothing but its values: then `copying` does."""
+    return sql.startswith("INSERT") and " VALUES " in sql
 
 
 @lru_cache(16)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from hs_scheduler.changes import Change, Changed
 
 
-_ANEW = Retry(statements.ATTEMPTS_MAX, eager=False)
+_ROWS_AT_ONCE = 1_000
+"""That one statement goes over."""
 
 
 class SqlStore(Listings):
@@ -134,8 +135,8 @@ class SqlStore(Listings):
         with self._engine.translated():
             rows = [row for (row,) in self._engine.execute(self._scoped(statements.FAILED_ROWS), {"run": self._run})]
         with self.transaction():
-            for row in rows:
-                self._retry_anew(row, now)
+            for start in range(0, len(rows), _ROWS_AT_ONCE):
+                self._retry_anew(rows[start : start + _ROWS_AT_ONCE], now)
         self._count()
         return len(rows)
 
@@ -148,7 +149,7 @@ class SqlStore(Listings):
             self._engine,
             self.counts,
             counted=lambda run: self._whole or run == self._run,
-            retry=lambda row: self._retry_anew(row, now),
+            retry=lambda rows: self._retry_anew(rows, now),
         )
         return changer.change(change.plan(self._engine.dialect), first, last, now)
 
@@ -215,22 +216,25 @@ class SqlStore(Listings):
 
     def _retry(self, row: int, retry: Retry, now: float) -> bool:
         """Insert the next attempt of a row, if it has one left."""
-        values = {
-            "row": self._last_row + 1,
-            "uid": self._uids.take(1, now)[0],
-            "late": -1 if retry.eager else 1,
-            "now": now,
-            "previous": row,
-            "retries_max": retry.retries_max,
-        }
-        if not self._engine.execute(statements.INSERT_RETRY, values).rowcount:
+        uid = self._uids.take(1, now)[0]
+        values = (self._last_row + 1, now, -1 if retry.eager else 1, uid, row, retry.retries_max)
+        if not self._engine.execute_many(statements.INSERT_RETRY, [values]):
             return False
         self._last_row += 1
-        self._engine.execute(statements.LINK_RETRY, (self._last_row, row))
+        self._engine.execute_many(statements.LINK_RETRY, [(self._last_row, row)])
         return True
 
-    def _retry_anew(self, row: int, now: float) -> int:
-        """Insert the next attempt of a row, whatever the policy is, and return its number."""
-        if not self._retry(row, _ANEW, now):
-            raise InvalidTransitionError(f"row {row} cannot be tried again")
-        return self._last_row
+    def _retry_anew(self, rows: Sequence[int], now: float) -> Sequence[int]:
+        """Insert the next attempt of each row, whatever the policy is, and return their numbers."""
+        numbers = range(self._last_row + 1, self._last_row + 1 + len(rows))
+        uids = self._uids.take(len(rows), now)
+        values = [
+            (number, now, 1, uid, row, statements.ATTEMPTS_MAX)
+            for number, uid, row in zip(numbers, uids, rows, strict=True)
+        ]
+        added = self._engine.execute_many(statements.INSERT_RETRY, values)
+        if added != len(rows):
+            raise InvalidTransitionError(f"{len(rows) - added} of {len(rows)} rows cannot be tried again")
+        self._last_row += added
+        self._engine.execute_many(statements.LINK_RETRY, list(zip(numbers, rows, strict=True)))
+        return numbers

@@ -1,14 +1,18 @@
 """What the user's word changes in an SQL store: `changes.py` says what becomes of each row, this module does it."""
 
 import json
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from hs_scheduler import statements
 from hs_scheduler.changes import FOLLOWING, Changed, Effect, Plan, Standing, effect, standing
 from hs_scheduler.engine import Engine
 from hs_scheduler.store import Counts, State
 from hs_scheduler.tags import TAGS_MAX
+
+_PARAMETERS_MAX = 500
+"""Of one statement."""
 
 TOO_MANY_TAGS = f"they would have over {TAGS_MAX} tags"
 
@@ -43,18 +47,23 @@ class _Row(NamedTuple):
 
 
 class Changer:
-    """Changes tasks in a transaction that is open.
+    """Changes tasks in a transaction that is open, a whole piece of them with each statement.
 
     Args:
         engine: The database.
         counts: Are kept up to date.
         counted: Whether a row of this run is one of those that are counted.
-        retry: Inserts another attempt of a row and returns its number.
+        retry: Inserts another attempt of each row and returns their numbers.
 
     """
 
     def __init__(
-        self, engine: Engine, counts: Counts, *, counted: Callable[[int | None], bool], retry: Callable[[int], int]
+        self,
+        engine: Engine,
+        counts: Counts,
+        *,
+        counted: Callable[[int | None], bool],
+        retry: Callable[[Sequence[int]], Sequence[int]],
     ) -> None:
         self._engine = engine
         self._counts = counts
@@ -66,80 +75,102 @@ class Changer:
         with self._engine.defined(plan.where.functions):
             statement = f"{statements.MEANT} WHERE task.row BETWEEN ? AND ? AND {plan.where.sql} ORDER BY task.row"
             found = self._engine.execute(statement, (first, last, *plan.where.values)).fetchall()
-        seen: set[int] = set()
-        left: dict[str, int] = {}
-        cancelled: list[tuple[int, int]] = []
-        deleted: list[int] = []
-        count = 0
-        for values in found:
-            row = self._meant(_Row._make(values), plan)
-            if row.row in seen:
+        meant = [_Row._make(values) for values in found]
+        if plan.action in FOLLOWING:
+            meant = self._last_attempts(meant)
+        left: Counter[str] = Counter()
+        changed: list[_Row] = []
+        tags: list[str | None] = []
+        what = Effect.KEPT
+        for row in meant:
+            one = effect(plan.action, row.standing, sets_values=bool(plan.values))
+            if one is Effect.LEFT:
+                left[row.standing.value] += 1
                 continue
-            seen.add(row.row)
-            why = self._change(row, plan, now)
-            if isinstance(why, str):
-                left[why] = left.get(why, 0) + 1
+            tag = _tagged(row.tag, plan)
+            if tag is not None and len(json.loads(tag)) > TAGS_MAX:
+                left[TOO_MANY_TAGS] += 1
                 continue
-            count += 1
-            if why is Effect.CANCELLED:
-                cancelled.append((row.row, row.dispatch))
-            elif why is Effect.DELETED:
-                deleted.append(row.row)
-        return Changed(count=count, left=left, cancelled=tuple(cancelled), deleted=tuple(deleted))
+            # One action has one effect on all that it does not leave.
+            what = one
+            changed.append(row)
+            tags.append(tag)
+        if changed:
+            self._carry_out(what, changed, tags, plan, now)
+        return Changed(
+            count=len(changed),
+            left=dict(left),
+            cancelled=tuple((row.row, row.dispatch) for row in changed) if what is Effect.CANCELLED else (),
+            deleted=tuple(row.row for row in changed) if what is Effect.DELETED else (),
+        )
 
-    def _meant(self, row: _Row, plan: Plan) -> _Row:
-        """Return the row itself, or the last attempt where that is what one wants to change."""
-        while row.next is not None and plan.action in FOLLOWING:
-            row = self._look(row.next)
-        return row
+    def _last_attempts(self, rows: list[_Row]) -> list[_Row]:
+        """Return the last attempt of each task, once: that is what one wants to change."""
+        found = {row.row: row for row in rows}
+        while wanted := {row.next for row in found.values() if row.next is not None}:
+            ended = {number: row for number, row in found.items() if row.next is None}
+            found = ended | self._look({number for number in wanted if number not in ended})
+        return [found[number] for number in sorted(found)]
 
-    def _look(self, row: int) -> _Row:
-        return _Row._make(self._engine.execute(f"{statements.MEANT} WHERE task.row = ?", (row,)).fetchone())
+    def _look(self, numbers: Iterable[int]) -> dict[int, _Row]:
+        """Return the rows with these numbers."""
+        found = {}
+        wanted = sorted(numbers)
+        for start in range(0, len(wanted), _PARAMETERS_MAX):
+            some = wanted[start : start + _PARAMETERS_MAX]
+            marks = ", ".join("?" * len(some))
+            for values in self._engine.execute(f"{statements.MEANT} WHERE task.row IN ({marks})", some):
+                found[values[0]] = _Row._make(values)
+        return found
 
-    def _change(self, row: _Row, plan: Plan, now: float) -> Effect | str:
-        """Change one row, and return what became of it, or why it is left."""
-        what = effect(plan.action, row.standing, sets_values=bool(plan.values))
-        if what is Effect.LEFT:
-            return row.standing.value
-        tag = _tagged(row.tag, plan)
-        if tag is not None and len(json.loads(tag)) > TAGS_MAX:
-            return TOO_MANY_TAGS
-        at = row.row
+    def _carry_out(
+        self, what: Effect, rows: Sequence[_Row], tags: Sequence[str | None], plan: Plan, now: float
+    ) -> None:
+        """Do it to all these rows, and set their values and tags."""
+        numbers: Sequence[int] = [row.row for row in rows]
         match what:
             case Effect.CANCELLED:
-                self._engine.execute(statements.CANCEL, (now, row.row))
+                self._engine.execute_many(statements.CANCEL, [(now, number) for number in numbers])
             case Effect.ON_HOLD:
-                self._engine.execute(statements.SET_STATE, (State.ON_HOLD, row.row))
+                self._engine.execute_many(statements.SET_STATE, [(State.ON_HOLD.value, number) for number in numbers])
             case Effect.RELEASED:
-                self._engine.execute(statements.SET_STATE, (State.NEW, row.row))
+                self._engine.execute_many(statements.SET_STATE, [(State.NEW.value, number) for number in numbers])
             case Effect.REVERTED:
-                self._engine.execute(statements.REVERT, (row.row,))
+                self._engine.execute_many(statements.REVERT, [(number,) for number in numbers])
             case Effect.RETRIED:
-                at = self._retry(row.row)
+                numbers = self._retry(numbers)
             case Effect.DELETED:
-                self._delete(row.row)
-        self._recount(row, what, at)
-        self._set(at, plan.values if tag is None else {**plan.values, "tag": tag})
-        return what
+                self._delete(rows)
+        for row, number in zip(rows, numbers, strict=True):
+            self._recount(row, what, number)
+        columns, values = tuple(plan.values), tuple(plan.values.values())
+        if plan.tags or plan.removed:
+            setting = statements.setting((*columns, "tag"))
+            self._engine.execute_many(setting, [(*values, *one) for one in zip(tags, numbers, strict=True)])
+        elif columns:
+            self._engine.execute_many(statements.setting(columns), [(*values, number) for number in numbers])
 
-    def _set(self, row: int, values: dict[str, Any]) -> None:
-        if values:
-            # The names are columns of ours: `changes.SETTABLE`, and the tags.
-            columns = ", ".join(f'"{name}" = ?' for name in values)
-            self._engine.execute(f"UPDATE task SET {columns} WHERE row = ?", (*values.values(), row))  # noqa: S608
-
-    def _delete(self, row: int) -> None:
-        """Remove a row; the attempts before and after it become neighbours."""
-        # Read now: the row before it may have been deleted a moment ago.
-        now = self._look(row)
-        if now.next is not None:
-            self._engine.execute(statements.LINK_PREVIOUS, (now.previous, now.next))
-        if now.previous is not None:
-            before = self._look(now.previous)
-            self._engine.execute(statements.LINK_RETRY, (now.next, now.previous))
-            if now.next is None:
-                self._move(before, before._replace(next=None))
-        self._engine.execute("DELETE FROM task WHERE row = ?", (row,))
+    def _delete(self, rows: Sequence[_Row]) -> None:
+        """Remove rows; the attempts before and after them become neighbours."""
+        going = {row.row: row for row in rows}
+        before: list[tuple[int | None, int]] = []
+        after: list[tuple[int | None, int]] = []
+        for row in rows:
+            if row.previous in going:
+                continue  # of a part of a chain that goes, this is not the first row
+            end = row
+            while end.next in going:
+                end = going[end.next]
+            if end.next is not None:
+                before.append((row.previous, end.next))
+            if row.previous is not None:
+                after.append((end.next, row.previous))
+        self._engine.execute_many(statements.LINK_PREVIOUS, before)
+        self._engine.execute_many(statements.LINK_RETRY, after)
+        for row in self._look(number for following, number in after if following is None).values():
+            # It was superseded, and is the last attempt now.
+            self._move(row._replace(next=row.row), row)
+        self._engine.execute_many(statements.DELETE, [(number,) for number in going])
 
     def _recount(self, row: _Row, what: Effect, at: int) -> None:
         match what:

@@ -30,13 +30,17 @@ INSERT_FULL = Bulk(
     _PLAIN_KINDS + _FULL_KINDS,
 )
 
-INSERT_RETRY = """INSERT INTO task (row, state, dispatch, attempt, submit_time, run, place, "group", late, priority,
+INSERT_RETRY = Bulk(
+    """INSERT INTO task (row, state, dispatch, attempt, submit_time, run, place, "group", late, priority,
 previous, origin, timeout, cores, memory, uid, tag, template, args)
-SELECT :row, 0, 0, attempt + 1, :now, run, place, "group", :late, priority,
-row, coalesce(origin, row), timeout, cores, memory, :uid, tag, template, args
-FROM task WHERE row = :previous AND attempt <= :retries_max"""
+SELECT ?, 0, 0, attempt + 1, ?, run, place, "group", ?, priority,
+row, coalesce(origin, row), timeout, cores, memory, ?, tag, template, args
+FROM task WHERE row = ? AND attempt <= ?""",
+    ("INTEGER", "REAL", "INTEGER", "BLOB", "INTEGER", "INTEGER"),
+)
+"""Number, now, `late` and id of the attempt; row of the one before, and most retries."""
 
-LINK_RETRY = "UPDATE task SET next = ? WHERE row = ?"
+LINK_RETRY = Bulk("UPDATE task SET next = ? WHERE row = ?", ("INTEGER", "INTEGER"))
 
 # Both halves name the index to SQLite: with the statistics that `optimize` gathers it might sort a million rows instead.
 READY = """SELECT row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place, "group"
@@ -89,21 +93,37 @@ OR task.state = {State.DONE:d} AND (coalesce(task.exit_status, 1) <> 0 OR task.r
 MEANT = f"""SELECT task.row, task.state, task.dispatch, {FAILED}, task.previous, task.next, task.run, task.tag
 FROM {FROM}"""
 
-CANCEL = "UPDATE task SET state = 4, completion_time = ? WHERE row = ?"
+CANCEL = Bulk("UPDATE task SET state = 4, completion_time = ? WHERE row = ?", ("REAL", "INTEGER"))
 """A row that is out keeps its bundle until whoever has it lets go of it: SETTLE."""
 
 SETTLE = Bulk("UPDATE task SET bundle = NULL WHERE row = ? AND dispatch = ? AND state = 4", ("INTEGER", "INTEGER"))
 
 SETTLE_ALL = "UPDATE task SET bundle = NULL WHERE state = 4 AND bundle IS NOT NULL {scope}"
 
-SET_STATE = "UPDATE task SET state = ? WHERE row = ?"
+SET_STATE = Bulk("UPDATE task SET state = ? WHERE row = ?", ("INTEGER", "INTEGER"))
 
-REVERT = """UPDATE task SET state = 0, fence = dispatch, crashes = 0, bundle = NULL, worker = NULL, exit_status = NULL,
+REVERT = Bulk(
+    """UPDATE task SET state = 0, fence = dispatch, crashes = 0, bundle = NULL, worker = NULL, exit_status = NULL,
 schedule_time = NULL, start_time = NULL, completion_time = NULL, duration = NULL, cpu_user = NULL, cpu_system = NULL,
-memory_max = NULL, reason = NULL, command = NULL, outpath = NULL, errpath = NULL WHERE row = ?"""
+memory_max = NULL, reason = NULL, command = NULL, outpath = NULL, errpath = NULL WHERE row = ?""",
+    ("INTEGER",),
+)
 """As it was submitted; results of what was started before do not count any more."""
 
-LINK_PREVIOUS = "UPDATE task SET previous = ? WHERE row = ?"
+LINK_PREVIOUS = Bulk("UPDATE task SET previous = ? WHERE row = ?", ("INTEGER", "INTEGER"))
+
+DELETE = Bulk("DELETE FROM task WHERE row = ?", ("INTEGER",))
+
+_KINDS = {
+    "args": "BLOB",
+    "group": "INTEGER",
+    "priority": "INTEGER",
+    "cores": "INTEGER",
+    "memory": "INTEGER",
+    "timeout": "REAL",
+    "tag": "TEXT",
+}
+"""Of columns that the user sets."""
 
 _PLAIN_SUCCESS = (
     """task.state = 3 AND coalesce(task.exit_status, 1) = 0 AND task.reason IS NULL AND task.next IS NULL"""
@@ -146,6 +166,12 @@ _INPUT = ("path", "device", "inode", "size", "modified_ns", '"offset"', "line", 
 
 SAVE_INPUT = f"""INSERT INTO input (run, {", ".join(_INPUT)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _INPUT)}"""
+
+
+def setting(columns: Sequence[str]) -> Bulk:
+    """Return what sets these columns of a row; they are among `changes.SETTABLE`, or the tags."""
+    values = ", ".join(f'"{name}" = ?' for name in columns)
+    return Bulk(f"UPDATE task SET {values} WHERE row = ?", (*(_KINDS[name] for name in columns), "INTEGER"))
 
 
 def detail_values(detail: Detail | None) -> tuple[Any, ...]:

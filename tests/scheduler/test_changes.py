@@ -293,6 +293,16 @@ def failed_and_tried_again(store: SqlStore) -> tuple[Task, Task]:
     return first, ready.task
 
 
+def failed_twice_and_tried_again(store: SqlStore) -> Task:
+    """Return the third attempt, which is out."""
+    _, second = failed_and_tried_again(store)
+    record(store, second, 3, retry=Retry(2, eager=False))
+    with store.transaction():
+        (ready,) = store.ready(1)
+        store.assign([(9, [ready.task])], T0)
+    return ready.task
+
+
 @pytest.mark.parametrize(
     ("action", "state"),
     [(Action.CANCEL, "CANCELLED"), (Action.HOLD, "ON_HOLD")],
@@ -314,6 +324,14 @@ def test_both_attempts_of_a_task_are_one_task(store: SqlStore) -> None:
     assert chain(store) == [(1, "DONE", None, 2), (2, "DONE", 1, 3), (3, "NEW", 2, None)]
 
 
+def test_three_attempts_of_a_task_are_one_task_too(store: SqlStore) -> None:
+    """The attempt that is added must not be taken for one that was meant."""
+    record(store, failed_twice_and_tried_again(store), 3)
+
+    done = change(store, Action.RETRY)
+    assert (done.count, done.left) == (1, {})
+
+
 def test_what_succeeded_at_last_is_not_retried(store: SqlStore) -> None:
     _, second = failed_and_tried_again(store)
     record(store, second, 0)
@@ -332,22 +350,21 @@ def test_an_attempt_that_another_followed_is_not_reverted(store: SqlStore) -> No
 
 
 @pytest.mark.parametrize(
-    ("attempt", "left"),
+    ("attempts", "left"),
     [
-        ("1", [(2, "DONE", None, 3), (3, "DONE", 2, None)]),
-        ("2", [(1, "DONE", None, 3), (3, "DONE", 1, None)]),
-        ("3", [(1, "DONE", None, 2), (2, "DONE", 1, None)]),
+        ("== 1", [(2, "DONE", None, 3), (3, "DONE", 2, None)]),
+        ("== 2", [(1, "DONE", None, 3), (3, "DONE", 1, None)]),
+        ("== 3", [(1, "DONE", None, 2), (2, "DONE", 1, None)]),
+        ("<= 2", [(3, "DONE", None, None)]),
+        (">= 2", [(1, "DONE", None, None)]),
+        ("!= 2", [(2, "DONE", None, None)]),
     ],
 )
-def test_the_attempts_around_a_deleted_one_become_neighbours(store: SqlStore, attempt: str, left: list[Any]) -> None:
-    _, second = failed_and_tried_again(store)
-    record(store, second, 3, retry=Retry(2, eager=False))
-    with store.transaction():
-        (ready,) = store.ready(1)
-        store.assign([(9, [ready.task])], T0)
-    record(store, ready.task, 0)
+def test_the_attempts_around_deleted_ones_become_neighbours(store: SqlStore, attempts: str, left: list[Any]) -> None:
+    third = failed_twice_and_tried_again(store)
+    record(store, third, 0)
 
-    change(store, Action.DELETE, tasks=Filter(conditions=(f"attempt == {attempt}",)))
+    change(store, Action.DELETE, tasks=Filter(conditions=(f"attempt {attempts}",)))
     assert chain(store) == left
 
 

@@ -17,6 +17,7 @@ from tests.postgres_server import PostgresServer
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_scheduler import locations, postgres, postgres_schema, schema
+from hs_scheduler.changes import PIECE_ROWS, Action, Change
 from hs_scheduler.engines import open_reader, open_store, owner_of
 from hs_scheduler.filters import Filter
 from hs_scheduler.locations import shown
@@ -30,6 +31,8 @@ RUN = b"r" * 16
 T0 = 1_700_000_000.0
 TASK = NewTask(b"true", None, 0, 0, "")
 SOCKET = ".s.PGSQL.5432"
+TRIPS_MAX = 20
+"""Of a piece; what is long goes in several."""
 FAREWELL = b"X"
 """Source: PostgreSQL 15, section 55.7 (Terminate)."""
 
@@ -177,6 +180,28 @@ def test_a_count_takes_three_trips(wire: Wire, url: str, postgres: PostgresServe
     assert number_of(location, Question(filter=Filter(ended="failed"), fields=())) == 0
 
     assert wire.sent == 3
+
+
+@pytest.mark.parametrize(
+    "action", [Action.HOLD, Action.CANCEL, Action.RETRY, Action.REVERT, Action.DELETE, Action.NONE]
+)
+def test_a_change_of_a_piece_takes_a_few_trips(wire: Wire, far: SqlStore, action: Action) -> None:
+    """Not one for each row: a scheduler that is asked for it would hear nobody meanwhile."""
+    tasks = add(far, PIECE_ROWS, bundle=0 if action in (Action.HOLD, Action.CANCEL) else 1)
+    if action not in (Action.HOLD, Action.CANCEL):
+        outcomes = [
+            Outcome(task.row, task.dispatch, OutcomeKind.FINISHED, 1 << 8, "", T0, 0.5, 0.1, 0.1, 9, b"", b"", b"")
+            for task in tasks
+        ]
+        with far.transaction():
+            far.record(b"w" * 16, "host", outcomes, Retry(0, eager=False), T0)
+    change = Change(filter=Filter(), action=action, assignments=() if action is Action.DELETE else ("kind:x",))
+    before = wire.sent
+
+    with far.transaction():
+        assert far.change(change, 1, PIECE_ROWS, T0).count == PIECE_ROWS
+
+    assert wire.sent - before < TRIPS_MAX
 
 
 def test_a_session_that_is_lost_between_transactions_is_replaced(store: SqlStore, url: str) -> None:
