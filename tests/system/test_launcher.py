@@ -83,13 +83,19 @@ def test_a_continued_run_uses_the_same_launcher(home: Home) -> None:
     assert home.read("launches") == b"launched\n" * 2
 
 
-def test_workers_of_a_killed_launcher_do_not_run_on(home: Home, slurm: Slurm) -> None:
-    """Slurm keeps the job of an srun that was killed; its workers are told to stop before the run ends."""
+def over_srun(home: Home, slurm: Slurm) -> "subprocess.Popen[bytes]":
+    """Start a run of two tasks on two workers, and wait until they run."""
     home.env |= slurm.env | {"PATH": f"{home.env['PATH']}:/usr/sbin"}
-    home.write("tasks", b"echo >>begun; exec sleep 300\n" * 2)
-    launcher = "srun --ntasks=2 --overcommit --oversubscribe"
+    home.write("tasks", b"echo >>begun; until [ -e go ]; do sleep 0.05; done; echo >>ended\n" * 2)
+    launcher = "srun --job-name=ours --ntasks=2 --overcommit --oversubscribe"
     cluster = home.start("hs-cluster", "--launcher", launcher, "tasks", stderr=subprocess.PIPE)
     assert until(lambda: home.read("begun").count(b"\n") == 2, BEGIN_S)
+    return cluster
+
+
+def test_workers_of_a_killed_launcher_do_not_run_on(home: Home, slurm: Slurm) -> None:
+    """Slurm keeps the job of an srun that was killed; its workers are told to stop before the run ends."""
+    cluster = over_srun(home, slurm)
 
     for pid, line in home.alive().items():
         if "srun" in line.split(" ")[0]:
@@ -100,6 +106,24 @@ def test_workers_of_a_killed_launcher_do_not_run_on(home: Home, slurm: Slurm) ->
     assert b"srun was killed by SIGKILL" in said
     assert b"2 tasks left" in said
     assert home.leftovers(BEGIN_S) == []
+
+
+def test_a_job_that_is_cancelled_gives_back_what_it_ran(home: Home, slurm: Slurm) -> None:
+    """The controller may have been away meanwhile. The run ends with the words of srun, and can go on."""
+    cluster = over_srun(home, slurm)
+    slurm.end_controller()
+    slurm.start_controller()
+
+    slurm.run("scancel", "--name=ours")
+
+    _, said = cluster.communicate(timeout=BEGIN_S)
+    assert cluster.returncode == 3
+    assert b"the launcher srun ended with status" in said
+    assert b"2 tasks left" in said
+    assert home.leftovers(BEGIN_S) == []
+    home.write("go", b"")
+    done = home.run("hs-cluster", "--restart", "--launcher", "env")
+    assert (done.returncode, home.read("ended")) == (0, b"\n\n"), done.stderr
 
 
 def test_a_worker_whose_cluster_is_over_leaves(home: Home) -> None:
