@@ -323,9 +323,9 @@ def _say_how_it_ended(
         for block in summary.findings_text(cluster.reports.findings, columns=terminal.columns):
             terminal.say(block)
     if not asked.quiet and (finish.status <= 1 or cluster.reports.totals.done):
-        terminal.say(
-            summary.summary(cluster.reports.totals, elapsed_s=elapsed_s, slots=cluster.reports.slots or asked.slots)
-        )
+        reports = cluster.reports
+        slots, before = reports.slots or asked.slots, reports.before or 0
+        terminal.say(summary.summary(reports.totals, elapsed_s=elapsed_s, slots=slots, before=before))
 
 
 def close_gaps() -> None:

@@ -49,7 +49,7 @@ class Progress:
         """Take the newest numbers."""
         self._stale |= totals != self._totals
         self._totals = totals
-        self._past.append((now, totals.done + totals.retried))
+        self._past.append((now, totals.attempts))
         while len(self._past) > 2 and self._past[0][0] < now - RATE_WINDOW_S:  # noqa: PLR2004 - a rate needs two
             self._past.popleft()
 

@@ -13,6 +13,8 @@ class Reports:
     def __init__(self) -> None:
         self.totals = Totals()
         self.findings = Findings()
+        self.before: int | None = None
+        """Attempts that had ended when the first scheduler began: of an earlier start; None: it has not begun."""
         self.slots = 0
         """Most that there were at once."""
         self.read_bytes = 0
@@ -40,7 +42,9 @@ class Reports:
 
     def _progress(self, progress: dict[str, Any]) -> Progressed:
         self.totals = totals(progress, self.totals)
+        if self.before is None:
+            self.before = self.totals.attempts
         self.slots = max(self.slots, self.totals.slots)
         self.read_bytes = max(self.read_bytes, progress.get("read_bytes", 0))
         self.kept_bytes = max(self.kept_bytes, progress.get("kept_bytes", 0))
-        return Progressed(finished=self.totals.done + self.totals.retried, left=self.totals.left)
+        return Progressed(finished=self.totals.attempts, left=self.totals.left)

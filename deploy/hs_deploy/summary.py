@@ -38,6 +38,11 @@ class Totals:
         return self.succeeded + self.failed + self.cancelled
 
     @property
+    def attempts(self) -> int:
+        """Attempts that ended."""
+        return self.done + self.retried
+
+    @property
     def left(self) -> int:
         """Known tasks that did not end."""
         return self.running + self.new
@@ -93,10 +98,9 @@ def findings_text(found: Findings, *, columns: int) -> list[str]:
     return ["\n".join(block) for block in blocks if block]
 
 
-def summary(totals: Totals, *, elapsed_s: float, slots: int) -> str:
-    """Return the line that ends a run."""
-    attempts = totals.done + totals.retried
-    rate = attempts / elapsed_s if elapsed_s > 0 else 0.0
+def summary(totals: Totals, *, elapsed_s: float, slots: int, before: int = 0) -> str:
+    """Return the line that ends a run; `before`: attempts that had ended in earlier starts of it, or in this queue."""
+    rate = (totals.attempts - before) / elapsed_s if elapsed_s > 0 else 0.0
     parts = [
         _count(totals.done, "task"),
         f"{totals.failed} failed",

@@ -1,7 +1,10 @@
 """What is told at the end."""
 
+import json
+
 import pytest
 
+from hs_deploy.reports import Reports
 from hs_deploy.summary import Totals, duration_text, findings, findings_text, left_text, summary, totals
 
 
@@ -12,6 +15,17 @@ def test_the_summary_has_tasks_failures_retries_time_rate_and_use() -> None:
     text = summary(ended, elapsed_s=10.0, slots=2)
 
     assert text == "98 tasks, 8 failed, 2 retried, 10.0 s, 10 tasks/s, 75% of 2 slots used"
+
+
+def test_the_rate_is_that_of_this_start() -> None:
+    """A queue may have run a million tasks before; and a scheduler that is started again has seen some of ours."""
+    reports = Reports()
+    for done in (90, 94, 95, 100):
+        reports.read(json.dumps({"progress": {"succeeded": done}}).encode())
+
+    text = summary(reports.totals, elapsed_s=10.0, slots=0, before=reports.before or 0)
+
+    assert text == "100 tasks, 0 failed, 0 retried, 10.0 s, 1.0 tasks/s"
 
 
 def test_a_run_of_nothing_has_a_summary_too() -> None:

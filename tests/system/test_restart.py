@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from typing import Any
@@ -250,3 +251,16 @@ def test_the_order_of_retries_as_it_was_recorded(home: Home, options: list[str])
     assert names[0] == "bad"
     assert [name for name in names if name != "bad"] == [str(number) for number in range(30)]
     assert names.index("bad", 1) < 15 if options else names[-1] == "bad"
+
+
+def test_the_rate_of_a_queue_leaves_out_what_had_ended_before(home: Home) -> None:
+    """Ten tasks of sixty are this start's: so many the rate times the duration makes, not sixty."""
+    for count in (50, 10):
+        home.run("hs", "submit", "-f", "-", stdin=b"true\n" * count)
+        done = home.run("hs-cluster", "--restart")
+        assert done.returncode == 0, done.stderr
+
+    found = re.search(rb"60 tasks, .* ([\d.]+) s, ([\d.]+) tasks/s", done.stderr)
+
+    assert found, done.stderr
+    assert 5 < float(found[1]) * float(found[2]) < 15
