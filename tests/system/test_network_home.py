@@ -265,8 +265,12 @@ def test_a_cluster_that_lets_nobody_join_is_named_with_its_host(network_home: Ne
 
 
 def test_what_is_asked_of_a_cluster_works_there_as_anywhere(network_home: NetworkHome) -> None:
-    """Run, wait for several, change, find: told by the scheduler, as on a local disk."""
+    """Submit what is missing, run, wait, change, find: told by the scheduler, as on a local disk."""
     queue = Queue(network_home, "--capture")
+    network_home.write("tasks", b"true 1\ntrue 2  # HYPERSHELL: color:red priority:3\n")
+    assert network_home.run("hs", "submit", "-f", "tasks").stdout == b"2\n"
+    network_home.write("tasks", network_home.read("tasks") + b"true 3\n")
+    assert network_home.run("hs", "submit", "--once", "-f", "tasks").stdout == b"1\n"
     done = network_home.run("hs", "task", "run", "--", "sh", "-c", "echo said; exit 7")
     assert (done.returncode, done.stdout) == (7, b"said\n")
     task = network_home.run("hs", "submit", "--", "sleep 60").stdout.decode().strip()

@@ -247,18 +247,27 @@ class Submission:
 
 
 def _missing(sink: "Sink", location: str, source: "Source", as_held: Callable[["NewTask"], "NewTask"]) -> "Missing":
-    """Return the input without the lines that the database holds already."""
-    from hs_scheduler.engines import open_reader  # noqa: PLC0415
+    """Return the input without the lines that the database, or an archive of it, holds already."""
+    from hs_scheduler.commands.looking import asking  # noqa: PLC0415
+    from hs_scheduler.fields import BY_NAME  # noqa: PLC0415
+    from hs_scheduler.filters import Filter  # noqa: PLC0415
     from hs_scheduler.locations import is_url  # noqa: PLC0415
     from hs_scheduler.once import Missing  # noqa: PLC0415
-    from hs_scheduler.statements import SUBMITTED, detail_of  # noqa: PLC0415
+    from hs_scheduler.questions import Question  # noqa: PLC0415
+    from hs_scheduler.statements import detail_of  # noqa: PLC0415
 
     sink.settle()
     if not is_url(location) and not os.path.exists(location):
         return Missing(source, ())
-    with open_reader(location) as reader:
-        rows = reader.stream(SUBMITTED)
-        held = ((args, detail_of(*detail), group, priority) for args, *detail, group, priority in rows)
+    names = ("args", "timeout", "cores", "memory", "tag", "group", "priority")
+    submitted = Question(
+        filter=Filter(conditions=("previous_id == null",)), fields=tuple(BY_NAME[name] for name in names)
+    )
+    with asking(location, submitted) as rows:
+        held = (
+            (args, detail_of(timeout, cores, memory, None if tag == "{}" else tag, None), group, priority)
+            for args, timeout, cores, memory, tag, group, priority in rows
+        )
         return Missing(source, held, as_held)
 
 
