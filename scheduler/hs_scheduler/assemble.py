@@ -161,10 +161,8 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
     )
     rate = Rate()
     recent = Recent() if document.get("scaled") else None
-    if queue is not None:
-        patience.carry_out(lambda: queue.forget_answers(wall()))
-        if control := _control(options, document):
-            patience.carry_out(lambda: queue.announce(control))
+    if queue is not None and (control := _control(options, document)):
+        patience.carry_out(lambda: queue.announce(control))
     return Parts(
         store=store,
         core=core,

@@ -320,10 +320,11 @@ class SchedulerDaemon:
         return poller
 
     def _keep_up(self, now: float) -> None:
-        """Tell other hosts that the store is ours; write its log back while nothing is under way."""
+        """Tell other hosts that the store is ours, drop old answers; write the log back while nothing is under way."""
         self._upkeep_at = now + RENEW_S
         try:
             self._store.renew_owner(wall())
+            self._desk.tidy(now, wall())
             if not self._core.tasks_out:
                 self._store.checkpoint()
         except StoreBusyError as exc:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 WAITS_MAX = 10_000
 """Requests that may wait at once; one more is refused."""
 
+FORGET_S = 3_600.0
+"""Between two looks for answers that nobody asks for any more."""
+
 _NO_DATABASE = "this cluster keeps no database (--no-db): nothing can be submitted, changed or waited for"
 
 
@@ -72,6 +75,7 @@ class Desk:
         """What the present transaction answers."""
         self._changed: list[Changed] = []
         self._replies: list[Send] = []
+        self._forget_at = 0.0
 
     @property
     def has_writes(self) -> bool:
@@ -90,6 +94,21 @@ class Desk:
         """Forget a client that waits for nothing any more; what it asked to be done is done."""
         self.looks.forget(client)
         self._waits.forget(client)
+
+    def tidy(self, now: float, clock: float) -> None:
+        """Drop old answers, now and then: a scheduler may live for weeks.
+
+        Args:
+            now: Monotonic seconds.
+            clock: Seconds since the epoch, as answers are dated.
+
+        Raises:
+            StoreBusyError: Not now.
+
+        """
+        if self._store is not None and now >= self._forget_at:
+            self._store.forget_answers(clock)
+            self._forget_at = now + FORGET_S
 
     def hear(self, request: Request) -> None:
         """Take a request; what only asks is answered with the next `replies`."""

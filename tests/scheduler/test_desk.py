@@ -144,6 +144,20 @@ def test_a_key_is_remembered_by_the_next_scheduler_and_for_a_day(bench: Bench, t
     store.close()
 
 
+def test_old_answers_go_while_a_scheduler_lives_on(bench: Bench) -> None:
+    """Else those of a queue that lasts for weeks would never go; but not with each step, for it looks at all of them."""
+
+    def remembered(*times: float) -> bool:
+        key = new_key()
+        bench.ask("submit", submission(b"true", key=key))
+        bench.commit()
+        for now in times:
+            bench.desk.tidy(now, 5.0 + 90_000)
+        return bench.store.answer_to(key) is not None
+
+    assert [remembered(10.0), remembered(11.0, 3_000.0), remembered(3_000.0, 3_700.0)] == [False, True, False]
+
+
 def test_a_transaction_that_fails_is_done_again_whole(bench: Bench) -> None:
     """Nothing is answered before the commit."""
     bench.ask("submit", submission(b"true"))
