@@ -2,9 +2,10 @@
 
 worker:     Hello ──▶ Welcome · Lost (not in its inventory) · Lost (its predecessor's) · Attached
 gone ──▶ Lost
-scheduler:  Hello ──▶ Welcome · Attached for each worker · Census        (and NewEpoch to every worker)
+scheduler:  Hello ──▶ Welcome · Attached for each worker · Census · Lost (who is gone)        (and NewEpoch to every worker)
 """
 
+from collections import deque
 from math import inf
 
 from hs_broker.backlog import Backlog
@@ -14,6 +15,9 @@ from hs_broker.sessions import CONTROLS_MAX, Sessions
 from hs_broker.workers import Worker, Workers
 from hs_common import limits, messages
 from hs_common.incarnation import is_named
+
+GONE_MAX = 500
+"""Workers that are gone, the last ones, of which a scheduler is told that comes: it may wait for their inventories."""
 
 
 class Attendance:
@@ -41,6 +45,7 @@ class Attendance:
         self._margin_s = margin_s
         self._scheduler_process: tuple[bytes, str, int] = (b"", "", 0)
         """Of the present epoch: incarnation, host, pid."""
+        self._gone: deque[bytes] = deque(maxlen=GONE_MAX)
 
     def on_worker_hello(self, peer: Peer, hello: messages.WorkerHello) -> None:
         """Open a session for a worker and take over its inventory."""
@@ -58,6 +63,7 @@ class Attendance:
         if worker is None:
             worker = Worker(id=hello.worker, host=hello.host, pid=hello.pid, heard_at=now, margin_s=self._margin_s)
             self._workers.add(worker)
+            self._gone = deque((name for name in self._gone if not is_named(worker.id, name)), maxlen=GONE_MAX)
         if not worker.hellos.take(now):
             self._sessions.refuse(peer, "too many sessions of one worker", fatal=True)
             return
@@ -126,6 +132,10 @@ class Attendance:
             part = queued[at : at + limits.IDS_MAX]
             more = at + limits.IDS_MAX < len(queued)
             self._sessions.send(peer, messages.Census(session=peer.token, queued=part, more=more))
+        for name in self._gone:
+            reason = "gone before this scheduler came"
+            lost = messages.Lost(session=peer.token, worker=name, gone=True, reason=reason, bundles=())
+            self._sessions.send(peer, lost)
 
     def on_control_hello(self, peer: Peer, hello: messages.ControlHello) -> None:
         """Open a session for hs-cluster, hs status, hs submit."""
@@ -156,6 +166,7 @@ class Attendance:
                 # one may have another store, so the epoch counts from its own.
                 bundles = len(self._backlog)
                 self._backlog.clear()
+                self._gone.clear()
                 self._sessions.epoch = 0
                 self._scheduler_process = (b"", "", 0)
         self._sessions.effects.append(PeerLeft(peer.role, bye.reason, bundles))
@@ -203,6 +214,8 @@ class Attendance:
         return len(bundles)
 
     def _tell_lost(self, worker: bytes, reason: str, bundles: tuple[int, ...], *, gone: bool) -> None:
+        if gone:
+            self._gone.append(worker)
         if to := self._sessions.scheduler:
             for at in range(0, max(1, len(bundles)), limits.IDS_MAX):
                 part = bundles[at : at + limits.IDS_MAX]

@@ -383,6 +383,27 @@ def test_a_dead_worker_that_never_came_back_is_told_too() -> None:
     assert effects == [scheduler.hears_lost(unknown, gone=True, reason="its guardian ended")]
 
 
+def test_a_scheduler_that_comes_hears_who_is_gone() -> None:
+    """It may know such a worker from its store, and would wait a whole lease for it."""
+    # Given a worker that died while no scheduler was there, and one that came back after its lease
+    broker, _, (dead, late) = a_cluster(workers=2)
+    control = Control(broker, b"c")
+    control.hello()
+    for worker in (dead, late):
+        control.says(messages.WorkerDead, worker=worker.id)
+    late.hello()
+
+    # When the next scheduler comes
+    scheduler = Scheduler(broker, number=2)
+    effects = scheduler.hello(epoch=2)
+
+    # Then it hears of the first, after the census
+    gone = scheduler.hears_lost(dead, gone=True, reason="gone before this scheduler came")
+    census = scheduler.is_told(messages.Census, queued=(), more=False)
+    assert [effect for effect in effects if effect in (gone, census)] == [census, gone]
+    assert scheduler.hears_lost(late, gone=True, reason="gone before this scheduler came") not in effects
+
+
 def test_a_worker_that_leaves_gives_back_what_it_has() -> None:
     """Bye says that it holds nothing, so whatever is left over is lost."""
     _, scheduler, (worker,) = a_cluster()
