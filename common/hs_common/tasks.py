@@ -12,6 +12,7 @@ import msgpack
 
 from hs_common import limits
 from hs_common.errors import WireError
+from hs_common.tuples import maker
 
 Tag = None | bool | int | float | str
 """A tag's value."""
@@ -122,7 +123,7 @@ def unpack_bundle(body: bytes) -> Bundle:
     try:
         cwd, items = _unpack(body)
         tasks = [
-            Task(row, uid, dispatch, attempt, args, detail and _detail(*detail))
+            Task(row, uid, dispatch, attempt, args, None if detail is None else _detail(*detail))
             for row, uid, dispatch, attempt, args, detail in items
         ]
         for task in tasks:
@@ -161,18 +162,20 @@ def unpack_outcomes(body: bytes) -> list[Outcome]:
 
     """
     try:
-        outcomes = list(map(Outcome._make, _unpack(body)))
+        found = _unpack(body)
+        if not set(map(len, found)) <= {len(Outcome._fields)}:
+            raise WireError(f"an outcome has not {len(Outcome._fields)} fields")
     except (ValueError, TypeError) as exc:
         raise WireError(f"not outcomes: {exc}") from exc
     # Field by field, not outcome by outcome: so that C looks at each, which halves the time.
-    columns = dict(zip(Outcome._fields, zip(*outcomes, strict=True), strict=True)) if outcomes else {}
+    columns = dict(zip(Outcome._fields, zip(*found, strict=True), strict=True)) if found else {}
     for name, column in columns.items():
         if set(map(type, column)) != {_OUTCOME_TYPES[name]}:
             raise WireError(f"an outcome has a {name} of the wrong type")
-    for name, (least, most) in _OUTCOME_BOUNDS.items() if outcomes else ():
+    for name, (least, most) in _OUTCOME_BOUNDS.items() if found else ():
         if min(columns[name]) < least or max(columns[name]) > most:
             raise WireError(f"an outcome has a {name} that is not in {least}..{most}")
-    return outcomes
+    return list(map(_outcome, found))
 
 
 def pack_started(started: Sequence[Started]) -> bytes:
@@ -198,6 +201,7 @@ def unpack_started(body: bytes) -> list[Started]:
 
 _pack: Callable[[object], bytes] = msgpack.Packer().pack
 """One packer for the process: making one costs more than packing a bundle of one task."""
+_outcome = maker(Outcome)
 _OUTCOME_TYPES: dict[str, type] = dict(
     zip(Outcome._fields, (int, int, int, int, str, float, float, float, float, int, bytes, bytes, bytes), strict=True)
 )

@@ -18,6 +18,7 @@ from hs_common import limits, messages
 from hs_common.errors import WireError
 from hs_common.message_requests import STATUSES
 from hs_common.messages import TYPE_OF, BundleHeader, Demand, Message
+from hs_common.tuples import table
 
 VERSION = 1
 """Of the protocol; another one is answered with Refused."""
@@ -144,9 +145,8 @@ def _array(value: Any) -> tuple[Any, ...]:  # noqa: ANN401
 
 
 def _ids(value: Any) -> tuple[int, ...]:  # noqa: ANN401
-    for item in _array(value):
-        if type(item) is not int or not 0 < item <= limits.ID_MAX:
-            raise WireError(f"{item!r:.40} is no id")
+    if _array(value) and (set(map(type, value)) != {int} or min(value) <= 0 or max(value) > limits.ID_MAX):
+        raise WireError(f"one of them is no id in 1..{limits.ID_MAX}")
     return value  # type: ignore[no-any-return]
 
 
@@ -158,24 +158,24 @@ def _pairs(value: Any) -> tuple[tuple[int, int], ...]:  # noqa: ANN401
 
 
 def _headers(value: Any) -> tuple[BundleHeader, ...]:  # noqa: ANN401
-    headers = []
-    for bundle, tasks, size, demand in _array(value):
-        cores, memory, seconds = demand
-        if not (
-            type(bundle) is int
-            and 0 < bundle <= limits.ID_MAX
-            and type(tasks) is int
-            and 0 < tasks <= limits.BUNDLE_TASKS_MAX
-            and type(size) is int
-            and 0 < size <= limits.MESSAGE_BYTES_MAX
-            and type(cores) is int
-            and 0 <= cores <= limits.ID_MAX
-            and type(memory) is int
-            and 0 <= memory <= limits.ID_MAX
-        ):
-            raise WireError(f"bundle {bundle!r:.40} has a field out of bounds")
-        headers.append(BundleHeader(bundle, tasks, size, Demand(cores, memory, _seconds(seconds))))
-    return tuple(headers)
+    if not _array(value):
+        return ()
+    bundles, tasks, sizes, demands = zip(*value, strict=True)
+    _all_in(bundles, 1, limits.ID_MAX)
+    _all_in(tasks, 1, limits.BUNDLE_TASKS_MAX)
+    _all_in(sizes, 1, limits.MESSAGE_BYTES_MAX)
+    known = {demand: _demand(*demand) for demand in set(demands)}  # few among many
+    return tuple(table(BundleHeader, bundles, tasks, sizes, map(known.__getitem__, demands)))
+
+
+def _demand(cores: Any, memory: Any, seconds: Any) -> Demand:  # noqa: ANN401
+    return Demand(_COUNT(cores), _COUNT(memory), _seconds(seconds))
+
+
+def _all_in(values: tuple[Any, ...], low: int, high: int) -> None:
+    """Check a field of many headers: in C, for there may be one for each task."""
+    if set(map(type, values)) != {int} or min(values) < low or max(values) > high:
+        raise WireError(f"a bundle has a field out of bounds: no integer in {low}..{high}")
 
 
 _COUNT = _integer(0, limits.ID_MAX)

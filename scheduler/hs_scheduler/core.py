@@ -13,6 +13,7 @@ Rules, checked by `check`: those of `out`.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from hs_common import limits
 from hs_common.errors import StoppedError
@@ -35,6 +36,7 @@ from hs_scheduler.conversation import Conversation, Identity
 from hs_scheduler.crew import Crew
 from hs_scheduler.events import (
     Claimed,
+    ClaimedBundle,
     Connected,
     Disconnected,
     DrainAsked,
@@ -141,13 +143,11 @@ class SchedulerCore:
             self._counter += len(tasks)
             return list(range(first, first + len(tasks)))
         ids: list[int] = []
-        filled, kind = 0, None
-        for task in tasks:
-            if filled == tasks_max or task != kind:
-                self._counter += 1
-                filled, kind = 0, task
-            filled += 1
-            ids.append(self._link.identity.epoch << 40 | self._counter)
+        for _, alike in groupby(tasks):
+            count = len(list(alike))
+            first = self._link.identity.epoch << 40 | self._counter + 1
+            ids += [first + at // tasks_max for at in range(count)]
+            self._counter += -(-count // tasks_max)
         return ids
 
     def check(self) -> None:
@@ -302,16 +302,12 @@ class SchedulerCore:
     def _on_outcomes(self, result: Outcomes) -> list[Effect]:
         if not self._link.follows(result.worker, result.sequence, result.oldest):
             return []
-        bundle_of, out_of = self._out.bundle_of, self._out.bundles
-        for outcome in result.outcomes:
-            bundle = bundle_of.get(outcome.row)
-            # An outcome of an older dispatch leaves the newer one out; `Recorded` tells if it settled the row.
-            if bundle is not None and out_of[bundle].rows[outcome.row] == outcome.dispatch:
-                self._out.forget(bundle, outcome.row)
+        # An outcome of an older dispatch leaves the newer one out; `Recorded` tells if it settled the row.
+        self._out.report(result.outcomes)
         effects: list[Effect] = [
             Record(result.worker, self._crew.host(result.worker), result.sequence, result.outcomes)
         ]
-        left = [bundle for bundle in result.closed if bundle in out_of]
+        left = [bundle for bundle in result.closed if bundle in self._out.bundles]
         return effects + self._release(left) if left else effects
 
     def _on_recorded(self, recorded: Recorded) -> list[Effect]:
@@ -333,11 +329,10 @@ class SchedulerCore:
         self._link.acknowledge(worker, sequence)
 
     def _on_claimed(self, claimed: Claimed, now: float) -> list[Effect]:
-        for item in claimed.bundles:
-            self._out.add(item.bundle, item.rows, item.demand, item.body, item.group)
+        self._out.add(claimed.bundles)
         if not self._link.session:  # The link broke since the claim: the next Welcome finds them unconfirmed.
             return []
-        return self._submit([(item.bundle, len(item.rows), item.demand, item.body) for item in claimed.bundles], now)
+        return self._submit(claimed.bundles, now)
 
     def _on_withdrawn(self, withdrawn: Withdrawn, now: float) -> list[Effect]:
         """Have these stopped or forgotten. They stay out until whoever has them lets go: then their slots are free."""
@@ -363,7 +358,7 @@ class SchedulerCore:
         known = [bundle for bundle in bundles if bundle in self._out.bundles]
         return self._withdraw([bundle for bundle in known if self._out.bundles[bundle].unwanted], now)
 
-    def _submit(self, bundles: Iterable[tuple[int, int, Demand, bytes]], now: float) -> list[Effect]:
+    def _submit(self, bundles: Sequence[ClaimedBundle], now: float) -> list[Effect]:
         self._link.said_at = now
         return [Send(submit) for submit in submits(self._link.session, bundles)]
 
@@ -371,7 +366,10 @@ class SchedulerCore:
         if not self._out.parked_tasks or not self._link.session:
             return []
         again = [(bundle, self._out.bundles[bundle]) for bundle in self._out.unpark()]
-        return self._submit([(bundle, len(out.rows), out.demand, out.body) for bundle, out in again], now)
+        return self._submit(
+            [ClaimedBundle(bundle, list(out.rows.items()), out.demand, out.body, out.group) for bundle, out in again],
+            now,
+        )
 
     def _reconcile(self) -> list[Effect]:
         """Release what nobody can have any more.

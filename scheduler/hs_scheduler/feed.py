@@ -7,10 +7,12 @@ Everything happens inside the transaction of the caller, who may run it again af
 """
 
 from collections.abc import Sequence
+from itertools import compress, groupby
 from typing import Protocol
 
 from hs_common.messages import Demand
 from hs_common.tasks import Detail, Task, pack_bundle
+from hs_common.tuples import maker
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import ClaimedBundle
 from hs_scheduler.groups import NONE_SHOWN, Groups
@@ -230,7 +232,8 @@ class Feed:
     def _place(self, lines: Sequence[NewTask], cwd: bytes) -> list[int]:
         """Return a bundle for each line, 0 for one that can never run."""
         runnable = [line for line in lines if not line.rejected]
-        places = self._core.place([(cwd, _demand(line.detail) if line.detail else NO_DEMAND) for line in runnable])
+        plain = (cwd, NO_DEMAND)
+        places = self._core.place([(cwd, _demand(line.detail)) if line.detail else plain for line in runnable])
         if len(runnable) == len(lines):
             return places
         ids = iter(places)
@@ -244,9 +247,9 @@ class Feed:
         if not ready or not self._may_go(ready[0].group):
             return []
         ids = self._core.place([(item.cwd, _demand(item.task.detail)) for item in ready])
-        pairs = [(bundle, item.task) for bundle, item in zip(ids, ready, strict=True)]
-        self._store.assign(_groups(pairs), wall)
-        return _pack(pairs, [item.cwd for item in ready], ready[0].group)
+        groups = _groups(ids, [item.task for item in ready])
+        self._store.assign(groups, wall)
+        return _pack(groups, [item.cwd for item in ready], ready[0].group)
 
     def _plain(self, lines: Sequence[NewTask]) -> bool:
         """Whether these lines may go out in the order in which they stand."""
@@ -277,33 +280,38 @@ def _demand(detail: Detail | None) -> Demand:
     return NO_DEMAND if detail is None else Demand(detail.cores, detail.memory, detail.timeout)
 
 
-def _groups(pairs: Sequence[tuple[int, Task]]) -> list[tuple[int, list[Task]]]:
+def _groups(ids: Sequence[int], tasks: Sequence[Task]) -> list[tuple[int, Sequence[Task]]]:
     """Return (bundle, its tasks); neighbours with one id belong together."""
-    groups: list[tuple[int, list[Task]]] = []
-    last, tasks = 0, []
-    for bundle, task in pairs:
-        if bundle == last:
-            tasks.append(task)
-        else:
-            last, tasks = bundle, [task]
-            groups.append((bundle, tasks))
+    groups = []
+    at = 0
+    for bundle, alike in groupby(ids):
+        end = at + len(list(alike))
+        groups.append((bundle, tasks[at:end]))
+        at = end
     return groups
 
 
 def _packed(bundles: Sequence[int], tasks: Sequence[Task], cwd: bytes) -> list[ClaimedBundle]:
-    """Return the bundles of tasks that go out as they are added."""
-    pairs = [(bundle, task) for bundle, task in zip(bundles, tasks, strict=True) if bundle]
-    return _pack(pairs, [cwd] * len(pairs))
+    """Return the bundles of tasks that go out as they are added; those with bundle 0 do not."""
+    if 0 in bundles:
+        tasks = list(compress(tasks, bundles))
+        bundles = list(filter(None, bundles))
+    return _pack(_groups(bundles, tasks), [cwd] * len(tasks))
 
 
-def _pack(pairs: Sequence[tuple[int, Task]], folders: Sequence[bytes], group: int = 0) -> list[ClaimedBundle]:
-    """Return the bundles as they go out; all are of one group."""
+def _pack(
+    groups: Sequence[tuple[int, Sequence[Task]]], folders: Sequence[bytes], group: int = 0
+) -> list[ClaimedBundle]:
+    """Return the bundles as they go out; all are of one group. `folders`: of each task."""
     claimed = []
     at = 0
-    for bundle, tasks in _groups(pairs):
-        rows = [(task.row, task.dispatch) for task in tasks]
+    for bundle, tasks in groups:
         detail = tasks[0].detail
         demand = _demand(detail) if detail else NO_DEMAND
-        claimed.append(ClaimedBundle(bundle, rows, demand, pack_bundle((folders[at], tasks)), group))
+        pairs = [(task.row, task.dispatch) for task in tasks]
+        claimed.append(_claimed((bundle, pairs, demand, pack_bundle((folders[at], tasks)), group)))
         at += len(tasks)
     return claimed
+
+
+_claimed = maker(ClaimedBundle)

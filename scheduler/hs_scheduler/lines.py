@@ -5,7 +5,10 @@
 Most lines hold no `#`: they pass in bulk, without a look at each.
 """
 
+from itertools import repeat
+
 from hs_common import limits
+from hs_common.tuples import table
 from hs_scheduler.store import NewTask
 from hs_scheduler.tags import TagError, Tags, merge, parse_tags, resolve, split_line
 
@@ -78,7 +81,8 @@ class Lines:
             lines = [line.removesuffix(b"\r") for line in lines]
         if not (b"#" in block or b"\0" in block or self._cut or len(block) > limits.LINE_BYTES_MAX):
             detail, group, priority = self._fields
-            return [NewTask(line, detail, group, priority, "") for line in lines if line and not line.isspace()]
+            some = filter(bytes.strip, lines)  # all but the blank ones
+            return table(NewTask, some, repeat(detail), repeat(group), repeat(priority), repeat(""))
         tasks = []
         for number, line in enumerate(lines):
             cut = self._cut if number == 0 else 0

@@ -6,19 +6,18 @@ holds what is under way. A transaction keeps what it replaced, and puts it back 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import repeat
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from hs_common.errors import InvalidTransitionError
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
+from hs_common.tuples import table
 from hs_scheduler import verdict
 from hs_scheduler.memory_rows import Ended, Failure, Row, entry_of, last_dispatch, public
 from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, Settled, State
 from hs_scheduler.uids import Uids
 from hs_scheduler.waiting import Entry, Waiting
-
-_applied = Applied._make
-"""Costs a third less than its constructor."""
 
 
 class MemoryStore:
@@ -45,7 +44,8 @@ class MemoryStore:
         self._workers: set[bytes] = set()
         self._input: InputState | None = None
         self._settings: dict[bytes, dict[str, Any]] = {}
-        self._undo: list[tuple[int, Row | None]] | None = None
+        self._undo: list[tuple[int, Row]] | None = None
+        """What the open transaction replaced; what it added has higher numbers than any row before."""
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -109,31 +109,29 @@ class MemoryStore:
         submitter: str = "",  # noqa: ARG002 - nobody can submit to it
     ) -> list[Task]:
         """Insert tasks; those with a bundle are ASSIGNED to it at once, with dispatch 1."""
-        undo = self._writing()
-        rows, counts = self._rows, self.counts
-        added = []
-        row = self._last_row
-        for (args, detail, group, priority, rejected), bundle, uid in zip(
-            tasks, bundles, self._uids.take(len(tasks), now), strict=True
-        ):
-            row += 1
-            task = Task(row, uid, 1, 1, args, detail)
-            added.append(task)
+        self._writing()
+        first = self._last_row + 1
+        self._last_row += len(tasks)
+        numbers = range(first, first + len(tasks))
+        args, details, groups, priorities, rejections = zip(*tasks, strict=True) if tasks else ((),) * 5
+        added = table(Task, numbers, self._uids.take(len(tasks), now), repeat(1), repeat(1), args, details)
+        states = [State.ASSIGNED if bundle else State.NEW for bundle in bundles]
+        none = repeat(0)
+        made = table(
+            Row, added, states, bundles, repeat(cwd), groups, priorities, none, none, repeat(b""), numbers, repeat(now)
+        )
+        self._rows.update(zip(numbers, made, strict=True))
+        if all(bundles) and not any(rejections):
+            self.counts.assigned += len(tasks)
+            return added
+        for row, rejected in zip(made, rejections, strict=True):
             if rejected:
-                counts.failed += 1
-                self._failures.append(Failure(row, args, detail, group, priority))
-                if self._lasts is not None:
-                    self._lasts[row] = row
-                continue
-            state = State.ASSIGNED if bundle else State.NEW
-            undo.append((row, None))
-            rows[row] = Row(task, state, bundle, cwd, group, priority, 0, 0, b"", row, now)
-            if bundle:
-                counts.assigned += 1
+                self._reject(row)
+            elif row.bundle:
+                self.counts.assigned += 1
             else:
-                counts.new += 1
-                self._waiting.push((group, 0, -priority, row))
-        self._last_row = row
+                self.counts.new += 1
+                self._waiting.push(entry_of(row))
         return added
 
     def ready(self, count: int) -> list[Ready]:
@@ -169,33 +167,25 @@ class MemoryStore:
 
     def record(self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
         """Apply outcomes, each at most once; insert retry rows; return what was applied."""
-        undo, rows, ended, lasts = self._writing(), self._rows, self._ended, self._lasts
-        applied = []
-        usual = 0
-        for outcome in outcomes:
-            number = outcome.row
-            row = rows.get(number)
-            if row is None:
-                continue
-            task = row.task
-            if (
-                row.state
-                and task.dispatch == outcome.dispatch
-                and not (outcome.status or outcome.reason or outcome.kind != OutcomeKind.FINISHED)
-            ):
-                # The usual case, spelled out: a success of the present dispatch.
-                undo.append((number, row))
-                del rows[number]
-                ended[number] = (task, row.submitted, outcome, State.DONE, worker, host, now)
-                usual += 1
-                if lasts is not None:
-                    lasts[row.origin] = number
-                applied.append(_applied((number, outcome, State.DONE, False, False)))
-            elif verdict.counts(outcome, row.state, last_dispatch(row)):
-                applied.append(self._apply(worker, host, outcome, row, retry, now))
-        self.counts.assigned -= usual
-        self.counts.succeeded += usual
-        return applied
+        numbers = [outcome.row for outcome in outcomes]
+        found = list(map(self._rows.get, numbers))
+        if not _as_usual(outcomes, found) or len(set(numbers)) < len(numbers):
+            return [applied for one in outcomes for applied in self._record_one(worker, host, one, retry, now)]
+        # Each a success of the present dispatch, and no row twice: they end as one.
+        rows = cast(list[Row], found)
+        self._writing().extend(zip(numbers, rows, strict=True))
+        for number in numbers:
+            del self._rows[number]
+        tasks, submitted = [row.task for row in rows], [row.submitted for row in rows]
+        done, no, of_worker, at_host = repeat(State.DONE), repeat(False), repeat(worker), repeat(host)  # noqa: FBT003
+        self._ended.update(
+            zip(numbers, zip(tasks, submitted, outcomes, done, of_worker, at_host, repeat(now)), strict=False)
+        )
+        self.counts.assigned -= len(rows)
+        self.counts.succeeded += len(rows)
+        if self._lasts is not None:
+            self._lasts.update((row.origin, row.task.row) for row in rows)
+        return table(Applied, numbers, outcomes, done, no, no)
 
     def settled(self, after: int, count: int) -> list[Settled]:
         """Return up to `count` tasks of the input behind this row, in its order; forget those up to it."""
@@ -274,6 +264,7 @@ class MemoryStore:
         changes, self._undo = self._undo or [], None
         if not undo:
             return
+        last_row = self._last_row
         counts, self._last_row, failures, self._workers, self._input = self._before
         self.counts.take(counts)
         del self._failures[failures:]
@@ -281,18 +272,19 @@ class MemoryStore:
         for number, row in reversed(changes):
             if self._lasts is not None:
                 self._lasts.pop(number, None)
-                if row is not None and row.origin != number:
+                if row.origin != number:
                     self._lasts[number], self._lasts[row.origin] = 0, -number
-            if row is None:
-                self._rows.pop(number, None)
-            else:
-                self._rows[number] = row
-                if row.state == State.NEW:
-                    self._waiting.push(entry_of(row))
+            self._rows[number] = row
+            if row.state == State.NEW:
+                self._waiting.push(entry_of(row))
+        for number in range(self._last_row + 1, last_row + 1):
+            self._rows.pop(number, None)
+            if self._lasts is not None:
+                self._lasts.pop(number, None)
 
     # --- Private ---
 
-    def _writing(self) -> list[tuple[int, Row | None]]:
+    def _writing(self) -> list[tuple[int, Row]]:
         if self._undo is None:
             raise InvalidTransitionError("writing outside a transaction")
         return self._undo
@@ -306,6 +298,20 @@ class MemoryStore:
         number = row.task.row
         self._writing().append((number, self._rows[number]))
         self._rows[number] = row
+
+    def _reject(self, row: Row) -> None:
+        """Take out a row that can never run, as soon as it is there."""
+        number = row.origin
+        del self._rows[number]
+        self.counts.failed += 1
+        self._failures.append(Failure(number, row.task.args, row.task.detail, row.group, row.priority))
+        if self._lasts is not None:
+            self._lasts[number] = number
+
+    def _record_one(self, worker: bytes, host: str, outcome: Outcome, retry: Retry, now: float) -> Iterator[Applied]:
+        row = self._rows.get(outcome.row)
+        if row is not None and verdict.counts(outcome, row.state, last_dispatch(row)):
+            yield self._apply(worker, host, outcome, row, retry, now)
 
     def _apply(self, worker: bytes, host: str, outcome: Outcome, row: Row, retry: Retry, now: float) -> Applied:
         state = verdict.state_after(outcome, row.crashes)
@@ -341,7 +347,6 @@ class MemoryStore:
         again = row._replace(
             task=task, state=State.NEW, bundle=0, late=-1 if eager else 1, crashes=0, worker=b"", submitted=now
         )
-        self._writing().append((task.row, None))
         self._rows[task.row] = again
         if self._lasts is not None:
             self._lasts[task.row] = 0
@@ -355,6 +360,14 @@ class MemoryStore:
         self._waiting.push(entry_of(again))
         self.counts.assigned -= 1
         self.counts.new += 1
+
+
+def _as_usual(outcomes: Sequence[Outcome], rows: Sequence[Row | None]) -> bool:
+    """Whether all are successes, each of the dispatch that its row is out for: FINISHED is 0."""
+    return not any(
+        row is None or not row.state or row.task.dispatch != one.dispatch or one.status or one.reason or one.kind
+        for one, row in zip(outcomes, rows, strict=True)
+    )
 
 
 class _Transaction:

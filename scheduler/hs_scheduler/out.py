@@ -11,13 +11,20 @@ Rules, checked by `check`:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from hs_common import limits
 from hs_common.messages import BundleHeader, Demand, Submit, Withdraw
+from hs_common.tasks import Outcome
+from hs_common.tuples import table
+from hs_scheduler.events import ClaimedBundle
 
 NO_DEMAND = Demand(0, 0, 0.0)
+
+_TASK = itemgetter(0, 1)
+"""Row and dispatch of an outcome."""
 
 BUNDLES_AT_ONCE = 1_000
 """Named in one Withdraw."""
@@ -72,17 +79,20 @@ class Out:
             return 0
         return lowest
 
-    def add(self, bundle: int, rows: Sequence[tuple[int, int]], demand: Demand, body: bytes, group: int) -> None:
-        """Note a bundle on its way out; rows: (row, dispatch) pairs."""
-        self.bundles[bundle] = OpenBundle(
-            dict(rows), demand, len(body), body if demand != NO_DEMAND else b"", group=group
-        )
-        self._count_group(group, 1)
-        self.size += len(body)
-        for row, _ in rows:
-            if self.unwanted and row in self.unwanted:  # cancelled, and wanted again before its worker let go of it
-                self.forget(self.bundle_of[row], row)
-            self.bundle_of[row] = bundle
+    def add(self, claimed: Iterable[ClaimedBundle]) -> None:
+        """Note bundles on their way out."""
+        bundles, bundle_of = self.bundles, self.bundle_of
+        for bundle, rows, demand, body, group in claimed:
+            kept = b"" if demand == NO_DEMAND else body
+            size = len(body)
+            bundles[bundle] = OpenBundle(dict(rows), demand, size, kept, b"", group)
+            self.size += size
+            if group:
+                self._count_group(group, 1)
+            for row, _ in rows:
+                if self.unwanted and row in self.unwanted:  # cancelled, and wanted again before its worker let go of it
+                    self.forget(bundle_of[row], row)
+                bundle_of[row] = bundle
 
     def find(self, bundle: int, row: int, dispatch: int, worker: bytes, group: int) -> None:
         """Note a row that an earlier scheduler had handed out; its bundle is unconfirmed."""
@@ -94,6 +104,22 @@ class Out:
         found.rows[row] = dispatch
         found.worker = found.worker or worker
         self.bundle_of[row] = bundle
+
+    def report(self, outcomes: Iterable[Outcome]) -> None:
+        """Drop the rows that ended, or came back, as they were dispatched last."""
+        bundle_of, bundles = self.bundle_of, self.bundles
+        for row, dispatch in map(_TASK, outcomes):
+            bundle = bundle_of.get(row)
+            if bundle is None:
+                continue
+            out = bundles[bundle]
+            rows = out.rows
+            if rows[row] != dispatch:
+                continue
+            if len(rows) == 1 or out.unwanted or self._parked:
+                self.forget(bundle, row)
+            else:
+                del rows[row], bundle_of[row]
 
     def forget(self, bundle: int, row: int) -> None:
         """Drop a row, and its bundle with the last one."""
@@ -174,26 +200,23 @@ class Out:
             del self._grouped[group]
 
 
-def submits(session: bytes, bundles: Iterable[tuple[int, int, Demand, bytes]]) -> list[Submit]:
-    """Return the Submits of these bundles (number, tasks, demand, body), each below the limits of a message."""
-    found: list[Submit] = []
-    headers: list[BundleHeader] = []
-    bodies: list[bytes] = []
-    size = 0
+def submits(session: bytes, bundles: Sequence[ClaimedBundle]) -> Iterator[Submit]:
+    """Yield the Submits of these bundles, each below the limits of a message."""
+    for some in _messages(bundles):
+        numbers, rows, demands, bodies, _ = zip(*some, strict=True)
+        headers = table(BundleHeader, numbers, map(len, rows), map(len, bodies), demands)
+        yield Submit(session=session, bundles=tuple(headers), body=b"".join(bodies))
 
-    def close() -> None:
-        found.append(Submit(session=session, bundles=tuple(headers), body=b"".join(bodies)))
 
-    for bundle, tasks, demand, body in bundles:
-        if headers and (size + len(body) > limits.BODY_BYTES_MAX or len(headers) == limits.IDS_MAX):
-            close()
-            headers, bodies, size = [], [], 0
-        headers.append(BundleHeader(bundle, tasks, len(body), demand))
-        bodies.append(body)
-        size += len(body)
-    if headers:
-        close()
-    return found
+def _messages(bundles: Sequence[ClaimedBundle]) -> Iterator[Sequence[ClaimedBundle]]:
+    first = size = 0
+    for at, bundle in enumerate(bundles):
+        if at > first and (size + len(bundle.body) > limits.BODY_BYTES_MAX or at - first == limits.IDS_MAX):
+            yield bundles[first:at]
+            first, size = at, 0
+        size += len(bundle.body)
+    if bundles:
+        yield bundles[first:]
 
 
 def withdrawals(session: bytes, out: Out, bundles: Sequence[int]) -> list[Withdraw]:

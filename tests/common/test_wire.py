@@ -326,6 +326,22 @@ def test_a_changed_byte_in_a_body_raises_nothing_but_a_wire_error(
     assert all(0 < outcome.row <= limits.ID_MAX and outcome.dispatch > 0 for outcome in changed)
 
 
+@pytest.mark.parametrize(
+    ("unpack", "body"),
+    [
+        (tasks.unpack_bundle, [b"/", [[1, bytes(16), 1, 1, b"true", []]]]),  # a detail without fields
+        (tasks.unpack_bundle, [b"/", [[1, bytes(16), 1, 1, b"true"]]]),
+        (tasks.unpack_outcomes, [[1, 1, 0, 0, "", 0.0, 0.0, 0.0, 0.0, 0, b"", b""]]),
+        (tasks.unpack_outcomes, [[1, 1, 0, 0, "", 0.0, 0.0, 0.0, 0.0, 0, b"", b"", b"", b""]]),
+        (tasks.unpack_outcomes, ["thirteen long"]),
+    ],
+)
+def test_a_body_with_too_few_or_too_many_fields_is_refused(unpack: Any, body: list[Any]) -> None:
+    """Nothing behind it counts them again."""
+    with pytest.raises(WireError):
+        unpack(_packed(body))
+
+
 @pytest.mark.parametrize("unpack", [tasks.unpack_bundle, tasks.unpack_outcomes, tasks.unpack_started])
 def test_random_bodies_raise_nothing_but_a_wire_error(unpack: Any) -> None:
     """Whatever a peer with a key sends."""

@@ -44,16 +44,18 @@ class Lines:
 class Stage:
     """A scheduler without its shell: what it hands out is noted, and ended when the test says so."""
 
-    def __init__(self, *lines: NewTask, shown: int = 1_000, retries: int = 0, eager: bool = False) -> None:
+    def __init__(
+        self, *lines: NewTask, shown: int = 1_000, retries: int = 0, eager: bool = False, bundlesize: int = 1
+    ) -> None:
         identity = Identity(scheduler=b"i" * 16, version="0", host="h", pid=7, epoch=1)
         self.store, self.lines = MemoryStore(), Lines(lines, shown)
-        self.core = SchedulerCore(identity=identity, bundlesize=1, grace_s=5, now=0)
+        self.core = SchedulerCore(identity=identity, bundlesize=bundlesize, grace_s=5, now=0)
         self.feed = Feed(
             store=self.store,
             source=self.lines,
             core=self.core,
             cwd=b"/",
-            bundlesize=1,
+            bundlesize=bundlesize,
             bundlewait_s=0,
             ahead_max=None,
             late_retries=not eager,
@@ -98,6 +100,18 @@ class Stage:
 
 def line(args: bytes, group: int = 0, priority: int = 0) -> NewTask:
     return NewTask(args, None, group, priority, "")
+
+
+def test_a_line_that_can_never_run_does_not_part_a_bundle() -> None:
+    """Two bundles of one number would be one of them lost."""
+    stage = Stage(line(b"a"), line(b"b\0")._replace(rejected="NUL"), line(b"c"), line(b"d"), bundlesize=2)
+
+    stage.feed.take(10, ahead=True)
+    with stage.store.transaction():
+        claimed = stage.feed.fill(10, 0, 1e9)
+
+    assert [bundle.rows for bundle in claimed] == [[(1, 1), (3, 1)], [(4, 1)]]
+    assert len({bundle.bundle for bundle in claimed}) == 2
 
 
 def test_a_group_waits_for_what_is_out_of_a_lower_one() -> None:

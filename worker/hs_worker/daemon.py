@@ -14,7 +14,6 @@ import select
 import signal
 from collections.abc import Callable
 from math import ceil
-from typing import cast
 
 import zmq
 
@@ -277,11 +276,10 @@ class WorkerDaemon:
             answers: list[Event] = []
             for effect in step:
                 # The two that every task brings; all else goes through the table.
-                kind = type(effect)
-                if kind is events.Spawn:
-                    self._spawn(cast(events.Spawn, effect), answers)
-                elif kind is events.Record:
-                    self._record(cast(events.Record, effect))
+                if type(effect) is events.Spawn:
+                    self._spawn(effect, answers)
+                elif type(effect) is events.Record:
+                    self._record(effect)
                 else:
                     self._do(effect, answers)
             if answers:

@@ -17,6 +17,7 @@ from hs_common import limits
 from hs_common.errors import ExpansionError
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Detail, OutcomeKind, Started, Task
+from hs_common.tuples import maker
 from hs_worker.end import End
 from hs_worker.events import Effect, Exit, Note, Spawn
 from hs_worker.outcomes import Outcomes
@@ -43,6 +44,7 @@ _LONG_S = 1.0
 """A task that runs so long is told about."""
 _SIGNAL_BITS = 0x7F
 """Of a wait status."""
+_spawn = maker(Spawn)
 _HOST_FAULTS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT})
 
 
@@ -172,7 +174,7 @@ class Holding:
         if questions:
             run.expand(now + EXPANSION_MAX_S)
         slot = self.slots.occupy(run)
-        self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command, questions))
+        self._out.append(_spawn((slot, task, bundle.bundle, bundle.cwd, command, questions)))
         return True
 
     def _pass(self, first: Task, now: float, idle: int) -> None:

@@ -17,6 +17,7 @@ import msgpack
 
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Outcome, OutcomeKind, Task
+from hs_common.tuples import maker
 from hs_worker.events import Effect, Exit, Record
 from hs_worker.judgement import Judgement
 from hs_worker.outbox import Outbox
@@ -53,7 +54,7 @@ class Outcomes:
         self.judgement = Judgement(self.outbox)
         self.offset_s = 0.0
         """Wall clock minus monotonic time."""
-        self._pack: Callable[[Outcome], bytes] = msgpack.Packer().pack
+        self._pack: Callable[[tuple[object, ...]], bytes] = msgpack.Packer().pack
         self._bundles: dict[int, Bundle] = {}
         self._recent: set[int] = set()
         self._recent_order: deque[int] = deque()
@@ -142,7 +143,7 @@ class Outcomes:
             outpath,
             errpath,
         )
-        self._record(slot, run, self._pack(Outcome._make(outcome)))
+        self._record(slot, run, self._pack(outcome))
         if self._judged and (exit_.status or run.reason):
             self.judgement.ask()
 
@@ -173,7 +174,7 @@ class Outcomes:
             self._pause.release(run)
         self._slots.vacate(slot, run, lost=run.state == State.LOST)
         self._slots.area += len(packed) + RECORD_BYTES
-        self._out.append(Record(slot, run.bundle.bundle, packed))
+        self._out.append(_record((slot, run.bundle.bundle, packed)))
         self._gather(packed, run.bundle, len(packed) + RECORD_BYTES)
 
     def _gather(self, packed: bytes, bundle: Bundle, recorded: int) -> None:
@@ -189,6 +190,9 @@ class Outcomes:
         self._recent_order.append(bundle)
         if len(self._recent_order) > _RECENT_MAX:
             self._recent.discard(self._recent_order.popleft())
+
+
+_record = maker(Record)
 
 
 def _unstarted(task: Task, kind: OutcomeKind, reason: str) -> Outcome:

@@ -18,6 +18,7 @@ import hs_common
 from hs_common import limits
 from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
+from hs_common.tuples import maker
 from hs_worker.direct import choose_split
 from hs_worker.environment import base_environment, task_variables, uuid_text
 from hs_worker.events import Exit, Spawn
@@ -278,6 +279,9 @@ class Processes:
         return kib * limits.KIB if kib > self._peak_kib else 0
 
 
+_exit = maker(Exit)
+
+
 class NullExecutor:
     """For benchmarks of all else: every task succeeds at once, without a process."""
 
@@ -294,7 +298,7 @@ class NullExecutor:
         """Let it have ended."""
         now = monotonic()
         # A null executor answers nothing to everything.
-        self._ended.append(Exit(effect[0], 0, now, now, 0.0, 0.0, 0, b"\0" * len(effect.questions)))
+        self._ended.append(_exit((effect[0], 0, now, now, 0.0, 0.0, 0, b"\0" * len(effect.questions), None)))
         return 0
 
     def reap(self) -> list[Exit]:
