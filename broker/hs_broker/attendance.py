@@ -117,6 +117,10 @@ class Attendance:
             sessions.close(old)
             old.superseded = process != known
         sessions.epoch = hello.epoch
+        if process != known:  # it may have another store
+            for worker in self._workers:
+                worker.remembered = False
+                self._workers.withdraw(worker)
         self._scheduler_process = process
         sessions.open(peer)
         sessions.effects.append(SchedulerAttached(hello.epoch, hello.host))

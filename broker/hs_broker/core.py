@@ -231,8 +231,11 @@ class BrokerCore:
 
     def _on_committed(self, _: Peer, committed: messages.Committed) -> None:
         if worker := self._workers.get(committed.worker):
+            worker.remembered = True
             self._workers.commit(worker, committed.sequences)
             self._workers.offer(worker)
+            if not committed.sequences:
+                return
             message = messages.Committed(session=worker.token, worker=worker.id, sequences=committed.sequences)
             self._sessions.to_worker(worker, message)
 

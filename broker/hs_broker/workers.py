@@ -43,6 +43,8 @@ class Worker:
     spoken: bool = False
     """Whether it said anything in a session. Until then it may not have seen our Welcome, and its guardian goes on under its id
     when it dies."""
+    remembered: bool = False
+    """Whether the scheduler's store knows it. What another one had, a new broker and a new scheduler would not wait for."""
     margin_s: float = limits.MARGIN_S
     """A task without a time limit is not given to it when it ends within so long."""
     slots: int = 0
@@ -93,7 +95,7 @@ class Worker:
 
         A worker that holds nothing takes any bundle: its credit may have shrunk below what was leased as a unit.
         """
-        if not self.credit or not self.token or self.leased_size >= limits.QUEUE_BYTES_MAX:
+        if not self.credit or not self.token or not self.remembered or self.leased_size >= limits.QUEUE_BYTES_MAX:
             return 0
         if len(self.leases) + self.uncommitted_bundles >= BUNDLES_MAX:
             return 0

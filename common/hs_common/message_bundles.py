@@ -101,7 +101,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """Scheduler -> broker -> worker: these Results are durable (or void): forget them."""
+    """Scheduler -> broker -> worker: these Results are durable (or void): forget them.
+
+    To the broker it also says that the store knows the worker, which is given nothing before. Where that is all, without
+    sequences, it goes no further.
+    """
 
     session: bytes
     worker: bytes

@@ -78,6 +78,10 @@ class Conversation:
         """Note that a Result is committed."""
         self._acknowledged.setdefault(worker, []).append(sequence)
 
+    def remember(self, worker: bytes) -> None:
+        """Note that the store knows a worker: it is told so with the acknowledgements, of which there may be none."""
+        self._acknowledged.setdefault(worker, [])
+
     def committed(self, now: float) -> list[Committed]:
         """Return the acknowledgements that are due, one message for each worker."""
         if not self._acknowledged or not self.session:

@@ -217,7 +217,8 @@ class SchedulerCore:
             self._link.grace_until = max(self._link.grace_until, now + self._grace_s)
         effects: list[Effect] = []
         if self._out.unconfirmed and self._link.census and now >= self._link.grace_until:
-            self._crew.give_up()
+            # The next scheduler need not wait for them again.
+            effects += [ForgetWorker(worker) for worker in self._crew.give_up()]
             effects += self._reconcile()
         if self._link.silent(now):
             effects += [*self.handle(Disconnected(), now), Reopen()]
@@ -323,6 +324,10 @@ class SchedulerCore:
                 effects.append(Send(Cancel(session=self._link.session, worker=out.worker, tasks=(task,))))
             self._out.forget(bundle, applied.row)
         return effects
+
+    def remembered(self, worker: bytes) -> None:
+        """Note that the worker is committed; `settle` says so to the broker, which gives it something then."""
+        self._link.remember(worker)
 
     def acknowledge(self, worker: bytes, sequence: int) -> None:
         """Note that the Result is committed; `settle` says so to its worker."""

@@ -76,9 +76,11 @@ class Crew:
         """Note that a new session begins: whoever is there will be told of again."""
         self._here.clear()
 
-    def give_up(self) -> None:
-        """Wait for nobody any more who is not here."""
-        self._expected.intersection_update(self._here)
+    def give_up(self) -> list[bytes]:
+        """Wait for nobody any more who is not here; return for whom it was."""
+        missing = sorted(self.missing())
+        self._expected.difference_update(missing)
+        return missing
 
     def missing(self) -> set[bytes]:
         """Return who is expected and not here."""

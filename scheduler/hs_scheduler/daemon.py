@@ -333,8 +333,11 @@ class SchedulerDaemon:
 
     def _after_commit(self, writes: Sequence[Effect], applied: Sequence[Applied]) -> None:
         for effect in writes:
-            if isinstance(effect, Record):
-                self._core.acknowledge(effect.worker, effect.sequence)
+            match effect:
+                case Record(worker=worker, sequence=sequence):
+                    self._core.acknowledge(worker, sequence)
+                case RememberWorker(worker=worker):
+                    self._core.remembered(worker)
         if applied:
             self._parts.report.count(applied, self._store)
             self._parts.rate.note(monotonic(), ended(self._store.counts))

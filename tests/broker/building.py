@@ -23,6 +23,8 @@ class Broker:
 
     def __init__(self, reach_s: float | None = None, lease_s: float = LEASE_S) -> None:
         numbers = count(1)
+        self.remembers = True
+        """Whether the scheduler says at once of each worker that its store knows it."""
         self.core = BrokerCore(
             broker=BROKER, make_token=lambda: next(numbers).to_bytes(16, "big"), lease_s=lease_s, reach_s=reach_s
         )
@@ -36,6 +38,12 @@ class Broker:
     def takes(self, event: Event) -> list[Effect]:
         effects = self.core.handle(event, self.now)
         self.core.check()
+        for effect in effects if self.remembers else ():
+            if isinstance(effect, Send) and isinstance(effect.message, messages.Attached):
+                attached = effect.message
+                known = messages.Committed(session=attached.session, worker=attached.worker, sequences=())
+                effects = effects + self.core.handle(Heard(effect.peer, "scheduler", known), self.now)
+                self.core.check()
         return self._note(effects + self._expire())
 
     def passes(self, seconds: float) -> list[Effect]:

@@ -88,7 +88,10 @@ class AnyOrder(RuleBasedStateMachine):
             case messages.Welcome(session=session):
                 self.scheduler_token = session
                 self.out = set()
-            case messages.Attached(bundles=bundles) | messages.Census(queued=bundles):
+            case messages.Attached(worker=worker, bundles=bundles):
+                self.out |= set(bundles)
+                self.scheduler_says_committed(worker, ())
+            case messages.Census(queued=bundles):
                 self.out |= set(bundles)
             case messages.Refused(bundles=bundles) | messages.Lost(bundles=bundles) | messages.Result(closed=bundles):
                 self.out -= set(bundles)
@@ -264,10 +267,10 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, sequence=st.integers(1, 9))
     def scheduler_commits(self, number: int, sequence: int) -> None:
-        worker = self.workers[number]
-        committed = messages.Committed(
-            session=self.scheduler_token or bytes(16), worker=worker.id, sequences=(sequence,)
-        )
+        self.scheduler_says_committed(self.workers[number].id, (sequence,))
+
+    def scheduler_says_committed(self, worker: bytes, sequences: tuple[int, ...]) -> None:
+        committed = messages.Committed(session=self.scheduler_token or bytes(16), worker=worker, sequences=sequences)
         self.say(b"s%d" % self.scheduler_connection, "scheduler", committed)
 
     @rule()

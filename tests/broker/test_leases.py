@@ -25,6 +25,36 @@ def test_a_bundle_waits_for_a_worker() -> None:
     assert effects[2:] == [scheduler.sees(worker), worker.gets(a_bundle(1)), scheduler.has_credit(8)]
 
 
+def test_a_worker_that_the_store_does_not_know_is_given_nothing() -> None:
+    """Where broker and scheduler die at once, nobody would wait for it to come back with what it has."""
+    # Given work that waits, and a worker that comes
+    broker = Broker()
+    broker.remembers = False
+    scheduler = Scheduler(broker)
+    scheduler.hello()
+    scheduler.submit(a_bundle(1))
+    worker = Worker(broker, 1)
+    assert worker.hello()[2:] == [scheduler.sees(worker), scheduler.has_credit(8)]
+
+    # When it is remembered, then it gets the bundle; that alone is no word to it
+    assert scheduler.commits(worker) == [worker.gets(a_bundle(1))]
+
+
+def test_another_scheduler_remembers_its_workers_for_itself() -> None:
+    """It may have another store; the same one knows them when its link was lost."""
+    broker, _, (worker,) = a_cluster()
+    broker.remembers = False
+    again = Scheduler(broker, connection=2)
+    again.hello()
+    assert again.submit(a_bundle(1)) == [worker.gets(a_bundle(1))]
+
+    other = Scheduler(broker, 2)
+    other.hello(epoch=2)
+
+    assert other.submit(a_bundle(2)) == []
+    assert other.commits(worker) == [worker.gets(a_bundle(2))]
+
+
 def test_a_few_bundles_spread_over_workers() -> None:
     """Free slots of all workers come first, credit beyond the slots comes last; each worker gets one message."""
     _, scheduler, (first, second) = a_cluster(workers=2)

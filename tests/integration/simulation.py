@@ -28,6 +28,9 @@ from hs_worker import events as working
 from hs_worker.core import WorkerCore
 from hs_worker.settings import Identity, Rules
 
+DISASTERS_S = 400.0
+"""None happens later: what is then left has to end, and while all dies once a second nobody has to."""
+
 
 class Lines:
     """An input by offset: a scheduler that starts anew goes on where the store says."""
@@ -200,8 +203,11 @@ class SimScheduler(Peer):
             self.world.kill_scheduler()
             return
         for effect in effects:
-            if isinstance(effect, scheduling.Record):
-                self.core.acknowledge(effect.worker, effect.sequence)
+            match effect:
+                case scheduling.Record(worker=worker, sequence=sequence):
+                    self.core.acknowledge(worker, sequence)
+                case scheduling.RememberWorker(worker=worker):
+                    self.core.remembered(worker)
         effects = effects + self.core.handle(scheduling.Recorded(applied), now)
         effects += self.core.handle(scheduling.Claimed(claimed), now) if claimed else []
         for effect in effects + self.core.settle(now):
@@ -392,7 +398,8 @@ class World:
                 self.kill_worker()
             case "link":
                 self.cut(self.random.choice([self.scheduler, *self.workers]))
-        self.after(self.random.expovariate(1), self._disaster)
+        if self.now < DISASTERS_S:
+            self.after(self.random.expovariate(1), self._disaster)
 
     def kill_broker(self) -> None:
         if self.broker is None:

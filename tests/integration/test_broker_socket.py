@@ -105,9 +105,12 @@ class Peer:
         self.heard: list[Message] = []
 
     def turn(self) -> None:
-        """Take what has come."""
+        """Take what has come; a scheduler remembers each worker at once."""
         self.happened += self.link.events()
-        self.heard += self.link.receive()
+        for message in self.link.receive():
+            self.heard.append(message)
+            if isinstance(message, messages.Attached):
+                self.says(messages.Committed(session=message.session, worker=message.worker, sequences=()))
 
     def says(self, message: Message) -> None:
         """Say something; there is room for it."""

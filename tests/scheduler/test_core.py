@@ -221,8 +221,19 @@ def test_a_bundle_of_a_known_worker_waits_for_that_worker_only_for_the_grace() -
 
     assert core.deadline() == 15
     assert core.expire(now=14.9) == []
-    assert [Release(((1, 1), (2, 1)))] == core.expire(now=15)
+    assert [ForgetWorker(W1), Release(((1, 1), (2, 1)))] == core.expire(now=15)
     core.check()
+
+
+def test_the_broker_is_told_that_a_worker_is_remembered() -> None:
+    """After the commit, and with nothing to acknowledge; before it a new broker and scheduler would not wait for that worker."""
+    core = live(a_core())
+    core.handle(attached(W2), now=1)
+    assert core.settle(now=1) == []
+
+    core.remembered(W2)
+
+    assert core.settle(now=1) == [Send(Committed(session=SESSION, worker=W2, sequences=()))]
 
 
 def test_a_successor_answers_for_the_worker_it_replaces() -> None:
