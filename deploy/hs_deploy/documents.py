@@ -12,7 +12,9 @@ from hs_deploy.options import Options
 from hs_deploy.runs import Run, is_server
 
 
-def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, Any], host: str) -> dict[Daemon, object]:
+def documents(
+    asked: Options, run: Run, port: int | None, record: Mapping[str, Any], host: str
+) -> dict[Daemon, Mapping[str, object]]:
     """Make the keys, and the files for those who join; return daemon -> its document.
 
     Args:
@@ -25,7 +27,7 @@ def documents(asked: Options, run: Run, port: int | None, record: Mapping[str, A
     """
     server, connections = make_cluster((run.endpoint,), host)
     listening = server.to_json()
-    worker: object = {"connection": connections["worker"].to_json()}
+    worker: Mapping[str, object] = {"connection": connections["worker"].to_json()}
     path = control = None
     if port is not None:
         from hs_common import addresses  # noqa: PLC0415 - few listen

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ Started = tuple[Process, list[tuple[int, str]]]
 
 
 class Launcher:
-    """Starts a daemon the first time and every time again, always in the same way.
+    """Starts a daemon the first time and every time again, always in the same way, but for what its document says of that.
 
     Args:
         arguments: Daemon -> its command line, the program included.
@@ -62,8 +63,9 @@ class Launcher:
         self._environ = environ
         self._streams = streams
         self._nothing = local.out_of_the_way(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
-        self._documents: dict[Daemon, bytes] = {}
+        self._documents: Mapping[Daemon, Mapping[str, object]] = {}
         self._started: dict[Daemon, Started] = {}
+        self._starts: Counter[Daemon] = Counter()
 
     def start_all(self) -> None:
         """Start all three now; `start` hands them out. So they run while their supervisor is still being imported."""
@@ -71,13 +73,17 @@ class Launcher:
             with contextlib.suppress(OSError):  # `start` tries again, and its caller hears why not
                 self._started[daemon] = self._start(daemon)
 
-    def give(self, documents: Mapping[Daemon, object]) -> None:
+    def give(self, documents: Mapping[Daemon, Mapping[str, object]]) -> None:
         """Take what each daemon is to read first, on its stdin and nowhere else: there are secrets in it."""
-        self._documents = {daemon: json.dumps(document).encode() + b"\n" for daemon, document in documents.items()}
+        self._documents = documents
 
     def document(self, daemon: Daemon) -> bytes | None:
-        """Return the line that it reads first, or None: the keys are not made yet."""
-        return self._documents.get(daemon)
+        """Return the line that it reads first, also that there was one before it; or None: the keys are not made yet."""
+        document = self._documents.get(daemon)
+        if document is None:
+            return None
+        again = {"again": True} if self._starts[daemon] > 1 else {}
+        return json.dumps({**document, **again}).encode() + b"\n"
 
     def start(self, daemon: Daemon) -> Started:
         """Start it, if it was not started already; return it and the read ends of its pipes.
@@ -109,7 +115,7 @@ class Launcher:
                 output, errors = self._streams.output, self._streams.errors
                 descriptors[1] = pipe("out") if output is None else output
                 descriptors[CHILD_ERRORS_FD] = pipe("err") if errors is None else errors
-            return local.start(daemon, self._arguments[daemon], descriptors, self._environ), ours
+            process = local.start(daemon, self._arguments[daemon], descriptors, self._environ)
         except OSError:
             for fd, _ in ours:
                 os.close(fd)
@@ -117,3 +123,5 @@ class Launcher:
         finally:
             for fd in theirs:
                 os.close(fd)
+        self._starts[daemon] += 1
+        return process, ours

@@ -118,11 +118,11 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
     halt = _halt(options)
     patience = Patience(signals.fd)
     if options.database != IN_DOCUMENT:
-        store, queue = _open_store(options, options.database, patience)
+        store, queue = _open_store(options, options.database, patience, new=False)
         document, lifeline = _read_document(options)
     else:
         document, lifeline = _read_document(options)
-        store, queue = _open_store(options, document.get("database"), patience)
+        store, queue = _open_store(options, document.get("database"), patience, new=not document.get("again"))
     connection = _connection(options, document)
     run = document.get("run", {})
     run_id = bytes.fromhex(run.get("id", "")) or bytes(16)
@@ -211,13 +211,18 @@ def _missing(source: Source, store: Store) -> "Missing":
     return Missing(source, store.submitted())
 
 
-def _open_store(options: Options, location: str | None, patience: Patience) -> tuple[Store, QueueStore | None]:
-    """Return the store, and it again where it has a database that commands can work with."""
+def _open_store(
+    options: Options, location: str | None, patience: Patience, *, new: bool
+) -> tuple[Store, QueueStore | None]:
+    """Return the store, and it again where it has a database that commands can work with.
+
+    new: whether somebody waits to hear whether this begins at all; else a server that does not answer is waited for.
+    """
     if location is None:
         return MemoryStore(keeps_order=options.order_file is not None), None
     from hs_scheduler.engines import open_now  # noqa: PLC0415 - a run without a database need not load one
 
-    store = patience.carry_out(lambda: open_now(location, create=options.initdb))
+    store = patience.carry_out(lambda: open_now(location, create=options.initdb, awaited=not new))
     return store, store
 
 

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from hs_scheduler.sql import SqlStore
 
 
-def open_now(location: str, *, program: str = "hs-scheduler", brief: bool = False, create: bool = False) -> "SqlStore":
+def open_now(
+    location: str,
+    *,
+    program: str = "hs-scheduler",
+    brief: bool = False,
+    create: bool = False,
+    awaited: bool = False,
+) -> "SqlStore":
     """Open a database for writing, as its one owner, if that can be done at this moment.
 
     Args:
@@ -25,6 +32,7 @@ def open_now(location: str, *, program: str = "hs-scheduler", brief: bool = Fals
         program: Who we are, for those who are refused meanwhile.
         brief: Whether we own it for a moment only, so that others wait.
         create: Whether to make the tables on a server where they are missing; a SQLite file always gets them.
+        awaited: Whether to wait for a server that does not answer, for it may be starting again.
 
     Raises:
         RefusedError: It is no location, or its driver is not installed.
@@ -35,7 +43,7 @@ def open_now(location: str, *, program: str = "hs-scheduler", brief: bool = Fals
     if is_url(location):
         from hs_scheduler.postgres_store import PostgresStore  # noqa: PLC0415
 
-        return PostgresStore(location, program=program, brief=brief, create=create)
+        return PostgresStore(location, program=program, brief=brief, create=create, awaited=awaited)
     from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415
 
     return SqliteStore(location, program=program, brief=brief)

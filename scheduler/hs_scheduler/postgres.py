@@ -24,7 +24,17 @@ from hs_scheduler.locations import shown
 from hs_scheduler.ownership import Owner
 from hs_scheduler.postgres_bulk import column, copying, is_plain_insert, updating
 from hs_scheduler.postgres_functions import Functions
-from hs_scheduler.postgres_link import REPLY_S, Error, Session, connect, failure, is_lost, written
+from hs_scheduler.postgres_link import (
+    CONNECT_S,
+    FIRST_CONNECT_S,
+    REPLY_S,
+    Error,
+    Session,
+    connect,
+    failure,
+    is_lost,
+    written,
+)
 from hs_scheduler.store import StoreBusyError
 
 log = get_logger("scheduler")
@@ -38,7 +48,7 @@ TRY_MS = 250
 _ENDED = ("08", "57P")
 
 OPEN_WAIT_S = 10.0
-"""How long a scheduler waits for a server that does not answer when it is opened: it may be starting again."""
+"""How long a server that does not answer is waited for when it is opened by a scheduler that others will not start anew."""
 
 BACK_OFF_MAX_S = 4.0
 """Longest pause between two tries to connect."""
@@ -51,6 +61,7 @@ class PostgresDatabase:
         url: Of the database.
         owner: We, as others will read it.
         create: Whether to make the tables where they are missing.
+        awaited: Whether to wait for a server that does not answer, `OPEN_WAIT_S`.
 
     Raises:
         RefusedError: The URL makes no sense.
@@ -62,7 +73,7 @@ class PostgresDatabase:
     dialect = POSTGRES
     indexed = ""
 
-    def __init__(self, url: str, owner: Owner, *, create: bool) -> None:
+    def __init__(self, url: str, owner: Owner, *, create: bool, awaited: bool) -> None:
         self._url = url
         self._owner = owner
         self._meanwhile: Callable[[], None] = _pause
@@ -76,7 +87,7 @@ class PostgresDatabase:
         self._functions = Functions(self.execute)
         self._session: Session | None = None
         try:
-            self._session = self._first_session()
+            self._session = self._first_session(awaited=awaited)
             postgres_owner.take(self._session, self.name, owner)
             postgres_schema.migrate(self._session, self.name, wall(), create=create)
             postgres_owner.enter(self._session, owner, wall())
@@ -250,13 +261,15 @@ class PostgresDatabase:
 
     # --- Private ---
 
-    def _first_session(self) -> Session:
-        """Connect; commands give up at once, where a scheduler waits for a server that is being started."""
-        until = monotonic() + (0 if self._owner.brief else OPEN_WAIT_S)
+    def _first_session(self, *, awaited: bool) -> Session:
+        """Connect; a server that is being started is worth a wait, but not to somebody who may have mistyped its name."""
+        until = monotonic() + (OPEN_WAIT_S if awaited else 0)
+        timeout_s = CONNECT_S if awaited else FIRST_CONNECT_S
         told = False
         while True:
             try:
-                return connect(self._url, name=postgres_owner.session_name(self._owner), writes=True)
+                name = postgres_owner.session_name(self._owner)
+                return connect(self._url, name=name, writes=True, timeout_s=timeout_s)
             except Error as exc:
                 found = self.failure(exc)
                 if not isinstance(found, StoreBusyError):
@@ -291,7 +304,8 @@ class PostgresDatabase:
             raise StoreBusyError(f"database {self.name}: the connection was lost")
         session = None
         try:
-            session = connect(self._url, name=postgres_owner.session_name(self._owner), writes=True)
+            name = postgres_owner.session_name(self._owner)
+            session = connect(self._url, name=name, writes=True, timeout_s=CONNECT_S)
             session.reply_max_s = REPLY_S
             postgres_owner.take(session, self.name, self._owner)
             if not postgres_owner.enter(session, self._owner, wall()):

@@ -30,6 +30,9 @@ SERVER_MIN = 14
 CONNECT_S = 5
 """How long a server may take to answer; a scheduler beats in between."""
 
+FIRST_CONNECT_S = 2
+"""How long one of which nobody knows yet that it is there. The least that libpq takes."""
+
 LOCK_MS = 200
 """How long the server itself waits for a lock. Longer waits are the daemon's, which has heartbeats to send."""
 
@@ -40,7 +43,6 @@ REPLY_S = 20.0
 """How long a statement of a scheduler may take, less than the silence that its broker allows (`limits.SILENCE_S`)."""
 
 _DEFAULTS: dict[str, str | int] = {
-    "connect_timeout": CONNECT_S,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -90,7 +92,7 @@ class Session(psycopg.Connection[Any]):
             raise
 
 
-def connect(url: str, *, name: str, writes: bool) -> Session:
+def connect(url: str, *, name: str, writes: bool, timeout_s: int = FIRST_CONNECT_S) -> Session:
     """Open a session; each statement outside a transaction stands for itself.
 
     One that only reads has no settings yet: it begins with `settings`, in the same trip as what it asks first.
@@ -99,6 +101,7 @@ def connect(url: str, *, name: str, writes: bool) -> Session:
         url: Of the database.
         name: Who we are, for those who look at the server's sessions.
         writes: Whether a standby is of no use.
+        timeout_s: How long each address of the server may take to answer, where the URL does not say it.
 
     Raises:
         RefusedError: The URL makes no sense.
@@ -111,7 +114,14 @@ def connect(url: str, *, name: str, writes: bool) -> Session:
     except Error as exc:
         # Not its text: it may quote the password.
         raise RefusedError(f"database {shown(url)}: is no URL of a PostgreSQL database") from exc
-    defaults = {**_DEFAULTS, "target_session_attrs": "read-write" if writes else "any", "application_name": name}
+    # Behind a socket in the file system there is a server, or it says at once that there is none: it may only be busy.
+    near = str(given.get("host") or "/").startswith("/")
+    defaults = {
+        **_DEFAULTS,
+        "connect_timeout": CONNECT_S if near else timeout_s,
+        "target_session_attrs": "read-write" if writes else "any",
+        "application_name": name,
+    }
     session = Session.connect(
         **{**defaults, **given},  # type: ignore[arg-type] # any parameter of libpq
         autocommit=True,

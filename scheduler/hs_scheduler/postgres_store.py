@@ -13,6 +13,7 @@ class PostgresStore(SqlStore):
         program: Who we are, for those who are refused meanwhile.
         brief: Whether we own it for a moment only, so that others wait.
         create: Whether to make the tables where they are missing.
+        awaited: Whether to wait for a server that does not answer.
 
     Raises:
         RefusedError: The URL makes no sense.
@@ -20,5 +21,13 @@ class PostgresStore(SqlStore):
 
     """
 
-    def __init__(self, url: str, *, program: str = "hs-scheduler", brief: bool = False, create: bool = False) -> None:
-        super().__init__(PostgresDatabase(url, this_process(program, brief=brief), create=create))
+    def __init__(
+        self,
+        url: str,
+        *,
+        program: str = "hs-scheduler",
+        brief: bool = False,
+        create: bool = False,
+        awaited: bool = False,
+    ) -> None:
+        super().__init__(PostgresDatabase(url, this_process(program, brief=brief), create=create, awaited=awaited))

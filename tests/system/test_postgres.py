@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.faults.processes import until
 from tests.postgres_server import PostgresServer
 
-from hs_scheduler.engines import open_reader
+from hs_scheduler.engines import open_reader, owner_of
 
 pytestmark = pytest.mark.system
 
@@ -74,12 +75,55 @@ def test_tables_are_made_only_when_asked_for(url: str) -> None:
 def test_a_server_out_of_reach_is_one_clear_line(location: str, status: int, said: str, command: str) -> None:
     done = run(*command.split(), "--database", location.format(SECRET), given="true\n")
 
-    *before, last = done.stderr.splitlines()
+    (line,) = done.stderr.splitlines()
     assert done.returncode == status, done.stderr
-    assert said in last
-    # A scheduler says that it waits for the server, once: it may be starting again.
-    assert len(before) == (command == "hs-cluster" and status == 3), done.stderr
-    assert SECRET not in done.stderr
+    assert said in line
+    assert SECRET not in line
+
+
+def test_a_server_that_answers_nothing_is_one_clear_line_too() -> None:
+    """As a host that is off: its port takes the connection, and that is all."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = run("hs-cluster", "--database", f"postgresql://hs@127.0.0.1:{silent.getsockname()[1]}/x", given="true\n")
+
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 3, line
+    assert "timeout expired" in line
+
+
+def test_a_scheduler_that_is_started_again_waits_for_a_server_that_is_down(site: Path, tmp_path: Path) -> None:
+    """Its run was under way, so there is a server: it may be starting again, and with it the run goes on."""
+    server = PostgresServer()
+    try:
+        server.start()
+        location = server.new_schema("again")
+        go = tmp_path / "go"
+        os.mkfifo(go)
+        cluster = subprocess.Popen(
+            ["hs-cluster", "--initdb", "--database", location, "-t", f"cat {go}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert cluster.stdin is not None
+        cluster.stdin.write("x\n")
+        cluster.stdin.close()
+        assert until(lambda: owner_of(location) is not None, 30)
+        scheduler = owner_of(location)
+        assert scheduler is not None
+        with go.open("w") as gate:
+            gate.write("done\n")
+            server.stop(signal.SIGQUIT)
+            os.kill(scheduler.pid, signal.SIGKILL)
+            assert cluster.stderr is not None
+            assert "store.awaited" in next(line for line in cluster.stderr if "store." in line)
+            server.start()
+        cluster.stdin = None
+        output, said = cluster.communicate(timeout=60)
+        assert (cluster.returncode, output) == (0, "done\n"), said
+    finally:
+        server.remove()
 
 
 def test_a_password_is_nowhere_but_in_a_private_file(url: str, site: Path, tmp_path: Path) -> None:
