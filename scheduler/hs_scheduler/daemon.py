@@ -17,6 +17,7 @@ from hs_common.logs import get_logger
 from hs_common.notify import Notifier
 from hs_common.tasks import unpack_outcomes, unpack_started
 from hs_scheduler.assemble import Parts
+from hs_scheduler.ending import Ending
 from hs_scheduler.events import (
     Claimed,
     ClaimedBundle,
@@ -65,6 +66,7 @@ class SchedulerDaemon:
         self._feed = parts.feed
         self._link = parts.link
         self._desk = parts.desk
+        self._ending = Ending(parts)
         self._poller = zmq.Poller()
         self._registered: list[object] = []
         self._input_fd: int | None = None
@@ -73,9 +75,7 @@ class SchedulerDaemon:
         self._idle = False
         self._upkeep_at = 0.0
         self._end_by: float | None = None
-        self._halted = False
         self._leaves = False
-        self._told_held = False
         self._store.wait_with(self._wait_for_store)
 
     def run(self) -> End:
@@ -94,11 +94,7 @@ class SchedulerDaemon:
             self.step()
         self._notifier.stopping()
         self._perform(self._core.farewell())
-        counts = self._store.counts
-        left = counts.new + counts.on_hold + counts.assigned
-        failed = counts.failed + counts.cancelled
-        status = int(bool(failed or left or self._halted))
-        return End(status=status, reason=self._reason(), left=left, unread=not self._feed.ended)
+        return self._ending.end()
 
     def step(self) -> None:
         """Wait for something to do, do all of it, commit once, send."""
@@ -383,49 +379,20 @@ class SchedulerDaemon:
     def _over(self) -> bool:
         if self._leaves or (self._end_by is not None and monotonic() >= self._end_by):
             return True
-        if self._core.tasks_out:
-            return False
-        if self._core.draining:
-            return True
-        counts = self._store.counts
-        if self._parts.forever or counts.assigned:
-            return False
-        # A failed group holds all others: but first the input is read, for it may show a lower one.
-        if counts.new and self._feed.held_by is not None:
-            return self._feed.ended or not self._feed.wants_lines()
-        return self._feed.ended and not counts.new
+        return self._ending.over()
 
     def _judge_failures(self, now: float) -> list[Effect]:
-        halt = self._parts.halt
-        if halt is None or self._halted:
+        halt = self._ending.halts()
+        if halt is None:
             return []
-        if not halt.reached(self._store.counts, self._parts.failed_before, total_known=self._feed.ended):
-            return []
-        self._halted = True
         # hs-cluster hears of it first: it must not wonder why its workers leave.
-        self._parts.report.halt(self._reason(), now=halt.now)
+        self._parts.report.halt(self._ending.reason(), now=halt.now)
         # What is in the workers' hands already is theirs to hand back.
         return self._core.handle(DrainAsked(stop=halt.now), now)
 
-    def _reason(self) -> str:
-        """Return why not everything ran, as far as it was decided here; "": nothing was."""
-        counts, group = self._store.counts, self._feed.held_by
-        if self._halted and self._parts.halt is not None:
-            return f"halted, as --halt {self._parts.halt.text} asks for: {counts.failed - self._parts.failed_before} failed"
-        if group is not None and counts.new and not counts.assigned and not self._core.draining:
-            return (
-                f"group {group} has tasks that failed or are on hold, so the {counts.new} in later groups wait: "
-                "retry them (hs-cluster --restart --retry-failed), or hs task update --release those on hold"
-            )
-        if counts.on_hold and not counts.new and not counts.assigned:
-            return f"tasks on hold: {counts.on_hold}: hs task update --release lets them go"
-        return ""
-
     def _tell(self, now: float) -> None:
-        if self._parts.forever and not self._core.tasks_out and bool(held := self._reason()) != self._told_held:
-            self._told_held = not self._told_held
-            if held:
-                log.warning("group.held", reason=held)
+        if held := self._ending.newly_held():
+            log.warning("group.held", reason=held)
         progress = Progress(
             total_known=self._feed.ended,
             workers=self._core.workers,
