@@ -148,6 +148,10 @@ class Link:
         self._path = os.path.abspath(path) if path else ""  # a worker goes to the folders of its tasks
         self._endpoints = _in_order(connection.endpoints)
         self._at = 0
+        self._rounds = 0
+        """How often all endpoints were tried in vain since the last connection."""
+        self._waited = False
+        """Whether the last endpoint of the round was tried again, after its interval."""
         self.malformed = 0
         """Frames from the broker that were no message."""
         self._open()
@@ -207,9 +211,13 @@ class Link:
                 return happened
             event, _ = _MONITOR_EVENT.unpack(head)
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._rounds = 0
                 happened.append("connected")
             elif event == zmq.EVENT_DISCONNECTED:
                 happened.append("disconnected")
+            elif event == zmq.EVENT_CONNECT_RETRIED and self._at < len(self._endpoints) - 1:
+                self._try_next()
+            # Only when all were tried: the file may lie on a slow file system, and many look at it.
             elif self._has_moved():
                 return [*happened, "moved"]
             elif event == zmq.EVENT_CONNECT_RETRIED:
@@ -267,7 +275,7 @@ class Link:
             first_ms, last_ms = _between(4, 8), _between(100, 200)
         else:
             first_ms, last_ms = _between(200, 1000), _between(3000, 5000)
-        self._dealer.setsockopt(zmq.RECONNECT_IVL, first_ms)
+        self._dealer.setsockopt(zmq.RECONNECT_IVL, min(first_ms << min(self._rounds, 5), last_ms))
         self._dealer.setsockopt(zmq.RECONNECT_IVL_MAX, last_ms)
         self._dealer.setsockopt(zmq.IPV6, 1)  # a name may have addresses of either family
         self._dealer.connect(self.endpoint)
@@ -288,8 +296,18 @@ class Link:
         return True
 
     def _try_next(self) -> None:
-        if len(self._endpoints) == 1:
-            return  # libzmq goes on trying
+        """Go to the next endpoint at once; but from the last to the first only when its interval is over.
+
+        A broker that is not there refuses within microseconds: 200 workers that went round and round left its successor no
+        processor time to start in.
+        """
+        if self._at == len(self._endpoints) - 1:
+            if len(self._endpoints) == 1:
+                return  # libzmq goes on trying
+            self._waited = not self._waited
+            if self._waited:
+                return  # libzmq tries this one once more, after its interval
+            self._rounds += 1
         self._dealer.disconnect(self.endpoint)
         self._at = (self._at + 1) % len(self._endpoints)
         self._connect()

@@ -4,8 +4,10 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from socket import create_server
 
 import pytest
 import zmq
@@ -338,6 +340,34 @@ def test_a_link_tries_the_next_endpoint_when_one_does_not_answer(tcp: World, dea
     link = tcp.link(replace(connection, endpoints=(dead, *connection.endpoints)))
     assert tcp.until(tcp.heard(link, "connected"))
     assert link.endpoint == connection.endpoints[0]
+
+
+def test_a_link_that_has_tried_all_endpoints_waits_before_the_next_round(tcp: World) -> None:
+    """Where nobody is it fails at once: going round and round would take the processor from the broker that is starting."""
+    # Given two endpoints at which each connection ends as soon as it is made
+    servers = [create_server(("127.0.0.1", 0)) for _ in range(2)]
+    tried = [0, 0]
+    for server in servers:
+        server.setblocking(False)
+
+    def end_all() -> bool:
+        link.events()
+        for place, server in enumerate(servers):
+            with suppress(BlockingIOError):
+                server.accept()[0].close()
+                tried[place] += 1
+        return False
+
+    # When a link goes there for a while
+    endpoints = tuple(f"tcp://127.0.0.1:{server.getsockname()[1]}" for server in servers)
+    link = tcp.link(replace(tcp.connections["worker"], endpoints=endpoints))
+    tcp.until(end_all, wait_s=3)
+
+    # Then it tried both, and not more than the shortest intervals allow: after 0.2, 0.4, 0.8 and 1.6 s
+    for server in servers:
+        server.close()
+    assert min(tried) >= 1
+    assert sum(tried) <= 15
 
 
 def test_a_link_follows_its_file_to_where_the_broker_is_now(tcp: World, tmp_path: Path) -> None:
