@@ -3,6 +3,7 @@
 A rate is marginal: tasks / (time for 2N less time for N). So start-up, which has a bar of its own, drops out.
 """
 
+import os
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -69,3 +70,12 @@ def rotated(names: Sequence[str], by: int) -> Iterable[str]:
 def percentile(values: Sequence[float], part: float) -> float:
     """Return the value that `part` (0..1) of the values do not exceed."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+
+
+def processor_s(pid: int) -> float:
+    """Return the processor time that a process has used, by the scheduler's own count."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+            total += int(file.read().split()[0])
+    return total / 1e9

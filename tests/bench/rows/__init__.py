@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.bench.bench import Bench
-from tests.bench.rows import control, history, many, moments, outputs, queue, spawning, standing
+from tests.bench.rows import control, history, many, moments, outputs, queue, spawning, standing, storm
 from tests.bench.table import Judged
 
 ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
@@ -24,4 +24,5 @@ ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
     "history": history.history,
     "million": many.million,
     "workers": many.workers,
+    "storm": storm.storm,
 }

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from tests.bench.bench import Bench, RunError
-from tests.bench.measure import Series, percentile
+from tests.bench.measure import Series, percentile, processor_s
 from tests.bench.table import Judged, figure, figures
 from tests.faults.processes import daemon, ended_within, until
 
@@ -77,10 +77,10 @@ def idle(bench: Bench) -> list[Judged]:
         pids = {name: daemon(cluster.pid, name) for name in DAEMONS} | {"hs-cluster": cluster.pid}
         found = {name: pid for name, pid in pids.items() if pid is not None}
         select.select([], [], [], 1.0)
-        before, began = {name: _processor_s(pid) for name, pid in found.items()}, time.perf_counter()
+        before, began = {name: processor_s(pid) for name, pid in found.items()}, time.perf_counter()
         select.select([], [], [], WATCHED_S)
         passed = time.perf_counter() - began
-        used = {name: 100 * (_processor_s(pid) - before[name]) / passed for name, pid in found.items()}
+        used = {name: 100 * (processor_s(pid) - before[name]) / passed for name, pid in found.items()}
     series = [Series(name=name, values=(value,)) for name, value in used.items()]
     return [
         Judged(
@@ -131,12 +131,3 @@ def _submitted(client: Client, line: bytes) -> bytes:
 def _seconds(text: str) -> float:
     """Return an instant of the store as seconds since the epoch."""
     return datetime.fromisoformat(text).timestamp()
-
-
-def _processor_s(pid: int) -> float:
-    """Return the processor time that a process has used, by the scheduler's own count."""
-    total = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
