@@ -377,6 +377,37 @@ def test_nobody_there_ends_the_run_within_seconds(home: Home, client: str) -> No
     assert b"to go on: hs-cluster --restart" in done.stderr
 
 
+def test_a_host_behind_another_is_reached_through_it(home: Home, hosts: Hosts, client: str) -> None:
+    """-J, whose own login takes address, key and known hosts from the configuration."""
+    jump, behind = hosts.servers
+    keys = "".join(f" IdentityFile {server.key}\n" for server in hosts.servers)
+    text = f"Host jump\n HostName {jump.address}\n Port {jump.port}\n User {jump.user}\nHost *\n"
+    text += f" UserKnownHostsFile {home.path('.ssh/known_hosts')}\n{keys}"
+    args = f"-F {home.write('ssh_config', text.encode())} -J jump"
+
+    done = home.run("hs-cluster", "--ssh", behind.host, "--ssh-args", args, stdin=b"echo $SSH_CONNECTION\n")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[3] == str(behind.port).encode()
+    assert b"Accepted publickey" in jump.log()
+
+
+def test_a_key_that_only_the_agent_has_is_used(home: Home, hosts: Hosts, client: str) -> None:
+    """There is no file of it any more."""
+    args = f"-F {os.devnull} -o UserKnownHostsFile={home.path('.ssh/known_hosts')}"
+    home.env["SSH_AUTH_SOCK"] = home.path("agent")
+    agent = home.start("ssh-agent", "-D", "-a", home.path("agent"), stdout=subprocess.DEVNULL)
+    assert until(lambda: os.path.exists(home.path("agent")), 30)
+    for server in hosts.servers:
+        assert home.run("ssh-add", "-q", server.key).returncode == 0
+        os.unlink(server.key)
+
+    done = home.run("hs-cluster", *hosts.options[:2], "--ssh-args", args, stdin=FOR_TWO)
+
+    kill(agent.pid)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_first_signal_while_hosts_are_asked_ends_the_run(home: Home, hosts: Hosts, client: str) -> None:
     """Nobody is asked any more, and nothing stays."""
     for server in hosts.servers:

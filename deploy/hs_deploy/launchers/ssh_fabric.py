@@ -9,13 +9,14 @@ import io
 import logging
 import os
 import socket
+from dataclasses import replace
 
 import paramiko
 from fabric import Config, Connection
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from hs_common import known_hosts
-from hs_deploy.launchers.nodes import Node
+from hs_deploy.launchers.nodes import Node, parse_nodes
 from hs_deploy.launchers.session import LoginError, Streams
 from hs_deploy.launchers.ssh_args import SshArgs
 from hs_deploy.launchers.tunnel import open_tunnel
@@ -139,13 +140,27 @@ def log_in(
 
 def _connection(node: Node, args: SshArgs) -> Connection:
     config = Config(ssh_config=_ssh_config(args))
+    jumps = config.base_ssh_config.lookup(node.host).get("proxyjump", "")
+    # As with ssh, what was typed is about the last host: taken for a jump, it would lead through itself.
+    typed_nothing = Config(ssh_config=_ssh_config(replace(args, settings=())))
+    gateway = None
+    for jump in parse_nodes(jumps, "ProxyJump") if jumps else ():
+        gateway = _to(jump, typed_nothing, gateway)
+    connection = _to(node, config, gateway)
+    known_hosts.enforce(connection)
+    return connection
+
+
+def _to(node: Node, config: Config, gateway: Connection | None) -> Connection:
+    """Return a connection that is not open yet; without a gateway fabric looks for one itself, as for a ProxyCommand."""
     found = config.base_ssh_config.lookup(node.host)
     only = found.get("identitiesonly", "no") == "yes"
-    connection = Connection(
+    return Connection(
         node.host,
         user=node.user,
         port=node.port,
         config=config,
+        gateway=gateway,
         forward_agent=False,
         connect_timeout=None if "connecttimeout" in found else int(CONNECT_S),
         connect_kwargs={
@@ -156,8 +171,6 @@ def _connection(node: Node, args: SshArgs) -> Connection:
             "compress": found.get("compression", "no") == "yes",
         },
     )
-    known_hosts.enforce(connection)
-    return connection
 
 
 def _ssh_config(args: SshArgs) -> paramiko.SSHConfig:
