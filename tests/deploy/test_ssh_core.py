@@ -7,6 +7,7 @@ from hs_deploy.launchers.nodes import Node
 from hs_deploy.launchers.ssh_core import (
     BACKOFF_MAX_S,
     LOGINS_MAX,
+    REACHED_S,
     RETRIES_FIRST,
     RETRIES_MAX,
     STAGGER_S,
@@ -106,6 +107,20 @@ def test_a_minute_without_trouble_forgives_what_was_before() -> None:
         now += 1
 
     assert core.over() is None
+
+
+def test_a_host_that_once_worked_is_known_to_reach_us() -> None:
+    """Its next worker may find the way barred for a while; one that never lived that long may never."""
+    core = SshCore([A, B], now=0)
+    core.expire(1)
+    core.on_up(A, 1)
+    core.on_up(B, 1)
+
+    core.on_ended(A, "the connection was lost", 1 + REACHED_S, final=False)
+    core.on_ended(B, "the connection was lost", REACHED_S, final=False)
+
+    assert core.has_reached(A, LATER)
+    assert not core.has_reached(B, LATER)
 
 
 def test_nobody_is_tried_again_once_we_leave() -> None:

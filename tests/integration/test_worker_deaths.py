@@ -3,11 +3,13 @@
 import os
 import resource
 import signal
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.integration.worker_harness import House, a_house, a_task, gone
+from tests.integration.worker_harness import House, WorkerProcess, a_house, a_task, gone
 
 from hs_common import messages
 from hs_common.tasks import OutcomeKind, unpack_outcomes
@@ -142,6 +144,25 @@ def test_after_too_many_restarts_the_guardian_ends_with_status_0(house: House) -
         house.broker.wait_for(messages.WorkerHello)
 
     assert process.wait() == 0
+
+
+def test_a_worker_that_is_not_patient_says_what_it_tried(house: House) -> None:
+    """Each address, and why it failed; the guardian passes on that it could not begin."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [stranger.getsockname()[1], other.getsockname()[1]]
+        other.close()
+        endpoints = tuple(f"tcp://127.0.0.1:{port}" for port in ports)
+        process = WorkerProcess(replace(house.broker.connection, endpoints=endpoints), "--patience", "0.5")
+        try:
+            status = process.wait()
+            said = process.written(process.process.stderr).decode()
+        finally:
+            process.end()
+
+    assert status == 3
+    assert said.startswith("hs-worker: the broker is not reached from here: ")
+    assert f"{endpoints[0]}: somebody answers, but not with the key of this cluster" in said
+    assert f"{endpoints[1]}: Connection refused" in said
 
 
 def test_a_killed_guardian_takes_everything_with_it(house: House) -> None:

@@ -12,6 +12,7 @@ from tests.faults.home import Home
 from tests.faults.processes import kill, state, until
 from tests.sshd import a_port
 from tests.system.conftest import Hosts
+from tests.system.namespaces import may_make
 
 from hs_deploy.launchers.nodes import parse_nodes
 from hs_deploy.launchers.session import Streams
@@ -375,6 +376,35 @@ def test_nobody_there_ends_the_run_within_seconds(home: Home, client: str) -> No
     assert done.returncode == 3
     assert b"Connection refused" in done.stderr
     assert b"to go on: hs-cluster --restart" in done.stderr
+
+
+@pytest.mark.skipif(not may_make() and not os.environ.get("CI"), reason="needs root and network namespaces")
+def test_hosts_that_cannot_reach_back_are_named_with_what_they_tried(home: Home, hosts: Hosts) -> None:
+    """The run goes on with the others; where there is none it ends with status 3. Both at once, for they are given time."""
+    # Given a host whose commands have no network
+    lonely, other = hosts.servers
+    with open(f"{lonely.key}.pub", encoding="ascii") as key:
+        command = 'exec unshare -n /bin/sh -c \\"$SSH_ORIGINAL_COMMAND\\"'
+        Path(lonely.folder, "authorized_keys").write_text(f'command="{command}" {key.read()}')
+    home.write("tasks", b"until [ -e go ]; do sleep 0.1; done\n" * 2)
+
+    # When it is one of two, and when there is no other
+    nodes = (f"{lonely.host},{other.host}", lonely.host)
+    two, alone = (
+        home.start("hs-cluster", "--ssh", node, *hosts.options[2:], "-H", "127.0.0.1", "tasks", stderr=subprocess.PIPE)
+        for node in nodes
+    )
+    assert two.stderr is not None
+    named = next(line for line in two.stderr if b"going on without it" in line).decode()
+    home.write("go", b"")
+
+    # Then
+    assert re.search(rf"{lonely.host}: .*not reached.*tcp://127.0.0.1:\d+: Network is unreachable", named), named
+    assert two.wait(60) == 0
+    _, said = alone.communicate(timeout=60)
+    assert alone.returncode == 3
+    assert re.search(rf"no host is left to run tasks \({lonely.host}: .*Network is unreachable".encode(), said), said
+    assert home.leftovers() == []
 
 
 def test_a_host_behind_another_is_reached_through_it(home: Home, hosts: Hosts, client: str) -> None:

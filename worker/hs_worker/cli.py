@@ -30,6 +30,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--until": ("until", float),
     "--spool": ("spool", str),
     "--silence": ("silence_s", float),
+    "--patience": ("patience_s", float),
     "--map": ("map", str),
     "--origin": ("origin", origin_of),
 }

@@ -1,8 +1,13 @@
-"""A line for people while no broker answers: which of its addresses failed, and why. The worker goes on trying all the same."""
+"""A line for people while no broker answers: which of its addresses failed, and why.
+
+The worker goes on trying all the same, for its broker may only be starting. One that hs-cluster started on another host is not
+that patient: its broker was there before it, and somebody waits to hear why that host takes no part.
+"""
 
 from collections.abc import Callable, Sequence
 from math import inf
 
+from hs_common.errors import StoppedError
 from hs_common.reach import why_unreachable
 
 FIRST_S = 5.0
@@ -19,23 +24,50 @@ class Complaint:
         endpoints: Of the broker.
         warn: Logs a line.
         now: Monotonic seconds.
+        patience_s: After so many seconds without any answer the worker ends.
 
     """
 
-    def __init__(self, endpoints: Sequence[str], warn: Callable[..., object], now: float) -> None:
+    def __init__(
+        self, endpoints: Sequence[str], warn: Callable[..., object], now: float, patience_s: float = inf
+    ) -> None:
         self._endpoints = endpoints
         self._warn = warn
+        self._patient = patience_s == inf
+        self._ends_at = now + patience_s
         self._wait_s = FIRST_S
-        self.due_at = now + FIRST_S if any(endpoint.startswith("tcp:") for endpoint in endpoints) else inf
+        self.due_at = inf
+        if any(endpoint.startswith("tcp:") for endpoint in endpoints):
+            self.due_at = now + min(FIRST_S, patience_s)
         """When to call `say`."""
 
     def say(self, now: float) -> None:
-        """Say it."""
+        """Say it.
+
+        Raises:
+            StoppedError: It has been said for long enough.
+
+        """
+        if now >= self._ends_at:
+            self.despair()
         self._wait_s *= 2
-        self.due_at = now + self._wait_s
-        reasons = why_unreachable(self._endpoints, PROBE_S)
-        self._warn("broker.unreachable", tried="; ".join(f"{where}: {why}" for where, why in reasons.items()))
+        self.due_at = min(now + self._wait_s, self._ends_at)
+        self._warn("broker.unreachable", tried=self._tried())
+
+    def despair(self) -> None:
+        """Nobody there will ever be the right one.
+
+        Raises:
+            StoppedError: Unless we are to be patient; it says what was tried.
+
+        """
+        if not self._patient:
+            raise StoppedError(f"the broker is not reached from here: {self._tried()}")
 
     def hush(self) -> None:
         """Say nothing any more: it has answered."""
         self.due_at = inf
+
+    def _tried(self) -> str:
+        reasons = why_unreachable(self._endpoints, PROBE_S)
+        return "; ".join(f"{where}: {why}" for where, why in reasons.items())

@@ -13,7 +13,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 
 import zmq
 
@@ -73,6 +73,7 @@ class WorkerDaemon:
         relay: None: tasks write by themselves.
         vigil: Looks for the end of the cluster while nobody answers.
         grace_s: Of running tasks after the word `grace`.
+        patience_s: Until a worker that no broker ever answered ends.
 
     """
 
@@ -88,6 +89,7 @@ class WorkerDaemon:
         relay: Piped | None,
         vigil: Vigil,
         grace_s: float | None,
+        patience_s: float = inf,
     ) -> None:
         self._core = core
         self._link = link
@@ -119,7 +121,8 @@ class WorkerDaemon:
         self._authenticated = False
         """The broker of this connection answered once: whoever denies us afterwards is somebody else in its place."""
         self._reopen_at = float("inf")
-        self._complaint = Complaint(link.endpoints, self._log.warning, monotonic())
+        self._patience_s = patience_s
+        self._complaint = Complaint(link.endpoints, self._log.warning, monotonic(), patience_s)
         self._status: int | None = None
         self._register_link()
 
@@ -360,6 +363,7 @@ class WorkerDaemon:
         """Try again a little later: a refused socket never comes back by itself."""
         self._denied += 1
         if self._denied >= _DENIED_MAX and not self._authenticated:
+            self._complaint.despair()
             self._log.error(
                 "broker.denied", endpoint=self._link.endpoint, advice="is this the cluster's connection file?"
             )
@@ -370,7 +374,7 @@ class WorkerDaemon:
         """Go where the connection file says that the broker is now."""
         self._reopen()
         if not self._authenticated:
-            self._complaint = Complaint(self._link.endpoints, self._log.warning, monotonic())
+            self._complaint = Complaint(self._link.endpoints, self._log.warning, monotonic(), self._patience_s)
         self._log.warning("broker.moved", endpoints=" ".join(self._link.endpoints))
 
     def _set_clock(self) -> None:

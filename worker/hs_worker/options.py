@@ -57,6 +57,8 @@ class Options:
     """Whether our stdout is a session of SSH, and what we say there is framed."""
     silence_s: float = 0.0
     """Of the lifeline, until it counts as ended; 0: it ends by itself."""
+    patience_s: float = inf
+    """Without any answer of a broker for so long, from the start on, it ends with status 3."""
     wakes: bool = False
     """Whether our stdout is a pipe to whom prints them, and wants a byte for each."""
     judged: bool = False

@@ -106,6 +106,8 @@ def work(options: Options, start: Start) -> int:
         relay=relay,
         vigil=Vigil(_connection_path(options) if options.connection == _connection_path(options) else ""),
         grace_s=options.grace_s,
+        # The successor of one that was known has something to tell.
+        patience_s=options.patience_s if not shared.replaces else inf,
     )
     search_seldom()
     return daemon.run(shared.beat if start.beat_s < inf else None, start.beat_s)

@@ -15,6 +15,9 @@ from hs_deploy.launchers import local
 from hs_deploy.options import Options
 
 PREFIX = "HYPERSHELL_"
+PATIENCE_S = 20.0
+"""Of a worker over SSH that has never reached the broker, which was there before it."""
+
 NEVER_SENT = ("DATABASE_URL", "SETTINGS", "SECRET", "PASSWORD", "TOKEN", "CREDENTIAL")
 """In the name of a variable: there may be a secret in it, or it is for this host alone."""
 
@@ -98,7 +101,16 @@ def ssh_document(options: Options, connection: dict[str, Any], outputs: str, por
         "args": there.ssh_args,
         "programs": [local.program(Daemon.WORKER)],
         "remote_exe": there.remote_exe,
-        "arguments": ["--connection", "-", "--silence", str(silence_s), "--frames", *worker_arguments(options)],
+        "arguments": [
+            "--connection",
+            "-",
+            "--silence",
+            str(silence_s),
+            "--patience",
+            str(PATIENCE_S),
+            "--frames",
+            *worker_arguments(options),
+        ],
         "spool": outputs if options.spools else "",
         # In the order of the input, the scheduler says what can be printed.
         "wakes": not options.keep_order,

@@ -192,7 +192,8 @@ class SshHolder:
             reason = "its worker has left"
         else:
             reason = f"its worker ended with status {status}{f' ({words})' if words else ''}"
-        self._perform(self._core.on_ended(node, reason, now, final=status == 0 or status in STATUS_MISUSE))
+        hopeless = status in STATUS_MISUSE and not self._core.has_reached(node, now)
+        self._perform(self._core.on_ended(node, reason, now, final=status == 0 or hopeless))
 
     # --- what to do ---
 

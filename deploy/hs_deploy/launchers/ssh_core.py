@@ -30,6 +30,9 @@ RETRIES_MAX = 10
 BACKOFF_S, BACKOFF_MAX_S = 1.0, 30.0
 """Before a host is tried again, doubling."""
 
+REACHED_S = 40.0
+"""A worker that lived for so long has reached the broker, or it would have ended before. Source: twice `remote.PATIENCE_S`."""
+
 STEADY_S = 60.0
 """Up for so long: what was before does not count any more."""
 
@@ -67,6 +70,8 @@ class _Host:
     tries: int = 0
     up_at: float | None = None
     was_up: bool = False
+    reached: bool = False
+    """Whether a worker there once reached the broker, as far as is known."""
     reason: str = ""
 
 
@@ -104,10 +109,16 @@ class SshCore:
     def on_ended(self, node: Node, reason: str, now: float, *, final: bool) -> list[Effect]:
         """The session ended. `final`: the worker ended by itself, or will never start there."""
         host = self._hosts[node]
+        host.reached = self.has_reached(node, now)
         if host.up_at is not None and now - host.up_at >= STEADY_S:
             host.tries = 0
         host.up_at = None
         return self._down(host, node, reason, now, final=final)
+
+    def has_reached(self, node: Node, now: float) -> bool:
+        """Whether a worker there once reached the broker: then another one will, when whatever is in its way has gone."""
+        host = self._hosts[node]
+        return host.reached or (host.up_at is not None and now - host.up_at >= REACHED_S)
 
     def leave(self) -> None:
         """Start nothing any more."""
