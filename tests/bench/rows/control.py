@@ -50,13 +50,16 @@ def relay(bench: Bench) -> list[Judged]:
 def _relayed(bench: Bench, size: int, result_tasks: int) -> Judged:
     """`size`: tasks of a bundle; `result_tasks`: of a Result that ours sends then."""
     options = ("-N2", "--no-db", "-b", str(size))
+
+    def peer(script: str, count: int) -> float:
+        return bench.peer(script, bench.lines(LINE, count), str(size), str(result_tasks))
+
     contenders = {
         f"hs-cluster {' '.join(options)}, null": lambda n: bench.cluster(bench.lines(LINE, n), *options, null=True),
-        f"bare CURVE relay, {size} in a bundle": lambda n: bench.peer(
-            "relay.py", bench.lines(LINE, n), str(size), str(result_tasks)
-        ),
+        f"bare CURVE relay, {size} in a bundle": lambda n: peer("relay.py", n),
+        "the same, with the fewest books": lambda n: peer("books.py", n),
     }
-    ours, bare = (found := rates(contenders, tasks=bench.tasks(4 * TASKS), rounds=bench.rounds)).values()
+    ours, bare, _ = (found := rates(contenders, tasks=bench.tasks(4 * TASKS), rounds=bench.rounds)).values()
     return Judged(
         row="relay",
         what=f"control plane, --no-db, -b {size}, of a bare CURVE relay",
