@@ -273,8 +273,8 @@ class SchedulerDaemon:
                     claimed += self._feed.fill(room - taken, now, wall())
                     crash_point("scheduler.before_commit")
             except StoreBusyError as exc:
-                since = since or now
-                if now == since:
+                if since is None:
+                    since = monotonic()
                     log.warning("store.busy", reason=str(exc), wait_max_s=limits.STORE_WAIT_S)
                 if monotonic() - since > limits.STORE_WAIT_S:
                     raise StoppedError(

@@ -30,7 +30,7 @@ KILLS_MAX = 3
 
 PAUSE_MAX_S = 2.0
 
-RUN_MAX_S = 90.0
+RUN_MAX_S = 300.0
 """A run that takes longer is stuck: undisturbed it takes some seconds."""
 
 APPEAR_S = 60.0

@@ -4,6 +4,7 @@ import os
 import shlex
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -45,6 +46,24 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(home: Home) -> None:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert b"disk is full" in done.stderr, done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_locked_file_is_waited_for_and_told_of_once(home: Home) -> None:
+    """However often it is tried: a line for each try would be a hundred of them."""
+    lock = (
+        "import sqlite3, time; db = sqlite3.connect('tasks.db', timeout=60, isolation_level=None);"
+        " db.execute('BEGIN IMMEDIATE'); open('locked', 'w'); time.sleep(3); db.execute('ROLLBACK')"
+    )
+    wait = "until [ -e locked ]; do sleep 0.02; done"
+    lines = [f"{shlex.quote(sys.executable)} -c {shlex.quote(lock)}", wait] + ["echo x >>ran"] * BEFORE
+    home.write("tasks.txt", "\n".join(lines).encode())
+
+    done = home.run("hs-cluster", "-N2", "--database", "tasks.db", "tasks.txt")
+
+    assert done.returncode == 0, done.stderr
+    assert home.read("ran").count(b"x") == BEFORE
+    # None, where those three seconds passed before the first result was to be written.
+    assert done.stderr.count(b"store.busy") <= 1, done.stderr
 
 
 @pytest.mark.parametrize("loss", ["rm tasks.db", "mv tasks.db other.db; touch tasks.db"])
