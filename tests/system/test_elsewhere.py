@@ -80,7 +80,7 @@ def test_the_status_says_that_a_task_failed(home: Home, elsewhere: Elsewhere) ->
 def test_the_death_of_one_worker_does_not_take_the_other_along(home: Home, elsewhere: Elsewhere, whom: str) -> None:
     """What it ran runs again, and the run completes; what the other one ran does not notice. Nobody waits for a lease."""
     # But for a launcher of many workers, of which nobody hears that one is gone altogether.
-    lease = {"HYPERSHELL_WORKER_LEASE": "2"} if whom == "all" and elsewhere[0] == "--launcher" else {}
+    lease = {"HYPERSHELL_WORKER_LEASE": "5"} if whom == "all" and elsewhere[0] == "--launcher" else {}
     once = "[ -e mark.{} ] || { touch mark.{}; echo start >> ledger; until [ -e go ]; do sleep 0.05; done; }"
     task = f"[ -e mark.{{}} ] && echo start >> ledger; {once}; echo {{}} >> ended"
     home.write("tasks", b"1\n2\n")
