@@ -4,6 +4,7 @@ import itertools
 import json
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
@@ -18,6 +19,8 @@ COMMANDS = {
     "scheduler": ("hs-scheduler", "--forever", "--connection", "main"),
     "worker": ("hs-worker", "-N2", "--connection", "main"),
 }
+
+HAS_IPV6 = Path("/proc/net/if_inet6").exists() and "lo\n" in Path("/proc/net/if_inet6").read_text()
 
 
 def started(home: Home, name: str, *options: str) -> "subprocess.Popen[bytes]":
@@ -60,6 +63,21 @@ def test_one_that_waits_for_its_broker_says_so_and_can_be_stopped(home: Home, na
     assert ended_within(daemon.pid, STEP_S)
     assert daemon.communicate()[1] == b""
     assert daemon.returncode == 0
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="this host has no IPv6")
+def test_they_speak_where_there_is_ipv6_alone(home: Home) -> None:
+    """Fault C16."""
+    daemons = [home.start("hs-broker", "--bind", "::1"), started(home, "scheduler"), started(home, "worker")]
+    assert until(lambda: workers(home) == 1)
+
+    assert home.run("hs", "submit", "--", "echo over >>ran").returncode == 0
+
+    assert until(lambda: home.read("ran") == b"over\n")
+    assert home.run("hs", "doctor").returncode == 0
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        assert ended_within(daemon.pid)
 
 
 def test_a_connection_file_that_is_named_by_its_path_must_be_there(home: Home) -> None:
