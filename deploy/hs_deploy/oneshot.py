@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hs_common import site
 from hs_common.clock import monotonic, wall
 from hs_common.config import HANDED
-from hs_common.errors import RefusedError
+from hs_common.errors import RefusedError, StoppedError
 from hs_common.signals import SignalPipe
 from hs_deploy import arguments, options, runs
 from hs_deploy.daemons import Daemon
@@ -108,6 +108,13 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
     if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.reports.totals.unread:
         spool.remove()
     if finish.status != STATUS_STOPPED:
+        if cluster.reports.totals.left and places.run.database is not None:
+            # Stopped, perhaps when a worker had just died, before its successor could tell what had finished.
+            from hs_deploy import recovery  # noqa: PLC0415 - most runs leave nothing
+            from hs_scheduler.store import Retry  # noqa: PLC0415
+
+            with contextlib.suppress(StoppedError):  # then those tasks run again
+                recovery.take_up(places.run, None, Retry(options.retries_max, options.eager))
         runs.forget_settings(places.run)
         runs.remove_map(places.run)
     _say_how_it_ended(options, places.run, cluster, finish, terminal, monotonic() - began)

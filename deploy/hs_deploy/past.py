@@ -149,12 +149,12 @@ def _read(database: str) -> list[Past]:
     ]
 
 
-def unclosed(database: str) -> list[bytes]:
-    """Return the ids of the last runs in a database whose end was not recorded; none where it cannot be read now."""
+def last(database: str) -> list[bytes]:
+    """Return the ids of the last runs in a database; none where it cannot be read now."""
     from hs_scheduler.engines import open_reader  # noqa: PLC0415 - as above
 
     with contextlib.suppress(StoppedError), open_reader(database) as reader:
-        query = f"SELECT uid FROM run WHERE end_time IS NULL ORDER BY run DESC LIMIT {OLDER_MAX}"  # noqa: S608
+        query = f"SELECT uid FROM run ORDER BY run DESC LIMIT {OLDER_MAX}"  # noqa: S608
         return [bytes(uid) for (uid,) in reader.execute(query)]
     return []
 

@@ -1,6 +1,6 @@
 """What had finished when everybody was killed, and was not in the database yet: the map of the worker still knows.
 
-    <run>/worker.map ──outcomes──▶ database        before anything is started; then the file is gone
+    <run>/worker.map ──outcomes──▶ database        before anything is started, or after all has ended; then the file is gone
 
 Only what ran to its end counts. What was running, or had been handed back, is the scheduler's to start again.
 """
@@ -29,7 +29,8 @@ def take_up_before(database: str, retry: Retry) -> int:
         StoppedError: The database cannot be used, or belongs to a scheduler that is alive.
 
     """
-    killed = [run for uid in past.unclosed(database) if (run := runs.earlier(uid, database)) is not None]
+    # Also where the end is recorded: by a scheduler that outlived its hs-cluster, and a worker that had died before.
+    killed = [run for uid in past.last(database) if (run := runs.earlier(uid, database)) is not None]
     if not killed:
         return 0
     past.await_holder(database)
@@ -42,8 +43,13 @@ def take_up_before(database: str, retry: Retry) -> int:
     return ended
 
 
-def take_up(run: Run, settings: Mapping[str, Any], retry: Retry) -> int:
-    """Record what the last worker of this run left; return how many tasks that ended. `settings`: as the run records them.
+def take_up(run: Run, settings: Mapping[str, Any] | None, retry: Retry) -> int:
+    """Record what the last worker of this run left; return how many tasks that ended.
+
+    Args:
+        run: With a database.
+        settings: As the run records them, where it is to go on; None: it is over.
+        retry: What becomes of those that failed.
 
     Raises:
         StoppedError: The database cannot be used.
@@ -62,7 +68,8 @@ def take_up(run: Run, settings: Mapping[str, Any], retry: Retry) -> int:
     if outcomes:
         store = open_store(run.database, program="hs-cluster", brief=True)
         try:
-            store.open_run(run.uid, dict(settings), wall(), whole=bool(settings.get("whole")))
+            if settings is not None:
+                store.open_run(run.uid, dict(settings), wall(), whole=bool(settings.get("whole")))
             with store.transaction():
                 # By the fence of any outcome: what is recorded already, or was dispatched again since, stays as it is.
                 ended = len(store.record(worker, os.uname().nodename, outcomes, retry, wall()))

@@ -8,7 +8,8 @@ import pytest
 from hs_common import site
 from hs_common.tasks import Outcome, OutcomeKind, pack_outcomes
 from hs_deploy import runs
-from hs_deploy.recovery import take_up_before
+from hs_deploy.recovery import take_up, take_up_before
+from hs_scheduler.engines import open_reader
 from hs_scheduler.sqlite import SqliteStore
 from hs_scheduler.store import NewTask, Retry, State
 from hs_worker.settings import AREA_BYTES
@@ -63,9 +64,31 @@ def test_what_had_ended_is_recorded_and_what_was_running_is_not() -> None:
     assert take_up_before(database, NO_RETRY) == 0
 
 
-def test_a_cluster_that_ended_left_nothing() -> None:
+def test_what_a_worker_could_not_tell_any_more_is_recorded_when_a_cluster_has_been_stopped() -> None:
+    """It died, and the stop came before its successor. The run stays ended."""
+    database = os.path.join(site.main(), runs.DATABASE_NAME)
+    run = a_killed_cluster(database, ended=True)
+
+    assert take_up(run, None, NO_RETRY) == 1
+
+    assert states(database) == [State.DONE, State.ASSIGNED]
+    with open_reader(database) as reader:
+        assert reader.execute("SELECT end_time FROM run").fetchall() == [(T0,)]
+    assert not os.path.exists(run.map)
+
+
+def test_a_killed_cluster_whose_scheduler_ended_in_order_is_taken_up_as_well() -> None:
+    """The scheduler saw hs-cluster die and recorded the end; the worker had died before and could tell it nothing."""
     database = os.path.join(site.main(), runs.DATABASE_NAME)
     a_killed_cluster(database, ended=True)
+
+    assert take_up_before(database, NO_RETRY) == 1
+    assert states(database) == [State.DONE, State.ASSIGNED]
+
+
+def test_a_cluster_that_ended_left_nothing() -> None:
+    database = os.path.join(site.main(), runs.DATABASE_NAME)
+    runs.forget_settings(a_killed_cluster(database, ended=True))
 
     assert take_up_before(database, NO_RETRY) == 0
     assert states(database) == [State.ASSIGNED, State.ASSIGNED]
