@@ -9,8 +9,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
+from tests.faults.processes import descendants, kill
 
 from hs_common.clock import monotonic
 
@@ -90,6 +93,19 @@ class PostgresServer:
             self._process.send_signal(how)
             self._process.wait(START_S)
             self._process = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop all its processes for a while: connections are taken by the kernel, and nobody answers."""
+        assert self._process is not None
+        pids = [self._process.pid, *descendants(self._process.pid)]
+        try:
+            for pid in pids:
+                kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                kill(pid, signal.SIGCONT)
 
     def execute(self, statement: str) -> None:
         """Carry out one statement as somebody else."""

@@ -62,6 +62,9 @@ class Campaign:
 
 LOCKED_S = 30.0
 
+PAUSED_S = 40.0
+"""Of a server: the session is given up meanwhile (`postgres_link.REPLY_S`)."""
+
 CAMPAIGNS = (
     Campaign(name="none", about="nothing happens: the judge and the run agree", no_db=True),
     Campaign(name="broker", about="kill -9 of the broker", kill=("broker",), no_db=True),
@@ -114,6 +117,13 @@ CAMPAIGNS = (
     ),
     Campaign(
         name="postgres-lock", about="its table is locked by another", server=True, befalls="lock", lasts_s=LOCKED_S
+    ),
+    Campaign(
+        name="postgres-pause",
+        about="SIGSTOP of all its processes, longer than any answer is waited for",
+        server=True,
+        befalls="pause",
+        lasts_s=PAUSED_S,
     ),
     Campaign(name="postgres-second", about="a second scheduler (D6)", server=True, befalls="second"),
     Campaign(

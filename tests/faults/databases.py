@@ -19,7 +19,7 @@ from hs_scheduler.store import State
 TERMINATE_EACH_S = 1.0
 LOOK_S = 0.05
 
-APPEAR_S = 3.0
+APPEAR_S = 10.0
 """Until the scheduler has opened its database, or will not any more."""
 
 REFUSED = 3
@@ -104,12 +104,19 @@ class Server:
             return session.execute(query.encode()).fetchall()
 
     def befall(self, what: str, seconds: float, home: Home) -> int:
-        """Crash the server, end its sessions, lock its table, or start a second scheduler."""
+        """Crash or stop the server, end its sessions, lock its table, or start a second scheduler."""
+        # A run that has not begun yet ends where its server is out of reach: nothing is promised of it.
+        if what in ("crash", "pause") and not until(self._is_served, APPEAR_S):
+            return 0
         match what:
             case "crash":
                 self._server.stop(signal.SIGQUIT)
                 time.sleep(seconds)
                 self._server.start()
+                return 1
+            case "pause":
+                with self._server.paused():
+                    time.sleep(seconds)
                 return 1
             case "terminate":
                 return self._terminate(seconds)
@@ -125,6 +132,11 @@ class Server:
     def close(self) -> None:
         """Remove the server."""
         self._server.remove()
+
+    def _is_served(self) -> bool:
+        """Whether a scheduler has opened it, and says how it is reached."""
+        owner = owner_of(self.location)
+        return owner is not None and bool(owner.control)
 
     def _second(self, home: Home) -> int:
         """Start another run without a task, which is refused while the first one has the database."""
