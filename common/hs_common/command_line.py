@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -40,6 +41,7 @@ class OneLine:
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in click
         """Run the command and exit."""
         name = extra.get("prog_name") or os.path.basename(sys.argv[0])
+        open_standard_streams()
         try:
             status = super().main(*args, **(extra | {"standalone_mode": False}))  # type: ignore[misc]
         except click.exceptions.NoArgsIsHelpError as exc:
@@ -52,6 +54,10 @@ class OneLine:
             leave(3, f"{name}: {exc}")
         except (KeyboardInterrupt, click.Abort):
             leave(130)
+        except OSError as exc:
+            if not _is_of_echo(exc):
+                raise
+            leave(3, f"{name}: stdout: {exc.strerror}")
         leave(status if isinstance(status, int) else 0)
 
 
@@ -67,10 +73,26 @@ def version_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def open_standard_streams() -> None:
+    """Open what of stdin, stdout and stderr is closed: else a database or a socket would get its number, and be written to.
+
+    `sys.stdin` stays None where it was closed, for who must know.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+            os.set_inheritable(fd, True)  # noqa: FBT003 - it takes no keyword
+    sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+
+
 def leave(status: int, line: str = "") -> NoReturn:
     """End without the interpreter's teardown: nothing is left to close, and it takes longer than the end of a run may."""
     if line:
-        sys.stderr.write(f"{line}\n")
+        with contextlib.suppress(OSError):  # a full disk behind stderr must not change the status
+            sys.stderr.write(f"{line}\n")
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more
             stream.flush()
@@ -86,6 +108,12 @@ def _show_version(context: click.Context, _parameter: click.Parameter, asked: bo
 
     click.echo(f"hs-cluster {__version__} (pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()})")
     context.exit()
+
+
+def _is_of_echo(error: OSError) -> bool:
+    """Tell whether it is what we print that cannot be written, and not a fault of another kind."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code is click.echo.__code__
 
 
 def _explained(error: click.ClickException) -> str:

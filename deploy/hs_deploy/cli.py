@@ -226,7 +226,7 @@ def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - c
     from hs_deploy import oneshot  # noqa: PLC0415
     from hs_deploy.options import check_exclusions, options  # noqa: PLC0415
 
-    oneshot.close_gaps()
+    oneshot.keep_descriptors()
     settings = load_settings()
     check_exclusions(typed)
     asked = options(typed, settings)

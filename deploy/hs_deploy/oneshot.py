@@ -5,7 +5,6 @@ Everything that can be refused is refused before the first folder is made and th
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -335,17 +334,9 @@ def _say_how_it_ended(
         terminal.say(summary.summary(reports.totals, elapsed_s=elapsed_s, slots=slots, before=before))
 
 
-def close_gaps() -> None:
-    """Open what of stdin, stdout and stderr was closed, and keep every other descriptor of our caller from the daemons."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
-            os.set_inheritable(fd, True)  # noqa: FBT003 - it takes no keyword
+def keep_descriptors() -> None:
+    """Keep every descriptor of our caller but stdin, stdout and stderr from the daemons."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:  # noqa: PLR2004 - stderr
             with contextlib.suppress(OSError):
                 os.set_inheritable(int(name), False)  # noqa: FBT003
-    sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115

@@ -60,3 +60,46 @@ def test_a_misuse_is_one_line(argv: tuple[str, ...], line: str) -> None:
     status, printed, said = run(*argv)
     assert (status, printed, said.count("\n")) == (2, "", 1), said
     assert said.startswith(line)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "hs --help",
+        "hs -V",
+        "hs-broker --help",
+        "hs config get",
+        "hs initdb --database new.db",
+        "hs submit --database new.db true",
+    ],
+)
+def test_output_that_nobody_can_write_is_one_line(tmp_path: Path, command: str) -> None:
+    """A full disk is no defect of ours, whatever is printed."""
+    status, said = shell(tmp_path, f"{command} >/dev/full")
+
+    assert status == 3
+    assert re.fullmatch(r"hs(-broker)?: stdout: No space left on device\n", said)
+
+
+@pytest.mark.parametrize(
+    "command", ["hs --help", "hs config get", "hs submit --database new.db true", "hs initdb --database new.db"]
+)
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_closed_stdout_is_as_one_that_nobody_reads(tmp_path: Path, command: str, closed: str) -> None:
+    """No database gets its number, to be written over."""
+    assert shell(tmp_path, f"{command} {closed}") == (0, "")
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
+def test_a_misuse_that_cannot_be_told_has_its_status(tmp_path: Path, redirected: str) -> None:
+    """A script may ask for the status alone."""
+    assert shell(tmp_path, f"hs submit -f no-such {redirected}") == (2, "")
+
+
+def shell(home: Path, text: str) -> tuple[int, str]:
+    """Return status and stderr of a line of a shell, which has our programs and a home of its own."""
+    env = {"HOME": str(home), "PATH": f"{HS.parent}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["sh", "-c", text], env=env, cwd=home, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stderr
