@@ -3,13 +3,14 @@
 One JSON line each: {"progress": {...}} at most five times a second, {"ordered": true} with -k, {"end": {...}} once.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TextIO
 
-from hs_common.errors import RefusedError
+from hs_common.errors import RefusedError, StoppedError
 from hs_common.printable import printable
 from hs_scheduler.store import Applied, Counts, Store
 from hs_scheduler.tags import format_line
@@ -149,6 +150,7 @@ class JobLog:
     """
 
     def __init__(self, path: str, store: Store) -> None:
+        self._path = path
         try:
             self._file: TextIO = open(path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         except OSError as exc:
@@ -158,7 +160,12 @@ class JobLog:
         self._write(store.finished(None))
 
     def write(self, applied: Iterable[Applied]) -> None:
-        """Add the attempts that just ended."""
+        """Add the attempts that just ended.
+
+        Raises:
+            StoppedError: It cannot be written.
+
+        """
         rows = [item.row for item in applied if item.state]
         if rows:
             self._write(self._store.finished(rows))
@@ -168,11 +175,14 @@ class JobLog:
         self._file.close()
 
     def _write(self, tasks: Iterable[dict[str, Any]]) -> None:
-        for task in tasks:
-            status = task["exit_status"]
-            task["signal"] = -status if status is not None and status < 0 else 0
-            self._file.write("\t".join(_cell(task[name]) for name in JOBLOG_FIELDS) + "\n")
-        self._file.flush()
+        try:
+            for task in tasks:
+                status = task["exit_status"]
+                task["signal"] = -status if status is not None and status < 0 else 0
+                self._file.write("\t".join(_cell(task[name]) for name in JOBLOG_FIELDS) + "\n")
+            self._file.flush()
+        except OSError as exc:
+            raise StoppedError(f"cannot write the job log {self._path}: {exc.strerror}") from exc
 
 
 def write_failures(store: Store, path: str) -> None:
@@ -181,18 +191,22 @@ def write_failures(store: Store, path: str) -> None:
     Into a file by way of a temporary one, so that it is whole or untouched; into anything else (a pipe, a terminal) directly.
 
     Raises:
-        OSError: The file cannot be written.
+        StoppedError: The file cannot be written.
 
     """
     text = (format_line(args, detail, group, priority) + b"\n" for args, detail, group, priority in store.failures())
-    if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "wb") as file:
+    whole = not os.path.exists(path) or os.path.isfile(path)
+    target = f"{path}.{os.getpid()}.tmp" if whole else path
+    try:
+        with open(target, "wb") as file:
             file.writelines(text)
-        return
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as file:
-        file.writelines(text)
-    os.replace(temporary, path)
+        if whole:
+            os.replace(target, path)
+    except OSError as exc:
+        if whole:
+            with contextlib.suppress(OSError):
+                os.unlink(target)
+        raise StoppedError(f"cannot write the failed tasks into {path}: {exc.strerror}") from exc
 
 
 def _numbers(counts: Counts, total_known: bool) -> dict[str, Any]:  # noqa: FBT001

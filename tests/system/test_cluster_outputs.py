@@ -178,6 +178,19 @@ def test_output_that_nobody_can_write_ends_the_run(home: Home, options: tuple[st
     assert home.leftovers() == []
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [("-f", "cannot write the failed tasks into /dev/full"), ("--joblog", "cannot write the job log /dev/full")],
+)
+def test_a_file_of_results_on_a_full_disk_ends_the_run_with_a_line(home: Home, options: str, says: str) -> None:
+    """Status 3, which file and why, and no traceback; what was recorded stands."""
+    done = home.run("hs-cluster", "-q", options, "/dev/full", stdin=b"false\n")
+
+    assert done.returncode == 3
+    assert done.stderr.decode().splitlines()[0] == f"hs-scheduler: {says}: No space left on device"
+    assert b"Traceback" not in done.stderr
+
+
 def test_captured_output_is_found_by_its_paths(home: Home) -> None:
     """Each attempt has its own."""
     done = home.run("hs-cluster", "-c", "-r1", stdin=b"echo $TASK_ATTEMPT; echo bad >&2; [ $TASK_ATTEMPT = 2 ]\n")
