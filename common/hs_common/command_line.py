@@ -73,6 +73,29 @@ def version_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def one_of(name: str, value: str, *options: str, help: str) -> Callable[..., Any]:  # noqa: A002 - as in click
+    """Add an option that stands for a value, of which one may be chosen.
+
+    Args:
+        name: Of the parameter that gets the value; None if no option of that name is given.
+        value: What this one stands for.
+        options: Its names, the long one last.
+        help: As in click.
+
+    """
+
+    def choose(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - as click calls it
+        context.params.setdefault(name, None)
+        if not asked:
+            return
+        chosen = context.meta.setdefault(f"hs_common.one_of.{name}", options[-1])
+        if chosen != options[-1]:
+            raise RefusedError(f"{chosen} and {options[-1]} exclude each other")
+        context.params[name] = value
+
+    return click.option(*options, is_flag=True, expose_value=False, callback=choose, help=help)
+
+
 def open_standard_streams() -> None:
     """Open what of stdin, stdout and stderr is closed: else a database or a socket would get its number, and be written to.
 

@@ -51,6 +51,13 @@ def test_every_program_tells_its_version_and_those_of_what_it_speaks_with(name: 
         (("hs", "no-such"), "hs: No such command 'no-such'"),
         (("hs", "list"), "hs: there is no command list: use hs task search"),
         (("hs", "completion"), "hs: Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),
+        (("hs", "task", "search", "-F", "-S"), "hs: --failed and --succeeded exclude each other"),
+        (
+            ("hs", "task", "update", "--all", "--cancel", "--delete", "-y"),
+            "hs: --cancel and --delete exclude each other",
+        ),
+        (("hs", "task", "info", "x", "--stderr", "--stdout"), "hs: --stderr and --stdout exclude each other"),
+        (("hs", "task", "wait", "x", "--info", "--status"), "hs: --info and --status exclude each other"),
         (("hs", "config", "set", "worker.num_tasks", "x"), "hs: worker.num_tasks 'x' is not an integer"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hs_common.command_line import one_of
+
 if TYPE_CHECKING:
     from hs_scheduler.filters import Filter
 
@@ -18,10 +20,10 @@ _OPTIONS = (
     ),
     click.option("-t", "--with-tag", multiple=True, metavar="TAG", help="KEY:VALUE, or KEY with any value."),
     click.option("-g", "--group", type=int, metavar="GROUP", help="Only this group."),
-    click.option("-F", "--failed", "ended", flag_value="failed", help="Only failed ones."),
-    click.option("-S", "--succeeded", "ended", flag_value="succeeded", help="Only those that succeeded."),
-    click.option("-C", "--completed", "ended", flag_value="completed", help="Only those that have ended."),
-    click.option("-R", "--remaining", "ended", flag_value="remaining", help="Only those that have not ended."),
+    one_of("ended", "failed", "-F", "--failed", help="Only failed ones."),
+    one_of("ended", "succeeded", "-S", "--succeeded", help="Only those that succeeded."),
+    one_of("ended", "completed", "-C", "--completed", help="Only those that have ended."),
+    one_of("ended", "remaining", "-R", "--remaining", help="Only those that have not ended."),
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hs_common.command_line import one_of
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.printing import print_bytes, print_texts
 
@@ -20,10 +21,10 @@ Examples:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
 @click.argument("task_id", metavar="ID")
 @click.option("-x", "--extract", metavar="FIELD", help="Print only the value of this field.")
-@click.option("--json", "style", flag_value="json", help="As one JSON object; with -x as a JSON value.")
-@click.option("--yaml", "style", flag_value="yaml", help="As YAML.")
-@click.option("--stdout", "stream", flag_value="outpath", help="Print what it wrote to stdout, if it was captured.")
-@click.option("--stderr", "stream", flag_value="errpath", help="Print what it wrote to stderr, if it was captured.")
+@one_of("style", "json", "--json", help="As one JSON object; with -x as a JSON value.")
+@one_of("style", "yaml", "--yaml", help="As YAML.")
+@one_of("stream", "outpath", "--stdout", help="Print what it wrote to stdout, if it was captured.")
+@one_of("stream", "errpath", "--stderr", help="Print what it wrote to stderr, if it was captured.")
 @click.option(
     "--database", metavar="PATH", help="Look only into this one.  [the standing queue, the one used last, every run]"
 )

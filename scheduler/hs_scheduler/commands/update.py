@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hs_common.command_line import one_of
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.asking import agreed, tasks_text
 from hs_scheduler.commands.filtering import filter_of, filter_options
@@ -26,14 +27,12 @@ ARCHIVED = "in an archive, which is only read"
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
 @click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE|KEY:VALUE]...")
-@click.option(
-    "--cancel", "action", flag_value="cancel", help="Those that have not ended never run; what runs is stopped."
-)
-@click.option("--revert", "action", flag_value="revert", help="What has ended is new again, as it was submitted.")
-@click.option("--retry", "action", flag_value="retry", help="Another attempt of what failed or was cancelled.")
-@click.option("--delete", "action", flag_value="delete", help="Remove them, and all that is known of them.")
-@click.option("--hold", "action", flag_value="hold", help="What waits has to wait until it is released.")
-@click.option("--release", "action", flag_value="release", help="What is on hold may go.")
+@one_of("action", "cancel", "--cancel", help="Those that have not ended never run; what runs is stopped.")
+@one_of("action", "revert", "--revert", help="What has ended is new again, as it was submitted.")
+@one_of("action", "retry", "--retry", help="Another attempt of what failed or was cancelled.")
+@one_of("action", "delete", "--delete", help="Remove them, and all that is known of them.")
+@one_of("action", "hold", "--hold", help="What waits has to wait until it is released.")
+@one_of("action", "release", "--release", help="What is on hold may go.")
 @click.option("--remove-tag", "removed_tags", multiple=True, metavar="KEY", help="Take this tag off.")
 @filter_options
 @click.option("--all", "everything", is_flag=True, help="Every task: instead of a filter.")

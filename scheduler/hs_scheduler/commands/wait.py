@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from hs_common.command_line import one_of
 from hs_scheduler.commands.printing import print_texts
 
 TIMED_OUT = 124
@@ -22,8 +23,8 @@ Examples:
 @click.option(
     "--timeout", type=click.FloatRange(0), metavar="SEC", help="Wait so long at most, seconds; then status 124."
 )
-@click.option("--info", "shows", flag_value="info", help="Print what is known of each in the end.")
-@click.option("--status", "shows", flag_value="status", help="Print the exit status of each, a line each.")
+@one_of("shows", "info", "--info", help="Print what is known of each in the end.")
+@one_of("shows", "status", "--status", help="Print the exit status of each, a line each.")
 @click.option(
     "--return", "returns", is_flag=True, help="End with the status of the first one that failed, as a shell has it."
 )
