@@ -93,7 +93,7 @@ def findings_text(found: Findings, *, columns: int) -> list[str]:
     """Return what shows them, a block of lines each; `columns`: of the terminal."""
     failed, slow = _table(found.failed, columns), _table(found.slow, columns)
     if found.more_failed:
-        failed.append(f"  {found.more_failed} more, as they were read, for other reasons, or in an earlier start")
+        failed.append(f"  {found.more_failed} more, for other reasons, or in an earlier start")
     blocks = [["failed:", *failed] if failed else [], ["much slower than the others:", *slow] if slow else []]
     return ["\n".join(block) for block in blocks if block]
 

@@ -231,7 +231,8 @@ class SchedulerDaemon:
         if writes or read or self._desk.has_writes or self._wants_claim(room, now):
             applied, claimed = self._write(writes, room, now)
             self._desk.looks.worked(monotonic())
-            self._feed.committed()
+            if rejected := self._feed.committed():
+                self._parts.report.reject(rejected, self._store)
             crash_point("scheduler.after_commit")
             self._after_commit(writes, applied)
             effects += self._judge_failures(now)

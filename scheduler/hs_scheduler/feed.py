@@ -94,6 +94,8 @@ class Feed:
         self._shut = False
         self._unsaved = False
         self._lines: list[NewTask] = []
+        self._rejected: list[tuple[int, str]] = []
+        """Of the lines that `fill` wrote: row and reason of each that can never run."""
         self._state: InputState | None = None
         self._held_since: float | None = None
         self.kept_bytes = 0
@@ -194,12 +196,14 @@ class Feed:
         added = self._store.add(tasks, bundles, cwd, wall, submitter=host)
         return added, _packed(bundles, added, cwd)
 
-    def committed(self) -> None:
-        """Forget the lines that `fill` wrote: the transaction stands."""
+    def committed(self) -> list[tuple[int, str]]:
+        """Forget the lines that `fill` wrote, for the transaction stands; return row and reason of each that can never run."""
+        rejected, self._rejected = self._rejected, []
         self._lines = []
         self._unsaved = False
         if self._state is not None:
             self.kept_bytes = self._state.offset
+        return rejected
 
     def _holds(self, waiting: int, now: float) -> bool:
         """Whether to wait for more lines: the bundle is not full, no slot is idle, and the time is not over."""
@@ -218,6 +222,10 @@ class Feed:
 
     def _add(self, lines: Sequence[NewTask], bundles: Sequence[int], wall: float) -> list[Task]:
         tasks = self._store.add(lines, bundles, self._cwd, wall)
+        if 0 in bundles:
+            self._rejected = [
+                (task.row, line.rejected) for task, line in zip(tasks, lines, strict=True) if line.rejected
+            ]
         self._save_input()
         return tasks
 

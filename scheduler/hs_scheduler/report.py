@@ -78,9 +78,11 @@ class Report:
 
     def count(self, applied: Iterable[Applied], store: Store) -> None:
         """Take note of what ended, while the store still knows it (in memory it forgets)."""
-        for row in self._tally.count(applied):
-            for task in store.finished([row]):
-                self._tally.describe(row, Example(task["id"], printable(task["args"])[:SHOWN_CHARS_MAX]))
+        self._describe(self._tally.count(applied), store)
+
+    def reject(self, rejected: Iterable[tuple[int, str]], store: Store) -> None:
+        """Take note of lines that can never run, each as row and reason, while the store still knows them."""
+        self._describe(self._tally.reject(rejected), store)
 
     def due(self, now: float) -> bool:
         """Whether progress may be told again."""
@@ -131,6 +133,11 @@ class Report:
         if self._descriptor is not None:
             os.set_blocking(self._descriptor, True)
         self._write(json.dumps({"end": {"status": 3, "reason": reason}}))
+
+    def _describe(self, rows: Iterable[int], store: Store) -> None:
+        for row in rows:
+            for task in store.finished([row]):
+                self._tally.describe(row, Example(task["id"], printable(task["args"])[:SHOWN_CHARS_MAX]))
 
     def _write(self, line: str) -> None:
         if self._descriptor is None:

@@ -61,7 +61,7 @@ class Tally:
         busy_s, finished = self.busy_s, self.finished
         slow = self._slowest[0][0] if len(self._slowest) == SLOWEST_MAX else SLOW_MIN_S
         for row, outcome, state, failed, retried in applied:
-            if failed and not retried and self._count_failure(row, outcome, state):
+            if failed and not retried and self._count_failure(row, cause_of(outcome, state)):
                 wanted.append(row)
             if outcome.kind != OutcomeKind.FINISHED:
                 continue
@@ -73,6 +73,10 @@ class Tally:
                 wanted.append(row)
         self.busy_s, self.finished = busy_s, finished
         return wanted
+
+    def reject(self, rejected: Iterable[tuple[int, str]]) -> list[int]:
+        """Take lines that can never run, each as row and reason; return the rows of which `describe` is to be told."""
+        return [row for row, reason in rejected if self._count_failure(row, rejected_for(reason))]
 
     def describe(self, row: int, example: Example) -> None:
         """Take what people want to know of a task that `count` named."""
@@ -87,9 +91,8 @@ class Tally:
         """Return the slowest attempts, the slowest first."""
         return [Slow(duration, self._examples.get(row)) for duration, row in sorted(self._slowest, reverse=True)]
 
-    def _count_failure(self, row: int, outcome: Outcome, state: State) -> bool:
+    def _count_failure(self, row: int, text: str) -> bool:
         """Whether it is the first one of its cause."""
-        text = cause_of(outcome, state)
         if text not in self._causes and len(self._causes) >= CAUSES_MAX:
             text = OTHER
         known = self._causes.get(text)
@@ -115,7 +118,7 @@ def cause_of(outcome: Outcome, state: State) -> str:
     if state is State.QUARANTINED:
         return "quarantined: killed its workers"
     if outcome.kind == OutcomeKind.REJECTED:
-        return f"rejected: {outcome.reason.partition(':')[0]}"
+        return rejected_for(outcome.reason)
     if outcome.reason:
         return outcome.reason.partition(":")[0]
     status = exit_status(outcome.status)
@@ -125,3 +128,8 @@ def cause_of(outcome: Outcome, state: State) -> str:
         return signal.Signals(-status).name
     except ValueError:
         return f"signal {-status}"
+
+
+def rejected_for(reason: str) -> str:
+    """Say in a few words why a task can never run."""
+    return f"rejected: {reason.partition(':')[0]}"

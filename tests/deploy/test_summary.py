@@ -108,7 +108,7 @@ def test_what_failed_is_shown_by_cause_with_a_task_each() -> None:
         "failed:",
         f"  29 x exit status 1  {ID}  {'x' * 17}...",
         f"  1 x SIGKILL         {ID}  kill -9 $$",
-        "  2 more, as they were read, for other reasons, or in an earlier start",
+        "  2 more, for other reasons, or in an earlier start",
     ]
     assert max(map(len, block.splitlines())) == 80
 
@@ -120,7 +120,7 @@ def test_only_the_most_frequent_causes_are_shown() -> None:
     (block,) = findings_text(findings({"failed": 44, "causes": causes}), columns=80)
 
     assert len(block.splitlines()) == 1 + 5 + 1
-    assert block.endswith("  9 more, as they were read, for other reasons, or in an earlier start")
+    assert block.endswith("  9 more, for other reasons, or in an earlier start")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,17 @@ def test_failures_are_counted_by_cause_with_the_first_as_example() -> None:
     ]
 
 
+def test_lines_that_can_never_run_are_counted_by_reason() -> None:
+    """They fail as they are read: no outcome comes of them."""
+    tally = Tally()
+
+    wanted = tally.reject([(3, "NUL in the line"), (4, "tag group:x: is not an integer"), (5, "NUL in the line")])
+
+    assert wanted == [3, 4]
+    assert tally.causes() == [Cause("rejected: NUL in the line", 2, None), Cause("rejected: tag group", 1, None)]
+    assert (tally.busy_s, tally.finished) == (0.0, 0)
+
+
 def test_causes_without_end_are_counted_as_one() -> None:
     """Memory has a bound, the sum is right all the same."""
     tally = Tally()

@@ -19,10 +19,11 @@ def test_the_summary_says_what_failed_and_ends_with_one_line(home: Home, store: 
     """By cause, with a task of each that can be looked up; then tasks, failures, retries, time, rate, use."""
     done = home.run("hs-cluster", "-N2", "-r1", *store, stdin=b"true\nexit 7\nprintf x >&2 ; exit 7\na\0b\n")
 
-    head, sample, more, line = done.stderr.decode().removeprefix("xx").splitlines()
+    head, sample, rejected, line = done.stderr.decode().removeprefix("xx").splitlines()
     assert (done.returncode, head) == (1, "hs-cluster: failed:")
-    assert re.fullmatch(r"  2 x exit status 7  [0-9a-f-]{36}  (exit 7|printf x >&2 ; exit 7)", sample)
-    assert more == "  1 more, as they were read, for other reasons, or in an earlier start"
+    assert re.fullmatch(r"  2 x exit status 7 + [0-9a-f-]{36}  (exit 7|printf .*)", sample)
+    # In memory nothing is kept of what is over as it is read.
+    assert re.fullmatch(r"  1 x rejected: NUL in the line" + ("" if store else r"  [0-9a-f-]{36}  a\\x00b"), rejected)
     assert line.startswith("hs-cluster: 4 tasks, 3 failed, 2 retried, ")
     assert "tasks/s" in line
     assert "2 slots used" in line
