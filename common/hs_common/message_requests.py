@@ -30,7 +30,7 @@ class Request:
     verb: str
     """What is asked for: submit, wait, status, update, search, info."""
     body: bytes
-    """Opened by client and scheduler only (`hs_scheduler.asking`)."""
+    """Opened by client and scheduler only (`hs_scheduler.serving.asking`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

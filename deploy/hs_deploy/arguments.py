@@ -113,7 +113,7 @@ def without_password(location: str) -> str:
     """Return the location of a database as it may be written down and shown."""
     if not is_server(location):
         return location
-    from hs_scheduler.locations import shown  # noqa: PLC0415 - most have none
+    from hs_scheduler.stores.locations import shown  # noqa: PLC0415 - most have none
 
     return shown(location)
 

@@ -168,7 +168,7 @@ def _files(_before: Sequence[str]) -> Iterator[Candidate]:
 
 
 def _fields(_before: Sequence[str]) -> Iterator[Candidate]:
-    from hs_scheduler.fields import FIELDS  # noqa: PLC0415 - few ask
+    from hs_scheduler.tasks.fields import FIELDS  # noqa: PLC0415 - few ask
 
     yield from (Candidate("word", one.name) for one in FIELDS)
 

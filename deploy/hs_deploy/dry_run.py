@@ -10,9 +10,9 @@ from hs_common.errors import ExpansionError, StoppedError
 from hs_common.printable import printable
 from hs_common.template import Template
 from hs_deploy.options import Options, regular_file
-from hs_scheduler.input_file import check_file
-from hs_scheduler.source import FileSource, Source, StreamSource
-from hs_scheduler.store import NewTask
+from hs_scheduler.input.input_file import check_file
+from hs_scheduler.input.source import FileSource, Source, StreamSource
+from hs_scheduler.stores.store import NewTask
 
 _LINES_MAX = 1_000
 """Expanded before they are written."""

@@ -110,7 +110,7 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
         if cluster.reports.totals.left and places.run.database is not None:
             # Stopped, perhaps when a worker had just died, before its successor could tell what had finished.
             from hs_deploy import recovery  # noqa: PLC0415 - most runs leave nothing
-            from hs_scheduler.store import Retry  # noqa: PLC0415
+            from hs_scheduler.stores.store import Retry  # noqa: PLC0415
 
             with contextlib.suppress(StoppedError):  # then those tasks run again
                 recovery.take_up(places.run, None, Retry(options.retries_max, options.eager))
@@ -142,7 +142,7 @@ def _input(asked: Options) -> tuple[str | None, int | None]:
     if file is None:
         # A FIFO: this waits until somebody writes to it. Nothing has been started yet, so any signal ends us.
         return None, local.out_of_the_way(os.open(asked.file, os.O_RDONLY | os.O_CLOEXEC))
-    from hs_scheduler.input_file import check_file  # noqa: PLC0415 - a stream needs none of it
+    from hs_scheduler.input.input_file import check_file  # noqa: PLC0415 - a stream needs none of it
 
     check_file(asked.file)
     return file, None
@@ -216,7 +216,7 @@ def _record(asked: Options, run: Run, past: "Past | None", *, spooled: bool) -> 
         settings["whole"] |= past is not None
     if asked.forever or (run.map and os.path.exists(run.map)):
         from hs_deploy import recovery  # noqa: PLC0415 - everybody was killed
-        from hs_scheduler.store import Retry  # noqa: PLC0415
+        from hs_scheduler.stores.store import Retry  # noqa: PLC0415
 
         retry = Retry(asked.retries_max, asked.eager)
         recovery.take_up(run, settings, retry)

@@ -313,7 +313,7 @@ def _database(typed: str | None, settings: Settings) -> str | None:
         path, place = settings.get(key), f"{settings.origin(key)}: {key}"
     if not path:
         return None
-    from hs_scheduler.locations import check, is_url  # noqa: PLC0415 - most have none
+    from hs_scheduler.stores.locations import check, is_url  # noqa: PLC0415 - most have none
 
     if "://" in path:
         try:

@@ -15,8 +15,8 @@ from typing import Any
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_deploy import runs
-from hs_scheduler.engines import owner_of
-from hs_scheduler.locations import of_folder, real
+from hs_scheduler.stores.engines import owner_of
+from hs_scheduler.stores.locations import of_folder, real
 
 HOLDER_S = 4.0
 """How long to wait for the daemons of an hs-cluster that was killed: they end within two seconds by themselves."""
@@ -106,8 +106,8 @@ def look(database: str, *, failed_too: bool) -> Past | None:
 
 def _read(database: str) -> list[Past]:
     """Return all runs in a database, the last one first; behind them what was submitted and is of no run."""
-    from hs_scheduler.engines import open_reader  # noqa: PLC0415 - only who continues needs a database here
-    from hs_scheduler.statements import FAILED  # noqa: PLC0415
+    from hs_scheduler.stores.engines import open_reader  # noqa: PLC0415 - only who continues needs a database here
+    from hs_scheduler.tasks.state import FAILED  # noqa: PLC0415
 
     with open_reader(database) as reader:
         recorded = reader.execute("SELECT run, uid, settings, end_time FROM run ORDER BY run DESC").fetchall()
@@ -151,7 +151,7 @@ def _read(database: str) -> list[Past]:
 
 def last(database: str) -> list[bytes]:
     """Return the ids of the last runs in a database; none where it cannot be read now."""
-    from hs_scheduler.engines import open_reader  # noqa: PLC0415 - as above
+    from hs_scheduler.stores.engines import open_reader  # noqa: PLC0415 - as above
 
     with contextlib.suppress(StoppedError), open_reader(database) as reader:
         query = f"SELECT uid FROM run ORDER BY run DESC LIMIT {OLDER_MAX}"  # noqa: S608

@@ -40,9 +40,9 @@ def prune(now: float, dice: random.Random) -> list[str]:
 
 
 def _may_go(database: str) -> bool:
-    from hs_scheduler.ownership import holder_of  # noqa: PLC0415 - hardly any end of a run gets here
-    from hs_scheduler.reader import reading  # noqa: PLC0415
-    from hs_scheduler.statements import FAILED  # noqa: PLC0415
+    from hs_scheduler.stores.ownership import holder_of  # noqa: PLC0415 - hardly any end of a run gets here
+    from hs_scheduler.stores.reader import reading  # noqa: PLC0415
+    from hs_scheduler.tasks.state import FAILED  # noqa: PLC0415
 
     if os.path.islink(database) or holder_of(f"{database}.lock") is not None:
         return False

@@ -14,8 +14,8 @@ from hs_common.errors import WireError
 from hs_common.tasks import OutcomeKind, join_outcomes, unpack_outcomes
 from hs_deploy import past, runs
 from hs_deploy.runs import Run, remove_map
-from hs_scheduler.engines import open_store
-from hs_scheduler.store import Retry
+from hs_scheduler.stores.engines import open_store
+from hs_scheduler.stores.store import Retry
 from hs_worker.settings import AREA_BYTES
 from hs_worker.shared_map import left_in
 

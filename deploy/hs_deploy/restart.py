@@ -35,8 +35,8 @@ def run(asked: Options, typed: Mapping[str, Any], settings: Settings) -> int:
 
 def _try_anew(found: Past) -> str:
     """Give each task that failed for good another attempt; return what to say."""
-    from hs_scheduler.engines import open_store  # noqa: PLC0415 - few ask for it
-    from hs_scheduler.store import NO_RUN  # noqa: PLC0415
+    from hs_scheduler.stores.engines import open_store  # noqa: PLC0415 - few ask for it
+    from hs_scheduler.stores.store import NO_RUN  # noqa: PLC0415
 
     store = open_store(found.database, program="hs-cluster", brief=True)
     try:

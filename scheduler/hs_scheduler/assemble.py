@@ -19,23 +19,23 @@ from hs_common.sockets import Link, new_context
 from hs_scheduler.control import Control
 from hs_scheduler.conversation import Identity
 from hs_scheduler.core import SchedulerCore
-from hs_scheduler.desk import Desk
-from hs_scheduler.feed import Feed
-from hs_scheduler.groups import ALL_SHOWN, NONE_SHOWN
-from hs_scheduler.input_file import open_file, resume
-from hs_scheduler.memory import MemoryStore
+from hs_scheduler.input.feed import Feed
+from hs_scheduler.input.groups import ALL_SHOWN, NONE_SHOWN
+from hs_scheduler.input.input_file import open_file, resume
+from hs_scheduler.input.source import FileSource, Source, StreamSource
 from hs_scheduler.patience import Patience
-from hs_scheduler.queue_store import QueueStore
-from hs_scheduler.rate import Rate
-from hs_scheduler.recent import Recent
 from hs_scheduler.report import JobLog, Report
-from hs_scheduler.source import FileSource, Source, StreamSource
-from hs_scheduler.status import status
-from hs_scheduler.store import InputState, Retry, Store
+from hs_scheduler.serving.desk import Desk
+from hs_scheduler.serving.rate import Rate
+from hs_scheduler.serving.status import status
+from hs_scheduler.stores.memory import MemoryStore
+from hs_scheduler.stores.queue_store import QueueStore
+from hs_scheduler.stores.recent import Recent
+from hs_scheduler.stores.store import InputState, Retry, Store
 
 if TYPE_CHECKING:
     from hs_scheduler.halt import Halt
-    from hs_scheduler.once import Missing
+    from hs_scheduler.input.once import Missing
 
 log = get_logger("scheduler")
 
@@ -206,7 +206,7 @@ def _halt(options: Options) -> "Halt | None":
 
 
 def _missing(source: Source, store: Store) -> "Missing":
-    from hs_scheduler.once import Missing  # noqa: PLC0415 - few ask for it
+    from hs_scheduler.input.once import Missing  # noqa: PLC0415 - few ask for it
 
     return Missing(source, store.submitted())
 
@@ -220,7 +220,7 @@ def _open_store(
     """
     if location is None:
         return MemoryStore(keeps_order=options.order_file is not None), None
-    from hs_scheduler.engines import open_now  # noqa: PLC0415 - a run without a database need not load one
+    from hs_scheduler.stores.engines import open_now  # noqa: PLC0415 - a run without a database need not load one
 
     store = patience.carry_out(lambda: open_now(location, create=options.initdb, awaited=not new))
     return store, store

@@ -6,7 +6,7 @@ One JSON line each: {"input": {"bytes": N, "eof": false}}, with N counted from t
 import json
 
 from hs_common.errors import StoppedError
-from hs_scheduler.source import FileSource, Source, StreamSource
+from hs_scheduler.input.source import FileSource, Source, StreamSource
 
 
 class Control:

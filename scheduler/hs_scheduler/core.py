@@ -56,7 +56,8 @@ from hs_scheduler.events import (
     Withdrawn,
 )
 from hs_scheduler.out import Out, submits, withdrawals
-from hs_scheduler.store import Held, State
+from hs_scheduler.stores.store import Held
+from hs_scheduler.tasks.state import State
 
 PARKED_TASKS_MAX = 10_000
 """Tasks that fit no worker and wait for one; beyond it nothing more is claimed."""

@@ -38,10 +38,10 @@ from hs_scheduler.events import (
     Tell,
     Withdrawn,
 )
-from hs_scheduler.ownership import RENEW_S
 from hs_scheduler.report import End, Progress
-from hs_scheduler.status import ended
-from hs_scheduler.store import Applied, StoreBusyError
+from hs_scheduler.serving.status import ended
+from hs_scheduler.stores.ownership import RENEW_S
+from hs_scheduler.stores.store import Applied, StoreBusyError
 
 log = get_logger("scheduler")
 

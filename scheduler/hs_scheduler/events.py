@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from hs_common.messages import Demand, Message
 from hs_common.tasks import Outcome, Started
-from hs_scheduler.store import Applied
+from hs_scheduler.stores.store import Applied
 
 # --- Events: what happened -------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from hs_common.errors import RefusedError
-from hs_scheduler.store import Counts
+from hs_scheduler.stores.store import Counts
 
 COUNT_MAX = 10**9
 

@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Protocol
 
 from hs_common.errors import StoppedError
-from hs_scheduler.store import Settled
+from hs_scheduler.stores.store import Settled
 
 _RECORD = Struct("<QQ")
 RECORD_BYTES = _RECORD.size

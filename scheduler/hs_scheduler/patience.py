@@ -8,7 +8,7 @@ from hs_common import limits
 from hs_common.clock import monotonic
 from hs_common.errors import StoppedError
 from hs_common.logs import get_logger
-from hs_scheduler.store import StoreBusyError
+from hs_scheduler.stores.store import StoreBusyError
 
 log = get_logger("scheduler")
 

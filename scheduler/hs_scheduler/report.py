@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TextIO
 
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.printable import printable
-from hs_scheduler.store import Applied, Counts, Store
-from hs_scheduler.tags import format_line
+from hs_scheduler.stores.store import Applied, Counts, Store
 from hs_scheduler.tally import Example, Tally
+from hs_scheduler.tasks.tags import format_line
 
 INTERVAL_S = 0.2
 """Between two lines of progress."""

@@ -9,7 +9,8 @@ from heapq import heappush, heapreplace
 from typing import NamedTuple
 
 from hs_common.tasks import Outcome, OutcomeKind, exit_status
-from hs_scheduler.store import Applied, State
+from hs_scheduler.stores.store import Applied
+from hs_scheduler.tasks.state import State
 
 CAUSES_MAX = 32
 """Different causes; those beyond are counted as one."""

@@ -7,7 +7,7 @@ from hs_common.setting import KEYS
 from hs_deploy.cli import LAZY, LAZY_TASK, LAZY_WORKER, main
 from hs_deploy.commands.config import config
 from hs_deploy.completing import Candidate, candidates
-from hs_scheduler.fields import FIELDS
+from hs_scheduler.tasks.fields import FIELDS
 
 FILES = ["<file>"]
 FIELD_NAMES = [field.name for field in FIELDS]

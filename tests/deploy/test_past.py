@@ -11,8 +11,8 @@ from hs_common.errors import StoppedError
 from hs_common.tasks import Outcome
 from hs_deploy import past, runs
 from hs_deploy.past import find, look, older, whole_bytes
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NO_RUN, InputState, NewTask, Retry
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NO_RUN, InputState, NewTask, Retry
 
 T0 = 1_700_000_000.0
 TASK = NewTask(b"true", None, 0, 0, "")

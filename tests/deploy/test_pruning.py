@@ -12,8 +12,8 @@ from hs_common import site
 from hs_deploy import pruning
 from hs_deploy.pruning import KEPT_S, prune
 from hs_deploy.runs import DATABASE_NAME
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NewTask
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NewTask
 
 NOW = 2_000_000_000.0
 OLD = NOW - KEPT_S - 60

@@ -9,9 +9,10 @@ from hs_common import site
 from hs_common.tasks import Outcome, OutcomeKind, pack_outcomes
 from hs_deploy import runs
 from hs_deploy.recovery import take_up, take_up_before
-from hs_scheduler.engines import open_reader
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NewTask, Retry, State
+from hs_scheduler.stores.engines import open_reader
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NewTask, Retry
+from hs_scheduler.tasks.state import State
 from hs_worker.settings import AREA_BYTES
 from hs_worker.shared_map import SharedMap
 

@@ -12,9 +12,9 @@ from tests.faults.oracle import Row
 from tests.faults.processes import until
 from tests.postgres_server import PostgresServer
 
-from hs_scheduler import schema
-from hs_scheduler.engines import open_store, owner_of
-from hs_scheduler.store import State
+from hs_scheduler.stores import schema
+from hs_scheduler.stores.engines import open_store, owner_of
+from hs_scheduler.tasks.state import State
 
 TERMINATE_EACH_S = 1.0
 LOOK_S = 0.05

@@ -10,7 +10,7 @@ from tests.faults.home import Home
 from tests.faults.processes import daemon, descendants, ended_within, identify, kill, until
 from tests.faults.queue_submit import STEP_S, STOPPED
 
-from hs_scheduler.engines import owner_of
+from hs_scheduler.stores.engines import owner_of
 
 SLOTS = 2
 

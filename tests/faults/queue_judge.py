@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hs_scheduler.store import State
+from hs_scheduler.tasks.state import State
 
 SHOWN_MAX = 10
 

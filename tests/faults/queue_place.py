@@ -11,7 +11,7 @@ from tests.faults.queue_clusters import AFTER_CLUSTER_S, Clusters
 from tests.faults.queue_judge import Tally, Task, judged
 from tests.faults.queue_submit import Piece, Submitter
 
-from hs_scheduler.store import State
+from hs_scheduler.tasks.state import State
 
 DRAIN_MAX_S = 300.0
 DRAIN_POLL_S = 0.5

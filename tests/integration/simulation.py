@@ -21,9 +21,9 @@ from hs_common.tasks import Outcome, OutcomeKind, Task, unpack_outcomes, unpack_
 from hs_scheduler import events as scheduling
 from hs_scheduler.conversation import Identity as SchedulerIdentity
 from hs_scheduler.core import SchedulerCore
-from hs_scheduler.feed import Feed
-from hs_scheduler.memory import MemoryStore
-from hs_scheduler.store import InputState, NewTask, Retry
+from hs_scheduler.input.feed import Feed
+from hs_scheduler.stores.memory import MemoryStore
+from hs_scheduler.stores.store import InputState, NewTask, Retry
 from hs_worker import events as working
 from hs_worker.core import WorkerCore
 from hs_worker.settings import Identity, Rules

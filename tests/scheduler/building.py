@@ -6,8 +6,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from hs_common.tasks import Detail, Outcome
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NewTask, Retry
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NewTask, Retry
 
 T0 = 1_700_000_000.0
 WORKER = b"w" * 16

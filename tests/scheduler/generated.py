@@ -8,11 +8,11 @@ from random import Random
 from typing import Any, NamedTuple
 
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Tag
-from hs_scheduler.changes import Action, Change
-from hs_scheduler.fields import BY_NAME, Field
-from hs_scheduler.filters import ENDS, Filter
-from hs_scheduler.sql import SqlStore
-from hs_scheduler.store import NewTask, Retry
+from hs_scheduler.stores.changes import Action, Change
+from hs_scheduler.stores.sql import SqlStore
+from hs_scheduler.stores.store import NewTask, Retry
+from hs_scheduler.tasks.fields import BY_NAME, Field
+from hs_scheduler.tasks.filters import ENDS, Filter
 
 T0 = 1_700_000_000.0
 TASKS = 150

@@ -13,13 +13,13 @@ import pytest
 from tests.scheduler.building import T0, a_database, a_line, output, run
 
 from hs_common.errors import RefusedError, StoppedError
-from hs_scheduler.archives import path_of
 from hs_scheduler.commands.initdb import initdb
 from hs_scheduler.commands.search import search
 from hs_scheduler.commands.submit import submit
 from hs_scheduler.commands.update import update
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NO_RUN
+from hs_scheduler.stores.archives import path_of
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NO_RUN
 
 POINTS = (
     "before_make",

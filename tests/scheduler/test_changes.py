@@ -10,12 +10,13 @@ import pytest
 from hs_common import limits
 from hs_common.errors import RefusedError, WireError
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
-from hs_scheduler.changes import PIECE_ROWS, Action, Change, Changed, Piece
-from hs_scheduler.engines import open_store
-from hs_scheduler.filters import Filter
-from hs_scheduler.questions import pieces_of
-from hs_scheduler.sql import SqlStore
-from hs_scheduler.store import NO_RUN, NewTask, Retry, State
+from hs_scheduler.search.questions import pieces_of
+from hs_scheduler.stores.changes import PIECE_ROWS, Action, Change, Changed, Piece
+from hs_scheduler.stores.engines import open_store
+from hs_scheduler.stores.sql import SqlStore
+from hs_scheduler.stores.store import NO_RUN, NewTask, Retry
+from hs_scheduler.tasks.filters import Filter
+from hs_scheduler.tasks.state import State
 
 T0 = 1_700_000_000.0
 WORKER = b"w" * 16

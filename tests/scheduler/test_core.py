@@ -42,7 +42,8 @@ from hs_scheduler.events import (
     Tell,
 )
 from hs_scheduler.out import NO_DEMAND
-from hs_scheduler.store import Applied, Held, State
+from hs_scheduler.stores.store import Applied, Held
+from hs_scheduler.tasks.state import State
 
 SESSION, BROKER, W1, W2 = b"s" * 16, b"b" * 16, b"1" * 16, b"2" * 16
 IDENTITY = Identity(scheduler=b"i" * 16, version="0", host="h", pid=7, epoch=3)

@@ -14,7 +14,10 @@ from tests.scheduler.test_core import W1, a_core, live, outcome
 from hs_common.message_requests import DONE, MISUSED, STOPPED
 from hs_common.messages import Reply, Request
 from hs_common.tasks import Detail, Outcome
-from hs_scheduler.asking import (
+from hs_scheduler.core import SchedulerCore
+from hs_scheduler.events import Claimed, ClaimedBundle
+from hs_scheduler.input.feed import Feed
+from hs_scheduler.serving.asking import (
     SUBMIT_TASKS_MAX,
     Submission,
     Update,
@@ -23,14 +26,11 @@ from hs_scheduler.asking import (
     pack_submission,
     pack_update,
 )
-from hs_scheduler.changes import Action, Change, Piece
-from hs_scheduler.core import SchedulerCore
-from hs_scheduler.desk import Desk
-from hs_scheduler.events import Claimed, ClaimedBundle
-from hs_scheduler.feed import Feed
-from hs_scheduler.filters import Filter
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NO_RUN, Applied, NewTask, Retry, StoreBusyError
+from hs_scheduler.serving.desk import Desk
+from hs_scheduler.stores.changes import Action, Change, Piece
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NO_RUN, Applied, NewTask, Retry, StoreBusyError
+from hs_scheduler.tasks.filters import Filter
 
 CLIENT, OTHER, SESSION = b"c" * 16, b"d" * 16, b"s" * 16
 ONCE = Retry(0, eager=False)

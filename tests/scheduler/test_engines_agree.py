@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from hs_common.errors import RefusedError
 from hs_common.tasks import Detail, Outcome, OutcomeKind
-from hs_scheduler.engines import open_store
-from hs_scheduler.fields import FIELDS, shown
-from hs_scheduler.filters import ENDS, Filter
-from hs_scheduler.questions import Question, asking, number_of
-from hs_scheduler.store import NewTask, Retry
+from hs_scheduler.search.questions import Question, asking, number_of
+from hs_scheduler.stores.engines import open_store
+from hs_scheduler.stores.store import NewTask, Retry
+from hs_scheduler.tasks.fields import FIELDS, shown
+from hs_scheduler.tasks.filters import ENDS, Filter
 
 QUESTIONS = 200
 TASKS = 300

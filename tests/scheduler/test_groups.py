@@ -9,10 +9,10 @@ from hs_common.tasks import Outcome
 from hs_scheduler.conversation import Identity
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import Claimed, ClaimedBundle, Outcomes, Record
-from hs_scheduler.feed import Feed
-from hs_scheduler.groups import ALL_SHOWN, NONE_SHOWN, Groups
-from hs_scheduler.memory import MemoryStore
-from hs_scheduler.store import InputState, NewTask, Retry
+from hs_scheduler.input.feed import Feed
+from hs_scheduler.input.groups import ALL_SHOWN, NONE_SHOWN, Groups
+from hs_scheduler.stores.memory import MemoryStore
+from hs_scheduler.stores.store import InputState, NewTask, Retry
 
 SESSION = b"s" * 16
 W1 = b"w" * 16

@@ -4,7 +4,7 @@ import pytest
 
 from hs_common.errors import RefusedError
 from hs_scheduler.halt import parse_halt
-from hs_scheduler.store import Counts
+from hs_scheduler.stores.store import Counts
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from hs_common.errors import RefusedError, StoppedError
 from hs_common.ids import uuid_text
 from hs_common.tasks import Outcome
 from hs_scheduler.commands.info import info
-from hs_scheduler.fields import BY_NAME
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NewTask, Retry
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NewTask, Retry
+from hs_scheduler.tasks.fields import BY_NAME
 
 T0 = 1_700_000_000.0
 HERE = os.uname().nodename

@@ -12,15 +12,15 @@ from tests.scheduler.building import T0, a_database, a_line, output, run
 
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
-from hs_scheduler import schema
-from hs_scheduler.archives import path_of
 from hs_scheduler.commands.info import info
 from hs_scheduler.commands.initdb import initdb
 from hs_scheduler.commands.search import search
 from hs_scheduler.commands.submit import submit
 from hs_scheduler.commands.update import update
-from hs_scheduler.engines import open_store
-from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.stores import schema
+from hs_scheduler.stores.archives import path_of
+from hs_scheduler.stores.engines import open_store
+from hs_scheduler.stores.sqlite import SqliteStore
 
 
 @pytest.fixture(autouse=True)

@@ -14,16 +14,16 @@ from tests.scheduler.test_desk import CLIENT, OTHER, SESSION, Bench, bench, stor
 
 from hs_common.message_requests import AGAIN, DONE, MISUSED
 from hs_common.messages import Request
-from hs_scheduler import pages
-from hs_scheduler.asking import LOOK_BYTES_MAX, pack_ids, pack_look, unpack_info, unpack_look, unpack_page
-from hs_scheduler.engines import open_reader
-from hs_scheduler.fields import BY_NAME, FIELDS
-from hs_scheduler.filters import Filter
-from hs_scheduler.looks import QUIET_S, REST, Looks
-from hs_scheduler.pages import PAGE_BYTES, Look, Page, page_of
-from hs_scheduler.questions import Question, asking, pieces_of
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import StoreBusyError
+from hs_scheduler.search.questions import Question, asking, pieces_of
+from hs_scheduler.serving.asking import LOOK_BYTES_MAX, pack_ids, pack_look, unpack_info, unpack_look, unpack_page
+from hs_scheduler.serving.looks import QUIET_S, REST, Looks
+from hs_scheduler.stores import pages
+from hs_scheduler.stores.engines import open_reader
+from hs_scheduler.stores.pages import PAGE_BYTES, Look, Page, page_of
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import StoreBusyError
+from hs_scheduler.tasks.fields import BY_NAME, FIELDS
+from hs_scheduler.tasks.filters import Filter
 
 __all__ = ["bench", "store"]
 
@@ -75,7 +75,7 @@ def test_pages_put_together_are_the_answer(
 
 def test_what_is_counted_are_the_pieces_of_an_update(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("pages", "changes"):
-        monkeypatch.setattr(f"hs_scheduler.{module}.PIECE_ROWS", 10)
+        monkeypatch.setattr(f"hs_scheduler.stores.{module}.PIECE_ROWS", 10)
     failed = Filter(ended="failed")
     found = list(read(location, Look(failed, None)))
     assert [tuple(row) for page in found for row in page.rows] == pieces_of(location, failed)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hs_scheduler import schema
-from hs_scheduler.changes import Action, Change
 from hs_scheduler.commands.search import search
-from hs_scheduler.filters import Filter
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NO_RUN, Counts
+from hs_scheduler.stores import schema
+from hs_scheduler.stores.changes import Action, Change
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NO_RUN, Counts
+from hs_scheduler.tasks.filters import Filter
 
 T0 = 1_800_000_000.0
 GOLDEN = Path(__file__).parent / "golden"

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hs_common.tasks import Detail
-from hs_scheduler.input_file import open_file
-from hs_scheduler.once import Missing
+from hs_scheduler.input.input_file import open_file
+from hs_scheduler.input.once import Missing
 
 Held = tuple[bytes, Detail | None, int, int]
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests.scheduler.test_store import NONE, RUN, T0, Store, add, claim, line, outcome, record
 
 from hs_common.tasks import OutcomeKind, Task
-from hs_scheduler.memory import MemoryStore
 from hs_scheduler.ordering import RECORD_BYTES, Ordering, unpack_order
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import Retry, Settled
+from hs_scheduler.stores.memory import MemoryStore
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import Retry, Settled
 
 TWICE = Retry(1, eager=False)
 

@@ -16,16 +16,16 @@ from tests.postgres_server import PostgresServer
 
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Outcome, OutcomeKind, Task
-from hs_scheduler import locations, postgres, postgres_schema, schema
-from hs_scheduler.changes import PIECE_ROWS, Action, Change
-from hs_scheduler.engines import open_reader, open_store, owner_of
-from hs_scheduler.filters import Filter
-from hs_scheduler.locations import shown
-from hs_scheduler.postgres_link import written
-from hs_scheduler.postgres_schema import written as step_of
-from hs_scheduler.questions import Question, number_of
-from hs_scheduler.sql import SqlStore
-from hs_scheduler.store import Counts, NewTask, Retry, StoreBusyError
+from hs_scheduler.search.questions import Question, number_of
+from hs_scheduler.stores import locations, postgres, postgres_schema, schema
+from hs_scheduler.stores.changes import PIECE_ROWS, Action, Change
+from hs_scheduler.stores.engines import open_reader, open_store, owner_of
+from hs_scheduler.stores.locations import shown
+from hs_scheduler.stores.postgres_link import written
+from hs_scheduler.stores.postgres_schema import written as step_of
+from hs_scheduler.stores.sql import SqlStore
+from hs_scheduler.stores.store import Counts, NewTask, Retry, StoreBusyError
+from hs_scheduler.tasks.filters import Filter
 
 RUN = b"r" * 16
 T0 = 1_700_000_000.0
@@ -372,7 +372,7 @@ def test_a_newer_schema_is_refused(url: str) -> None:
 
 def test_an_older_schema_is_brought_forward(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as before:
-        before.setattr("hs_scheduler.postgres_schema.STEPS", schema.STEPS[:1])
+        before.setattr("hs_scheduler.stores.postgres_schema.STEPS", schema.STEPS[:1])
         with psycopg.connect(postgres_url, autocommit=True) as session:
             postgres_schema.migrate(session, "it", T0, create=True)
 

@@ -9,11 +9,11 @@ from tests.scheduler import generated
 from tests.scheduler.building import output
 
 from hs_scheduler.commands.search import search
-from hs_scheduler.conditions import field_named
-from hs_scheduler.fields import BY_NAME, shown, tables_of
-from hs_scheduler.filters import Filter
-from hs_scheduler.questions import Question, asking, number_of
-from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.search.questions import Question, asking, number_of
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.tasks.conditions import field_named
+from hs_scheduler.tasks.fields import BY_NAME, shown, tables_of
+from hs_scheduler.tasks.filters import Filter
 
 QUESTIONS = 200
 SEED = 4

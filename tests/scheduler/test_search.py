@@ -14,13 +14,14 @@ from click.testing import CliRunner, Result
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Detail, Outcome
 from hs_scheduler.commands.search import search
-from hs_scheduler.conditions import parse_condition
-from hs_scheduler.database import Database
-from hs_scheduler.fields import BY_NAME
-from hs_scheduler.ownership import this_process
-from hs_scheduler.reader import reading
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NewTask, Retry, State
+from hs_scheduler.stores.database import Database
+from hs_scheduler.stores.ownership import this_process
+from hs_scheduler.stores.reader import reading
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NewTask, Retry
+from hs_scheduler.tasks.conditions import parse_condition
+from hs_scheduler.tasks.fields import BY_NAME
+from hs_scheduler.tasks.state import State
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUN = bytes(range(16))

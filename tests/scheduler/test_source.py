@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hs_common import limits
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Detail
-from hs_scheduler.input_file import check_file, open_file, resume, verify
-from hs_scheduler.lines import PREVIEW_BYTES, Lines
-from hs_scheduler.source import FileSource, Source, StreamSource
-from hs_scheduler.store import NewTask
+from hs_scheduler.input.input_file import check_file, open_file, resume, verify
+from hs_scheduler.input.lines import PREVIEW_BYTES, Lines
+from hs_scheduler.input.source import FileSource, Source, StreamSource
+from hs_scheduler.stores.store import NewTask
 
 MANY = 1_000_000
 

@@ -15,11 +15,11 @@ import pytest
 from hs_common.errors import StoppedError
 from hs_common.filesystems import NETWORK_NAMES
 from hs_common.tasks import Outcome, Task
-from hs_scheduler import ownership, schema
-from hs_scheduler.database import Database, failure
-from hs_scheduler.ownership import Owner, holder_of, this_process
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NO_RUN, Counts, NewTask, Retry, StoreBusyError
+from hs_scheduler.stores import ownership, schema
+from hs_scheduler.stores.database import Database, failure
+from hs_scheduler.stores.ownership import Owner, holder_of, this_process
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NO_RUN, Counts, NewTask, Retry, StoreBusyError
 
 RUN, OTHER = b"r" * 16, b"o" * 16
 T0 = 1_700_000_000.0
@@ -113,7 +113,7 @@ def test_nothing_but_the_database_is_left_behind(path: Path, store: SqliteStore)
 
 
 def test_another_process_is_refused_and_told_who_owns_it(path: Path, store: SqliteStore) -> None:
-    script = "import sys; from hs_scheduler.sqlite import SqliteStore; SqliteStore(sys.argv[1])"
+    script = "import sys; from hs_scheduler.stores.sqlite import SqliteStore; SqliteStore(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
@@ -136,8 +136,8 @@ def test_an_owner_that_was_killed_leaves_no_lock(path: Path) -> None:
     """The file stays, but the kernel has dropped the lock; what was committed is there."""
     script = """
 import os, sys
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NewTask
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NewTask
 store = SqliteStore(sys.argv[1])
 with store.transaction():
     store.add([NewTask(b"true", None, 0, 0, "")] * 5, [0, 0, 0, 7, 7], b"/", 1.0)
@@ -162,7 +162,7 @@ def test_a_brief_owner_is_waited_for(path: Path) -> None:
     """`hs submit` is gone in a moment: two of them at once both succeed."""
     script = """
 import sys
-from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.stores.sqlite import SqliteStore
 store = SqliteStore(sys.argv[1], program="hs submit", brief=True)
 print("open", flush=True)
 sys.stdin.read()

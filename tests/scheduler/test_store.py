@@ -11,10 +11,11 @@ import pytest
 from hs_common import limits
 from hs_common.errors import InvalidTransitionError
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
-from hs_scheduler.engines import open_store
-from hs_scheduler.memory import MemoryStore
-from hs_scheduler.sql import SqlStore
-from hs_scheduler.store import Applied, Counts, Held, InputState, NewTask, Retry, State
+from hs_scheduler.stores.engines import open_store
+from hs_scheduler.stores.memory import MemoryStore
+from hs_scheduler.stores.sql import SqlStore
+from hs_scheduler.stores.store import Applied, Counts, Held, InputState, NewTask, Retry
+from hs_scheduler.tasks.state import State
 
 RUN = b"r" * 16
 W1, W2 = b"1" * 16, b"2" * 16

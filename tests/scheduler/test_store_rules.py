@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.postgres_server import PostgresServer
 
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started
-from hs_scheduler.engines import open_store
-from hs_scheduler.memory import MemoryStore
-from hs_scheduler.sql import SqlStore
-from hs_scheduler.store import NewTask, Retry
+from hs_scheduler.stores.engines import open_store
+from hs_scheduler.stores.memory import MemoryStore
+from hs_scheduler.stores.sql import SqlStore
+from hs_scheduler.stores.store import NewTask, Retry
 
 RUN = b"r" * 16
 details = st.none() | st.just(Detail(1.0, 2, 3, (("n", 1),), b""))

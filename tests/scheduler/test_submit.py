@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Detail
 from hs_scheduler.commands.submit import submit
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NO_RUN, Ready
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NO_RUN, Ready
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hs_common.tasks import Detail
-from hs_scheduler.tags import (
+from hs_scheduler.tasks.tags import (
     PLAIN,
     TagError,
     coerce,

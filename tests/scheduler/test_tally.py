@@ -3,8 +3,9 @@
 import pytest
 
 from hs_common.tasks import Outcome, OutcomeKind
-from hs_scheduler.store import Applied, State
+from hs_scheduler.stores.store import Applied
 from hs_scheduler.tally import CAUSES_MAX, OTHER, SLOWEST_MAX, Cause, Example, Slow, Tally, cause_of
+from hs_scheduler.tasks.state import State
 
 
 def an_outcome(*, status: int = 0, reason: str = "", took_s: float = 0.0, kind: int = OutcomeKind.FINISHED) -> Outcome:

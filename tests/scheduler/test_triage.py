@@ -8,7 +8,7 @@ from tests.scheduler.building import a_database, output, run
 
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.search import search
-from hs_scheduler.triage import GROUPS_MAX, LINE_CHARS_MAX, OTHERS, Failure, Triage, last_line, normal
+from hs_scheduler.search.triage import GROUPS_MAX, LINE_CHARS_MAX, OTHERS, Failure, Triage, last_line, normal
 
 TEXTS = ("", "a\nopen /data/a17: No space (12 of 40)\n", "open /data/b3: No space (7 of 40)\n\n", "Killed\n", "x")
 """Of the stderr of five tasks; the first one succeeds."""

@@ -13,7 +13,7 @@ from tests.scheduler.building import a_database, output, run
 from hs_common.errors import RefusedError, StoppedError
 from hs_scheduler.commands.search import search
 from hs_scheduler.commands.update import update
-from hs_scheduler.sqlite import SqliteStore
+from hs_scheduler.stores.sqlite import SqliteStore
 
 
 @pytest.fixture

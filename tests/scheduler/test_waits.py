@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hs_scheduler.store import Standing
-from hs_scheduler.waits import Waits
+from hs_scheduler.serving.waits import Waits
+from hs_scheduler.stores.store import Standing
 
 A, B = (b"a" * 16, 1), (b"b" * 16, 1)
 ONE, TWO = b"1" * 16, b"2" * 16

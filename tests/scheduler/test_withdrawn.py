@@ -21,7 +21,7 @@ from hs_common.messages import Demand, Refused, Withdraw
 from hs_common.tasks import OutcomeKind
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import Claimed, ClaimedBundle, Connected, Disconnected, Outcomes, Release, Send, Withdrawn
-from hs_scheduler.store import Held
+from hs_scheduler.stores.store import Held
 
 WITH_CORES = Demand(4, 0, 0.0)
 

@@ -7,7 +7,7 @@ from typing import Any
 from tests.faults.home import Home
 from tests.faults.processes import ended_within, until
 
-from hs_scheduler.engines import owner_of
+from hs_scheduler.stores.engines import owner_of
 
 STEP_S = 60.0
 

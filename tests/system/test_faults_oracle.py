@@ -8,7 +8,7 @@ import pytest
 from tests.faults.oracle import Allowance, Entry, Evidence, Row, judge, read_ledger
 from tests.faults.queue_judge import Tally, Task, judged
 
-from hs_scheduler.store import State
+from hs_scheduler.tasks.state import State
 
 NOTHING_AGAIN = Allowance(reruns_max=0, finishes=True)
 

@@ -11,7 +11,7 @@ from tests.faults.home import Home
 from tests.faults.processes import daemon, kill, until
 from tests.system.standing import STEP_S, Queue
 
-from hs_scheduler.asking import SUBMIT_TASKS_MAX
+from hs_scheduler.serving.asking import SUBMIT_TASKS_MAX
 
 pytestmark = pytest.mark.system
 

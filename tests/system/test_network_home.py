@@ -17,17 +17,17 @@ from tests.system.network_home import NetworkHome
 from tests.system.standing import STEP_S, Queue
 
 from hs_common.tasks import Outcome
-from hs_scheduler import questions
 from hs_scheduler.commands import looking
 from hs_scheduler.commands.info import info
 from hs_scheduler.commands.search import FORMATS, search
 from hs_scheduler.commands.update import update
 from hs_scheduler.commands.wait import wait
-from hs_scheduler.engines import owner_of
-from hs_scheduler.fields import BY_NAME, FIELDS
-from hs_scheduler.questions import Question
-from hs_scheduler.sqlite import SqliteStore
-from hs_scheduler.store import NewTask, Retry
+from hs_scheduler.search import questions
+from hs_scheduler.search.questions import Question
+from hs_scheduler.stores.engines import owner_of
+from hs_scheduler.stores.sqlite import SqliteStore
+from hs_scheduler.stores.store import NewTask, Retry
+from hs_scheduler.tasks.fields import BY_NAME, FIELDS
 
 pytestmark = pytest.mark.system
 

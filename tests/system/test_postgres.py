@@ -12,7 +12,7 @@ import pytest
 from tests.faults.processes import until
 from tests.postgres_server import PostgresServer
 
-from hs_scheduler.engines import open_reader, owner_of
+from hs_scheduler.stores.engines import open_reader, owner_of
 
 pytestmark = pytest.mark.system
 

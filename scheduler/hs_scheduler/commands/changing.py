@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from hs_common.client import Client, NobodyError
 from hs_common.clock import wall
 from hs_common.errors import StoppedError
-from hs_scheduler.asking import Update, new_key, pack_update
-from hs_scheduler.changes import Change, Changed, Piece
 from hs_scheduler.commands.asking import tasks_text
 from hs_scheduler.commands.live import client_of
-from hs_scheduler.engines import open_store
-from hs_scheduler.sql import SqlStore
-from hs_scheduler.store import StoreBusyError
+from hs_scheduler.serving.asking import Update, new_key, pack_update
+from hs_scheduler.stores.changes import Change, Changed, Piece
+from hs_scheduler.stores.engines import open_store
+from hs_scheduler.stores.sql import SqlStore
+from hs_scheduler.stores.store import StoreBusyError
 
 
 def carry_out(location: str, change: Change, pieces: Iterable[tuple[int, int]]) -> Changed:

@@ -8,7 +8,7 @@ import click
 from hs_common.command_line import one_of
 
 if TYPE_CHECKING:
-    from hs_scheduler.filters import Filter
+    from hs_scheduler.tasks.filters import Filter
 
 _OPTIONS = (
     click.option(
@@ -36,6 +36,6 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def filter_of(asked: dict[str, Any]) -> "Filter":
     """Return the filter that was asked for with those options."""
-    from hs_scheduler.filters import Filter  # noqa: PLC0415 - --help needs none of it
+    from hs_scheduler.tasks.filters import Filter  # noqa: PLC0415 - --help needs none of it
 
     return Filter(conditions=asked["where"], tags=asked["with_tag"], group=asked["group"], ended=asked["ended"] or "")

@@ -35,17 +35,17 @@ def info(task_id: str, extract: str | None, style: str | None, stream: str | Non
     if extract and style == "yaml":
         raise RefusedError("-x and --yaml exclude each other: use -x with --json")
     # Only now: --help needs none of this.
-    from hs_scheduler import formats  # noqa: PLC0415
     from hs_scheduler.commands.finding import find, uid_of  # noqa: PLC0415
-    from hs_scheduler.conditions import field_named  # noqa: PLC0415
-    from hs_scheduler.fields import FIELDS  # noqa: PLC0415
+    from hs_scheduler.search import formats  # noqa: PLC0415
+    from hs_scheduler.tasks.conditions import field_named  # noqa: PLC0415
+    from hs_scheduler.tasks.fields import FIELDS  # noqa: PLC0415
 
     if extract:
         field_named(extract)
     found = find(uid_of(task_id), database)
     task = found.shown()
     if stream:
-        from hs_scheduler.captured import output_of  # noqa: PLC0415
+        from hs_scheduler.search.captured import output_of  # noqa: PLC0415
 
         print_bytes(output_of(task[stream], task["worker_host"]))
     elif extract:
@@ -58,7 +58,7 @@ def info(task_id: str, extract: str | None, style: str | None, stream: str | Non
 
 def value_line(value: object, *, as_json: bool) -> bytes:
     """Return the line of one value: bytes as they are, no value as an empty line; or as JSON."""
-    from hs_scheduler.formats import plain  # noqa: PLC0415
+    from hs_scheduler.search.formats import plain  # noqa: PLC0415
 
     if as_json:
         return json.dumps(plain(value)).encode() + b"\n"
@@ -70,7 +70,7 @@ def value_line(value: object, *, as_json: bool) -> bytes:
 
 def object_texts(task: dict[str, Any], style: str) -> Iterable[str]:
     """Return the texts of a task as one JSON object, or as YAML."""
-    from hs_scheduler.formats import plain  # noqa: PLC0415
+    from hs_scheduler.search.formats import plain  # noqa: PLC0415
 
     values = {name: plain(value) for name, value in task.items()}
     return [json.dumps(values) + "\n"] if style == "json" else _yaml(values)

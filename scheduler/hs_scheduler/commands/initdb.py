@@ -9,7 +9,7 @@ from hs_common.errors import RefusedError, StoppedError
 from hs_scheduler.commands.asking import agreed, tasks_text
 
 if TYPE_CHECKING:
-    from hs_scheduler.sqlite import SqliteStore
+    from hs_scheduler.stores.sqlite import SqliteStore
 
 EXAMPLES = """\b
 Examples:
@@ -42,9 +42,9 @@ def initdb(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     if asked["backup"] == "":
         raise RefusedError("--backup '': expected the path of the copy")
     # Only now: --help needs none of this.
-    from hs_scheduler import locations  # noqa: PLC0415
     from hs_scheduler.commands.location import to_write  # noqa: PLC0415
-    from hs_scheduler.store import StoreBusyError  # noqa: PLC0415
+    from hs_scheduler.stores import locations  # noqa: PLC0415
+    from hs_scheduler.stores.store import StoreBusyError  # noqa: PLC0415
 
     location, _ = to_write(asked["database"])
     action = actions[0] if actions else ""
@@ -68,9 +68,9 @@ def initdb(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
 
 
 def _make(location: str) -> int:
-    from hs_scheduler.engines import open_store  # noqa: PLC0415
-    from hs_scheduler.locations import shown  # noqa: PLC0415
-    from hs_scheduler.schema import STEPS  # noqa: PLC0415
+    from hs_scheduler.stores.engines import open_store  # noqa: PLC0415
+    from hs_scheduler.stores.locations import shown  # noqa: PLC0415
+    from hs_scheduler.stores.schema import STEPS  # noqa: PLC0415
 
     open_store(location, program="hs initdb", create=True).close()
     click.echo(f"database {shown(location)} is at schema {len(STEPS)}")
@@ -78,8 +78,8 @@ def _make(location: str) -> int:
 
 
 def _back_up(location: str, target: str) -> int:
-    from hs_scheduler import archives  # noqa: PLC0415
-    from hs_scheduler.reader import reading  # noqa: PLC0415
+    from hs_scheduler.stores import archives  # noqa: PLC0415
+    from hs_scheduler.stores.reader import reading  # noqa: PLC0415
 
     with reading(location) as reader:
         older = archives.paths(reader, location)
@@ -119,10 +119,10 @@ def _rotate(location: str, *, yes: bool) -> int:
 
 
 def _truncate(location: str, *, yes: bool) -> int:
-    from hs_scheduler.engines import open_store  # noqa: PLC0415
-    from hs_scheduler.filters import Filter  # noqa: PLC0415
-    from hs_scheduler.locations import is_url, shown  # noqa: PLC0415
-    from hs_scheduler.questions import Question, number_of  # noqa: PLC0415
+    from hs_scheduler.search.questions import Question, number_of  # noqa: PLC0415
+    from hs_scheduler.stores.engines import open_store  # noqa: PLC0415
+    from hs_scheduler.stores.locations import is_url, shown  # noqa: PLC0415
+    from hs_scheduler.tasks.filters import Filter  # noqa: PLC0415
 
     count = number_of(location, Question(filter=Filter(), fields=()))
     if not agreed(f"Remove all {tasks_text(count)} of {shown(location)}, archives included?", yes=yes):
@@ -144,6 +144,6 @@ def _truncate(location: str, *, yes: bool) -> int:
 
 
 def _owned(location: str) -> "SqliteStore":
-    from hs_scheduler.sqlite import SqliteStore  # noqa: PLC0415
+    from hs_scheduler.stores.sqlite import SqliteStore  # noqa: PLC0415
 
     return SqliteStore(location, program="hs initdb")

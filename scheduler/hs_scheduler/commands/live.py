@@ -10,9 +10,9 @@ from hs_common.client import Client
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.security import read_connection
 from hs_common.site import connection_file
-from hs_scheduler.engines import owner_of
-from hs_scheduler.locations import is_url, of_folder, real, shown
-from hs_scheduler.ownership import Owner
+from hs_scheduler.stores.engines import owner_of
+from hs_scheduler.stores.locations import is_url, of_folder, real, shown
+from hs_scheduler.stores.ownership import Owner
 
 START_S = 10.0
 """How long a scheduler that is starting may take to say how it is reached."""

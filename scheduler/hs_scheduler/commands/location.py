@@ -6,7 +6,7 @@ from hs_common import site
 from hs_common.config import load_settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.logs import configure_by
-from hs_scheduler.locations import NAME, check, is_url, of_folder
+from hs_scheduler.stores.locations import NAME, check, is_url, of_folder
 
 
 def to_read(asked: str | None) -> str:

@@ -12,11 +12,11 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from hs_common.filesystems import network_name
-from hs_scheduler import questions
-from hs_scheduler.engines import open_reader
-from hs_scheduler.filters import Filter
-from hs_scheduler.locations import is_url
-from hs_scheduler.questions import Question, Row
+from hs_scheduler.search import questions
+from hs_scheduler.search.questions import Question, Row
+from hs_scheduler.stores.engines import open_reader
+from hs_scheduler.stores.locations import is_url
+from hs_scheduler.tasks.filters import Filter
 
 if TYPE_CHECKING:
     from hs_scheduler.commands.paging import Scheduler

@@ -14,16 +14,16 @@ import msgpack
 
 from hs_common.client import Client, NobodyError
 from hs_common.errors import StoppedError
-from hs_scheduler import archives
-from hs_scheduler.asking import pack_ids, pack_info, pack_look, pack_page, unpack_info, unpack_page
-from hs_scheduler.changes import PIECE_ROWS
 from hs_scheduler.commands.live import OWNERS_MAX, client_of
-from hs_scheduler.engines import open_reader
-from hs_scheduler.fields import Field
-from hs_scheduler.filters import Filter
-from hs_scheduler.pages import Look, page_of, task_of
-from hs_scheduler.questions import Placed, Question, Row
-from hs_scheduler.reader import Reader
+from hs_scheduler.search.questions import Placed, Question, Row
+from hs_scheduler.serving.asking import pack_ids, pack_info, pack_look, pack_page, unpack_info, unpack_page
+from hs_scheduler.stores import archives
+from hs_scheduler.stores.changes import PIECE_ROWS
+from hs_scheduler.stores.engines import open_reader
+from hs_scheduler.stores.pages import Look, page_of, task_of
+from hs_scheduler.stores.reader import Reader
+from hs_scheduler.tasks.fields import Field
+from hs_scheduler.tasks.filters import Filter
 
 
 class Scheduler:

@@ -10,7 +10,7 @@ from hs_scheduler.commands.printing import print_bytes
 
 if TYPE_CHECKING:
     from hs_scheduler.commands.sink import Sink
-    from hs_scheduler.tags import Tags
+    from hs_scheduler.tasks.tags import Tags
 
 EXAMPLES = """\b
 Examples:
@@ -34,7 +34,7 @@ def run(args: tuple[str, ...], tags: tuple[str, ...], database: str | None) -> i
     from hs_scheduler.commands.sink import Sink  # noqa: PLC0415
     from hs_scheduler.commands.submit import given_tags, one_line  # noqa: PLC0415
     from hs_scheduler.commands.waiting import ended, returned  # noqa: PLC0415
-    from hs_scheduler.locations import shown  # noqa: PLC0415
+    from hs_scheduler.stores.locations import shown  # noqa: PLC0415
 
     line, given = one_line(args), given_tags(tags)
     location, _ = to_write(database)
@@ -56,8 +56,8 @@ def run(args: tuple[str, ...], tags: tuple[str, ...], database: str | None) -> i
 
 
 def _submitted(sink: "Sink", line: bytes, tags: "Tags") -> str:
-    from hs_scheduler.store import NewTask  # noqa: PLC0415
-    from hs_scheduler.tags import resolve  # noqa: PLC0415
+    from hs_scheduler.stores.store import NewTask  # noqa: PLC0415
+    from hs_scheduler.tasks.tags import resolve  # noqa: PLC0415
 
     (accepted,) = sink.add([[NewTask(line, *resolve(tags), "")]], whole=True)
     return accepted.id
@@ -70,7 +70,7 @@ def _print_output(outpath: bytes | None, errpath: bytes | None, host: str | None
         StoppedError: It is out of reach.
 
     """
-    from hs_scheduler.captured import output_of  # noqa: PLC0415
+    from hs_scheduler.search.captured import output_of  # noqa: PLC0415
 
     if outpath is None and errpath is None:
         if host is not None:

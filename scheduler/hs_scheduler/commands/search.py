@@ -41,12 +41,12 @@ def search(**asked: Any) -> None:  # noqa: ANN401 - click gives what is declared
         _triage(asked)
         return
     # Only now: --help needs none of this.
-    from hs_scheduler import formats  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
     from hs_scheduler.commands.looking import asking, number_of  # noqa: PLC0415
-    from hs_scheduler.conditions import field_named  # noqa: PLC0415
-    from hs_scheduler.fields import BY_NAME  # noqa: PLC0415
-    from hs_scheduler.questions import Question  # noqa: PLC0415
+    from hs_scheduler.search import formats  # noqa: PLC0415
+    from hs_scheduler.search.questions import Question  # noqa: PLC0415
+    from hs_scheduler.tasks.conditions import field_named  # noqa: PLC0415
+    from hs_scheduler.tasks.fields import BY_NAME  # noqa: PLC0415
 
     style = asked["style"] or "normal"
     names = asked["fields"] or (formats.TABLE_FIELDS if style in ("table", "plain") else tuple(BY_NAME))
@@ -72,12 +72,12 @@ def _triage(asked: dict[str, Any]) -> None:
             raise RefusedError(f"--triage shows kinds of failures, the most frequent first: it excludes {option}")
     if asked["ended"] not in (None, "failed"):
         raise RefusedError("--triage is about what failed: it excludes -S, -C and -R")
-    from hs_scheduler import formats, triage  # noqa: PLC0415
-    from hs_scheduler.captured import end_of  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
     from hs_scheduler.commands.looking import asking  # noqa: PLC0415
-    from hs_scheduler.fields import BY_NAME  # noqa: PLC0415
-    from hs_scheduler.questions import Question  # noqa: PLC0415
+    from hs_scheduler.search import formats, triage  # noqa: PLC0415
+    from hs_scheduler.search.captured import end_of  # noqa: PLC0415
+    from hs_scheduler.search.questions import Question  # noqa: PLC0415
+    from hs_scheduler.tasks.fields import BY_NAME  # noqa: PLC0415
 
     fields = tuple(BY_NAME[name] for name in ("id", "args", "exit_status", "reason", "worker_host", "errpath"))
     failed = filter_of(asked | {"ended": "failed"})

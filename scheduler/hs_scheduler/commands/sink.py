@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from hs_common.client import Client, NobodyError
 from hs_common.clock import wall
 from hs_common.ids import uuid_text
-from hs_scheduler.asking import (
+from hs_scheduler.commands.live import OWNERS_MAX, client_by, client_of
+from hs_scheduler.serving.asking import (
     SUBMIT_BYTES_MAX,
     SUBMIT_TASKS_MAX,
     Submission,
     new_key,
     pack_submission,
 )
-from hs_scheduler.commands.live import OWNERS_MAX, client_by, client_of
-from hs_scheduler.engines import open_store
-from hs_scheduler.sql import SqlStore
-from hs_scheduler.store import NewTask
+from hs_scheduler.stores.engines import open_store
+from hs_scheduler.stores.sql import SqlStore
+from hs_scheduler.stores.store import NewTask
 
 TASK_BYTES = 128
 """Of a task in a request besides its args, at least."""

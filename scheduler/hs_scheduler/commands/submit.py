@@ -17,10 +17,10 @@ from hs_common.errors import ExpansionError, RefusedError
 if TYPE_CHECKING:
     from hs_common.template import Template
     from hs_scheduler.commands.sink import Sink
-    from hs_scheduler.once import Missing
-    from hs_scheduler.source import Source
-    from hs_scheduler.store import NewTask
-    from hs_scheduler.tags import Tags
+    from hs_scheduler.input.once import Missing
+    from hs_scheduler.input.source import Source
+    from hs_scheduler.stores.store import NewTask
+    from hs_scheduler.tasks.tags import Tags
 
     Input = Source | Missing
 
@@ -162,8 +162,8 @@ class Submission:
             StoppedError: The database is owned by a process that takes none, or cannot be written.
 
         """
-        from hs_scheduler.store import NewTask  # noqa: PLC0415
-        from hs_scheduler.tags import resolve  # noqa: PLC0415
+        from hs_scheduler.stores.store import NewTask  # noqa: PLC0415
+        from hs_scheduler.tasks.tags import resolve  # noqa: PLC0415
 
         task = self.expanded(NewTask(args, *resolve(tags), ""))
         if task.rejected:
@@ -249,12 +249,12 @@ class Submission:
 def _missing(sink: "Sink", location: str, source: "Source", as_held: Callable[["NewTask"], "NewTask"]) -> "Missing":
     """Return the input without the lines that the database, or an archive of it, holds already."""
     from hs_scheduler.commands.looking import asking  # noqa: PLC0415
-    from hs_scheduler.fields import BY_NAME  # noqa: PLC0415
-    from hs_scheduler.filters import Filter  # noqa: PLC0415
-    from hs_scheduler.locations import is_url  # noqa: PLC0415
-    from hs_scheduler.once import Missing  # noqa: PLC0415
-    from hs_scheduler.questions import Question  # noqa: PLC0415
-    from hs_scheduler.statements import detail_of  # noqa: PLC0415
+    from hs_scheduler.input.once import Missing  # noqa: PLC0415
+    from hs_scheduler.search.questions import Question  # noqa: PLC0415
+    from hs_scheduler.stores.locations import is_url  # noqa: PLC0415
+    from hs_scheduler.stores.statements import detail_of  # noqa: PLC0415
+    from hs_scheduler.tasks.fields import BY_NAME  # noqa: PLC0415
+    from hs_scheduler.tasks.filters import Filter  # noqa: PLC0415
 
     sink.settle()
     if not is_url(location) and not os.path.exists(location):
@@ -298,7 +298,7 @@ def given_tags(tags: tuple[str, ...], fields: Mapping[str, str | None] = NO_FIEL
         RefusedError: One of them makes no sense.
 
     """
-    from hs_scheduler.tags import TagError, parse_tag  # noqa: PLC0415
+    from hs_scheduler.tasks.tags import TagError, parse_tag  # noqa: PLC0415
 
     texts = [*tags, *(f"{name}:{value}" for name, value in fields.items() if value is not None)]
     try:
@@ -331,8 +331,8 @@ def _source(file: str, tags: "Tags") -> "Source":
         RefusedError: It cannot be read, or has a bad tag.
 
     """
-    from hs_scheduler.input_file import check_file, is_regular  # noqa: PLC0415
-    from hs_scheduler.source import FileSource, StreamSource  # noqa: PLC0415
+    from hs_scheduler.input.input_file import check_file, is_regular  # noqa: PLC0415
+    from hs_scheduler.input.source import FileSource, StreamSource  # noqa: PLC0415
 
     if file == "-":
         if sys.stdin is None or sys.stdin.closed:

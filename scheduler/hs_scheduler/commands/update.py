@@ -10,7 +10,7 @@ from hs_scheduler.commands.asking import agreed, tasks_text
 from hs_scheduler.commands.filtering import filter_of, filter_options
 
 if TYPE_CHECKING:
-    from hs_scheduler.changes import Change, Changed
+    from hs_scheduler.stores.changes import Change, Changed
 
 EXAMPLES = """\b
 Examples:
@@ -41,11 +41,11 @@ ARCHIVED = "in an archive, which is only read"
 def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared above
     """Change tasks, as many as the filters find. The table of what applies to which state is in docs/queries.md."""
     # Only now: --help needs none of this.
-    from hs_scheduler import locations  # noqa: PLC0415
-    from hs_scheduler.changes import Action, Change, Changed  # noqa: PLC0415
     from hs_scheduler.commands.changing import carry_out  # noqa: PLC0415
     from hs_scheduler.commands.location import to_read  # noqa: PLC0415
     from hs_scheduler.commands.looking import archived, pieces_of  # noqa: PLC0415
+    from hs_scheduler.stores import locations  # noqa: PLC0415
+    from hs_scheduler.stores.changes import Action, Change, Changed  # noqa: PLC0415
 
     change = Change(
         filter=filter_of(asked),

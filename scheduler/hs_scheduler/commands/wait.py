@@ -37,10 +37,10 @@ def wait(task_ids: tuple[str, ...], **asked: Any) -> int:  # noqa: ANN401 - clic
     # Only now: --help needs none of this.
     from hs_common.client import DeadlineError  # noqa: PLC0415
     from hs_common.clock import monotonic  # noqa: PLC0415
-    from hs_scheduler import formats  # noqa: PLC0415
     from hs_scheduler.commands.finding import uid_of  # noqa: PLC0415
     from hs_scheduler.commands.waiting import ended, returned  # noqa: PLC0415
-    from hs_scheduler.fields import FIELDS  # noqa: PLC0415
+    from hs_scheduler.search import formats  # noqa: PLC0415
+    from hs_scheduler.tasks.fields import FIELDS  # noqa: PLC0415
 
     timeout, shows = asked["timeout"], asked["shows"]
     until = inf if timeout is None else monotonic() + timeout

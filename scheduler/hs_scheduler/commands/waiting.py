@@ -13,11 +13,11 @@ from typing import Any
 from hs_common.client import Client, NobodyError
 from hs_common.errors import StoppedError
 from hs_common.ids import uuid_text
-from hs_scheduler.asking import WAIT_IDS_MAX, pack_ids
 from hs_scheduler.commands.finding import Finder, Found
 from hs_scheduler.commands.live import OWNERS_MAX, client_of
-from hs_scheduler.locations import shown
-from hs_scheduler.store import State
+from hs_scheduler.serving.asking import WAIT_IDS_MAX, pack_ids
+from hs_scheduler.stores.locations import shown
+from hs_scheduler.tasks.state import State
 
 NO_STATUS = 125
 """What is returned for a task that has no exit status: cancelled, refused, or the end of its worker."""

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from itertools import count, islice
 from typing import Any
 
-from hs_scheduler import statements
-from hs_scheduler.database import CACHE_KIB, CHECKPOINT_PAGES
-from hs_scheduler.locations import is_url
-from hs_scheduler.uids import Uids
+from hs_scheduler.stores import statements
+from hs_scheduler.stores.database import CACHE_KIB, CHECKPOINT_PAGES
+from hs_scheduler.stores.locations import is_url
+from hs_scheduler.tasks.uids import Uids
 
 LINES_AT_ONCE = 10_000
 PLACE = 1

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from itertools import count, islice
 
-from hs_scheduler import schema, statements
+from hs_scheduler.stores import schema, statements
 
 BATCH = 500
 """Tasks in a transaction: about what a scheduler gathers under load."""

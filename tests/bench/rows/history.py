@@ -10,7 +10,7 @@ from tests.bench.bench import Bench
 from tests.bench.measure import measured, rates
 from tests.bench.table import Judged, figures
 
-from hs_scheduler.engines import open_store
+from hs_scheduler.stores.engines import open_store
 
 LONG, SHORT = 1_000_000, 10_000
 """Tasks that are over."""

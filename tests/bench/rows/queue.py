@@ -10,7 +10,7 @@ from tests.bench.measure import Series, measured
 from tests.bench.table import Judged, figures
 from tests.postgres_server import PostgresServer
 
-from hs_scheduler.engines import open_store
+from hs_scheduler.stores.engines import open_store
 
 LINES = 1_000_000
 LINE = "echo {}"

@@ -16,9 +16,9 @@ from tests.bench.table import Judged, figure, figures
 from tests.faults.processes import daemon, ended_within, until
 
 from hs_common.client import Client
-from hs_scheduler.asking import Submission, new_key, pack_ids, pack_submission
 from hs_scheduler.commands.live import client_of
-from hs_scheduler.store import NewTask
+from hs_scheduler.serving.asking import Submission, new_key, pack_ids, pack_submission
+from hs_scheduler.stores.store import NewTask
 
 SUBMISSIONS = 50
 """Tasks submitted to a waiting cluster, one after the other is over."""

@@ -1,0 +1,1 @@
+"""What a scheduler does for commands while it runs."""

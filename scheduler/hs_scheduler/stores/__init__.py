@@ -1,0 +1,1 @@
+"""What a store is, and the three there are: SQLite, PostgreSQL, memory."""

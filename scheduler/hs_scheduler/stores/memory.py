@@ -1,0 +1,386 @@
+"""The store in memory (`--no-db`): the twin of `sql.py`, as fast as a dictionary.
+
+What has ended is forgotten, except for the args of failures and what the last transaction ended (for the job log): so memory
+holds what is under way. A transaction keeps what it replaced, and puts it back when it fails.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import repeat
+from types import TracebackType
+from typing import Any, cast
+
+from hs_common.errors import InvalidTransitionError
+from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
+from hs_common.tuples import table
+from hs_scheduler.stores import verdict
+from hs_scheduler.stores.memory_rows import Ended, Failure, Row, entry_of, last_dispatch, public
+from hs_scheduler.stores.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, Settled
+from hs_scheduler.stores.waiting import Entry, Waiting
+from hs_scheduler.tasks.state import State
+from hs_scheduler.tasks.uids import Uids
+
+
+class MemoryStore:
+    """Keeps tasks as long as this process lives.
+
+    Args:
+        keeps_order: Whether `settled` will be asked. Then it remembers what ended until that was told.
+
+    """
+
+    def __init__(self, *, keeps_order: bool = False) -> None:
+        self._lasts: dict[int, int] | None = {} if keeps_order else None
+        """Row of a first attempt -> row of the last, once that ended; minus row of the present one; row of a retry -> 0."""
+        self._told_up_to = 0
+        self.counts = Counts()
+        self._rows: dict[int, Row] = {}
+        self._waiting = Waiting(self._waits)
+        self._failures: list[Failure] = []
+        self._ended: dict[int, tuple[Any, ...]] = {}
+        """Row -> an `Ended`, but for the cost of making one for nobody who asks."""
+        self._last_row = 0
+        self._uids = Uids()
+        self._epoch = 0
+        self._workers: set[bytes] = set()
+        self._input: InputState | None = None
+        self._settings: dict[bytes, dict[str, Any]] = {}
+        self._undo: list[tuple[int, Row]] | None = None
+        """What the open transaction replaced; what it added has higher numbers than any row before."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def wait_with(self, meanwhile: Callable[[], None]) -> None:
+        """Do nothing: there is nobody to wait for."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Begin; everything is put back if the block fails."""
+        return _Transaction(self)
+
+    def take_epoch(self, cluster: bytes = b"") -> int:  # noqa: ARG002 - it lives no longer than its cluster
+        """Return the next epoch."""
+        self._epoch += 1
+        return self._epoch
+
+    def open_run(
+        self,
+        run_id: bytes,
+        settings: dict[str, Any],
+        now: float,  # noqa: ARG002
+        *,
+        whole: bool = False,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Return the settings in force."""
+        return self._settings.setdefault(run_id, settings)
+
+    def others(self) -> int:
+        """Return 0: there is one run only."""
+        return 0
+
+    def close_run(self, run_id: bytes, now: float, status: int) -> None:
+        """Do nothing: nobody can ask later."""
+
+    @property
+    def fd(self) -> int | None:
+        """None: there is nobody else."""
+        return None
+
+    def renew_owner(self, now: float) -> None:
+        """Do nothing: nobody else can own it."""
+
+    def checkpoint(self) -> None:
+        """Do nothing: there is no file to tidy."""
+
+    def input_state(self) -> InputState | None:
+        """Return how far the input was read."""
+        return self._input
+
+    def save_input(self, state: InputState) -> None:
+        """Note how far the input was read."""
+        self._input = state
+
+    def add(
+        self,
+        tasks: Sequence[NewTask],
+        bundles: Sequence[int],
+        cwd: bytes,
+        now: float,
+        *,
+        submitter: str = "",  # noqa: ARG002 - nobody can submit to it
+    ) -> list[Task]:
+        """Insert tasks; those with a bundle are ASSIGNED to it at once, with dispatch 1."""
+        self._writing()
+        first = self._last_row + 1
+        self._last_row += len(tasks)
+        numbers = range(first, first + len(tasks))
+        args, details, groups, priorities, rejections = zip(*tasks, strict=True) if tasks else ((),) * 5
+        added = table(Task, numbers, self._uids.take(len(tasks), now), repeat(1), repeat(1), args, details)
+        states = [State.ASSIGNED if bundle else State.NEW for bundle in bundles]
+        none = repeat(0)
+        made = table(
+            Row, added, states, bundles, repeat(cwd), groups, priorities, none, none, repeat(b""), numbers, repeat(now)
+        )
+        self._rows.update(zip(numbers, made, strict=True))
+        if all(bundles) and not any(rejections):
+            self.counts.assigned += len(tasks)
+            return added
+        for row, rejected in zip(made, rejections, strict=True):
+            if rejected:
+                self._reject(row)
+            elif row.bundle:
+                self.counts.assigned += 1
+            else:
+                self.counts.new += 1
+                self._waiting.push(entry_of(row))
+        return added
+
+    def ready(self, count: int) -> list[Ready]:
+        """Return up to `count` NEW rows of the lowest group that has one, in the order of dispatch."""
+        rows = self._rows
+        return [Ready(rows[row].task, rows[row].cwd, rows[row].group) for row in self._waiting.first(count)]
+
+    def left_of_group(self, group: int) -> int:
+        """Return how many tasks of a group wait or are out."""
+        return sum(row.group == group for row in self._rows.values())
+
+    def failed_group(self) -> int | None:
+        """Return the lowest group with a finally failed task, or None."""
+        return min((failure.group for failure in self._failures), default=None)
+
+    def assign(self, bundles: Iterable[tuple[int, Sequence[Task]]], now: float) -> None:  # noqa: ARG002
+        """NEW -> ASSIGNED."""
+        for bundle, tasks in bundles:
+            for task in tasks:
+                row = self._rows.get(task.row)
+                if row is None or row.state != State.NEW or row.task.dispatch != task.dispatch:
+                    raise InvalidTransitionError(f"row {task.row} is not NEW for dispatch {task.dispatch}")
+                self._replace(row._replace(state=State.ASSIGNED, bundle=bundle))
+            self.counts.new -= len(tasks)
+            self.counts.assigned += len(tasks)
+
+    def started(self, worker: bytes, host: str, started: Sequence[Started]) -> None:  # noqa: ARG002
+        """ASSIGNED -> RUNNING where row and dispatch match."""
+        for item in started:
+            row = self._rows.get(item.row)
+            if row is not None and row.state == State.ASSIGNED and row.task.dispatch == item.dispatch:
+                self._replace(row._replace(state=State.RUNNING, worker=worker))
+
+    def record(self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
+        """Apply outcomes, each at most once; insert retry rows; return what was applied."""
+        numbers = [outcome.row for outcome in outcomes]
+        found = list(map(self._rows.get, numbers))
+        if not _as_usual(outcomes, found) or len(set(numbers)) < len(numbers):
+            return [applied for one in outcomes for applied in self._record_one(worker, host, one, retry, now)]
+        # Each a success of the present dispatch, and no row twice: they end as one.
+        rows = cast(list[Row], found)
+        self._writing().extend(zip(numbers, rows, strict=True))
+        for number in numbers:
+            del self._rows[number]
+        tasks, submitted = [row.task for row in rows], [row.submitted for row in rows]
+        done, no, of_worker, at_host = repeat(State.DONE), repeat(False), repeat(worker), repeat(host)  # noqa: FBT003
+        self._ended.update(
+            zip(numbers, zip(tasks, submitted, outcomes, done, of_worker, at_host, repeat(now)), strict=False)
+        )
+        self.counts.assigned -= len(rows)
+        self.counts.succeeded += len(rows)
+        if self._lasts is not None:
+            self._lasts.update((row.origin, row.task.row) for row in rows)
+        return table(Applied, numbers, outcomes, done, no, no)
+
+    def settled(self, after: int, count: int) -> list[Settled]:
+        """Return up to `count` tasks of the input behind this row, in its order; forget those up to it."""
+        lasts = self._lasts
+        assert lasts is not None
+        for row in range(self._told_up_to + 1, after + 1):
+            lasts.pop(row, None)
+        self._told_up_to = after
+        found: list[Settled] = []
+        for row in range(after + 1, self._last_row + 1):
+            last = lasts.get(row, -row)
+            if last:
+                found.append(Settled(row, abs(last), last > 0))
+            if len(found) == count:
+                break
+        return found
+
+    def release(self, rows: Sequence[tuple[int, int]]) -> int:
+        """ASSIGNED or RUNNING -> NEW where row and dispatch match."""
+        released = 0
+        for number, dispatch in rows:
+            row = self._rows.get(number)
+            if row is not None and row.state != State.NEW and row.task.dispatch == dispatch:
+                self._back_to_new(row)
+                released += 1
+        return released
+
+    def held(self) -> Iterator[Held]:
+        """Yield every ASSIGNED or RUNNING row."""
+        for row in self._rows.values():
+            if row.state != State.NEW:
+                yield Held(row.bundle, row.task.row, row.task.dispatch, row.worker, row.group)
+
+    def workers(self) -> set[bytes]:
+        """Return the incarnations that are attached."""
+        return set(self._workers)
+
+    def worker_attached(self, worker: bytes, replaces: bytes, host: str, now: float) -> None:  # noqa: ARG002
+        """Remember it, instead of `replaces`."""
+        self._workers.discard(replaces)
+        self._workers.add(worker)
+
+    def worker_gone(self, worker: bytes) -> None:
+        """Forget it."""
+        self._workers.discard(worker)
+
+    def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
+        for failure in sorted(self._failures, key=lambda failure: failure.origin):
+            yield failure[1:]
+
+    def failures_before(self, instant: float) -> int:  # noqa: ARG002
+        """Return 0: the first failure came after this process was started."""
+        return 0
+
+    def submitted(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
+        """Yield nothing: nothing was here before."""
+        return iter(())
+
+    def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
+        """Yield the public fields of these rows, if the last transaction ended them; None: nothing, all is forgotten."""
+        for row in rows or ():
+            if row in self._ended:
+                yield public(Ended._make(self._ended[row]))
+
+    # --- What the transaction uses ---
+
+    def _begin(self) -> None:
+        if self._undo is not None:
+            raise InvalidTransitionError("a transaction is open already")
+        self._undo = []
+        self._ended = {}
+        self._before = (self.counts.copy(), self._last_row, len(self._failures), set(self._workers), self._input)
+
+    def _end(self, *, undo: bool) -> None:
+        changes, self._undo = self._undo or [], None
+        if not undo:
+            return
+        last_row = self._last_row
+        counts, self._last_row, failures, self._workers, self._input = self._before
+        self.counts.take(counts)
+        del self._failures[failures:]
+        self._ended = {}
+        for number, row in reversed(changes):
+            if self._lasts is not None:
+                self._lasts.pop(number, None)
+                if row.origin != number:
+                    self._lasts[number], self._lasts[row.origin] = 0, -number
+            self._rows[number] = row
+            if row.state == State.NEW:
+                self._waiting.push(entry_of(row))
+        for number in range(self._last_row + 1, last_row + 1):
+            self._rows.pop(number, None)
+            if self._lasts is not None:
+                self._lasts.pop(number, None)
+
+    # --- Private ---
+
+    def _writing(self) -> list[tuple[int, Row]]:
+        if self._undo is None:
+            raise InvalidTransitionError("writing outside a transaction")
+        return self._undo
+
+    def _waits(self, entry: Entry) -> bool:
+        row = self._rows.get(entry[3])
+        # Numbers of rows are given again after a rollback: so the whole entry must be that row's.
+        return row is not None and row.state == State.NEW and entry_of(row) == entry
+
+    def _replace(self, row: Row) -> None:
+        number = row.task.row
+        self._writing().append((number, self._rows[number]))
+        self._rows[number] = row
+
+    def _reject(self, row: Row) -> None:
+        """Take out a row that can never run, as soon as it is there."""
+        number = row.origin
+        del self._rows[number]
+        self.counts.failed += 1
+        self._failures.append(Failure(number, row.task.args, row.task.detail, row.group, row.priority))
+        if self._lasts is not None:
+            self._lasts[number] = number
+
+    def _record_one(self, worker: bytes, host: str, outcome: Outcome, retry: Retry, now: float) -> Iterator[Applied]:
+        row = self._rows.get(outcome.row)
+        if row is not None and verdict.counts(outcome, row.state, last_dispatch(row)):
+            yield self._apply(worker, host, outcome, row, retry, now)
+
+    def _apply(self, worker: bytes, host: str, outcome: Outcome, row: Row, retry: Retry, now: float) -> Applied:
+        state = verdict.state_after(outcome, row.crashes)
+        if state == State.NEW:
+            self._back_to_new(row, crashed=outcome.kind == OutcomeKind.CRASHED)
+            return Applied(outcome.row, outcome, state, failed=False, retried=False)
+        self._forget(row)
+        task = row.task._replace(dispatch=last_dispatch(row))
+        self._ended[outcome.row] = Ended(task, row.submitted, outcome, state, worker, host, now)
+        failed = verdict.failed(outcome, state)
+        retried = verdict.retries(outcome, row.task.attempt, retry.retries_max)
+        if self._lasts is not None:
+            self._lasts[row.origin] = outcome.row
+        if retried:
+            self._retry(row, now, eager=retry.eager)
+        elif failed:
+            self._failures.append(Failure(row.origin, row.task.args, row.task.detail, row.group, row.priority))
+        self.counts.end(state, failed=failed, retried=retried)
+        return Applied(outcome.row, outcome, state, failed, retried)
+
+    def _forget(self, row: Row) -> None:
+        self._writing().append((row.task.row, row))
+        del self._rows[row.task.row]
+        if row.state == State.NEW:
+            self.counts.new -= 1
+        else:
+            self.counts.assigned -= 1
+
+    def _retry(self, row: Row, now: float, *, eager: bool) -> None:
+        self._last_row += 1
+        uid = self._uids.take(1, now)[0]
+        task = row.task._replace(row=self._last_row, uid=uid, dispatch=1, attempt=row.task.attempt + 1)
+        again = row._replace(
+            task=task, state=State.NEW, bundle=0, late=-1 if eager else 1, crashes=0, worker=b"", submitted=now
+        )
+        self._rows[task.row] = again
+        if self._lasts is not None:
+            self._lasts[task.row] = 0
+            self._lasts[row.origin] = -task.row
+        self._waiting.push(entry_of(again))
+
+    def _back_to_new(self, row: Row, *, crashed: bool = False) -> None:
+        task = row.task._replace(dispatch=row.task.dispatch + 1)
+        again = row._replace(task=task, state=State.NEW, bundle=0, crashes=row.crashes + crashed, worker=b"")
+        self._replace(again)
+        self._waiting.push(entry_of(again))
+        self.counts.assigned -= 1
+        self.counts.new += 1
+
+
+def _as_usual(outcomes: Sequence[Outcome], rows: Sequence[Row | None]) -> bool:
+    """Whether all are successes, each of the dispatch that its row is out for: FINISHED is 0."""
+    return not any(
+        row is None or not row.state or row.task.dispatch != one.dispatch or one.status or one.reason or one.kind
+        for one, row in zip(outcomes, rows, strict=True)
+    )
+
+
+class _Transaction:
+    """The block between begin and commit."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        self._store._begin()  # noqa: SLF001 - a part of the store
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._store._end(undo=kind is not None)  # noqa: SLF001
