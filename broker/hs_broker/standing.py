@@ -12,8 +12,11 @@ import os
 import signal
 import socket
 from dataclasses import replace
+from errno import EADDRINUSE
 from functools import partial
 from typing import NamedTuple
+
+import zmq
 
 from hs_broker import program
 from hs_common import site
@@ -62,8 +65,9 @@ def serve(settings: Settings, options: Options) -> None:
         try:
             bound = router(context, replace(server, endpoints=(bind_endpoint(bind, port),)))
             break
-        except StoppedError:
-            if exactly:
+        except StoppedError as exc:
+            # What is wrong with the address is so at every port.
+            if exactly or not (isinstance(exc.__cause__, zmq.ZMQError) and exc.__cause__.errno == EADDRINUSE):
                 raise
     if bound is None:
         raise StoppedError(f"cannot listen on {bind or 'any address'}, ports {first} to {port}: choose one with --port")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -250,6 +251,15 @@ def test_keys_that_cannot_be_taken_leave_the_ones_before(
     assert until(lambda: "keys.refused" in (tmp_path / "log").read_text(), WAIT_S)
     is_welcome(connection)
     assert keys.exists() == (fault != "gone")
+
+
+def test_an_address_that_is_none_of_this_host_is_told_with_its_reason(start: Start) -> None:
+    """Another port would not help. 192.0.2.1 is for documentation. Source: RFC 5737."""
+    errors = ends(start("--bind", "192.0.2.1"), 3)
+
+    assert re.fullmatch(
+        r"hs-broker: cannot listen on tcp://192\.0\.2\.1:\d+: Cannot assign requested address.*\n", errors
+    )
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_status_3(start: Start) -> None:
