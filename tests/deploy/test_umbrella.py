@@ -103,6 +103,14 @@ def test_a_misuse_that_cannot_be_told_has_its_status(tmp_path: Path, redirected:
     assert shell(tmp_path, f"hs submit -f no-such {redirected}") == (2, "")
 
 
+def test_a_url_without_its_scheme_makes_no_file(tmp_path: Path) -> None:
+    """Tasks that are meant for a server are not put beside it, nor its password shown."""
+    status, said = shell(tmp_path, "HYPERSHELL_DATABASE_URL=me:secret@host hs submit true")
+
+    assert (status, said) == (2, "hs: database.url: is no postgresql:// URL: a file is named by database.file\n")
+    assert not (tmp_path / "me:secret@host").exists()
+
+
 def shell(home: Path, text: str) -> tuple[int, str]:
     """Return status and stderr of a line of a shell, which has our programs and a home of its own."""
     env = {"HOME": str(home), "PATH": f"{HS.parent}:/usr/bin:/bin"}

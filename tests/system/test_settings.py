@@ -92,6 +92,7 @@ def test_an_unknown_name_is_told_once_for_a_command(home: Home) -> None:
             {},
             "config.toml: database.url: database mysql://...: is neither a path nor a postgresql:// URL",
         ),
+        ("[database]\nurl = 'secret@host/x'", {}, "config.toml: database.url: is no postgresql:// URL"),
         ("[worker]\nshell_eval = 'exit 1'", {}, "config.toml: worker.shell_eval: the command failed: exit status 1"),
         ("[worker", {}, "config.toml: Expected ']'"),
     ],

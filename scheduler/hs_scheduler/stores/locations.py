@@ -45,9 +45,12 @@ def check(path: str, place: str) -> None:
         place: Where it was named: an option, or a setting.
 
     Raises:
-        RefusedError: It is a folder, or a file of another kind.
+        RefusedError: It is a folder, or a file of another kind; or a setting for URLs names it.
 
     """
+    if place.endswith("database.url"):
+        # Not its text: there may be a password in it. No file is made of a URL that is misspelt.
+        raise RefusedError(f"{place}: is no postgresql:// URL: a file is named by database.file")
     if os.path.isdir(path):
         raise RefusedError(f"{place} {path}: is a folder, expected the path of a SQLite file")
     if not os.path.isfile(path):
