@@ -31,7 +31,7 @@ from hs_scheduler.serving.status import status
 from hs_scheduler.stores.memory import MemoryStore
 from hs_scheduler.stores.queue_store import QueueStore
 from hs_scheduler.stores.recent import Recent
-from hs_scheduler.stores.store import InputState, Retry, Store
+from hs_scheduler.stores.store import InputState, Retry, Store, StoreBusyError
 
 if TYPE_CHECKING:
     from hs_scheduler.halt import Halt
@@ -222,7 +222,17 @@ def _open_store(
         return MemoryStore(keeps_order=options.order_file is not None), None
     from hs_scheduler.stores.engines import open_now  # noqa: PLC0415 - a run without a database need not load one
 
-    store = patience.carry_out(lambda: open_now(location, create=options.initdb, awaited=not new))
+    awaited = not new
+
+    def open_it() -> QueueStore:
+        nonlocal awaited
+        try:
+            return open_now(location, create=options.initdb, awaited=awaited)
+        except StoreBusyError:
+            awaited = True  # we were connected: there is a server, and it may be starting again
+            raise
+
+    store = patience.carry_out(open_it)
     return store, store
 
 

@@ -126,6 +126,33 @@ def test_a_scheduler_that_is_started_again_waits_for_a_server_that_is_down(site:
         server.remove()
 
 
+def test_a_server_that_is_killed_while_a_run_opens_its_database_is_waited_for() -> None:
+    """It was there a moment ago, so its name is right."""
+    server = PostgresServer()
+    try:
+        server.start()
+        location = server.new_schema("opening")
+        assert run("hs", "initdb", "--database", location).returncode == 0
+        session = psycopg.connect(location, autocommit=True)
+        session.execute("BEGIN; LOCK TABLE owner IN ACCESS EXCLUSIVE MODE")
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            ["hs-cluster", "--database", location], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        ) as cluster:
+            assert cluster.stderr is not None
+            assert "store.busy" in next(line for line in cluster.stderr if "store." in line)
+            server.stop(signal.SIGQUIT)
+            session.close()
+            assert "store.awaited" in next(
+                line for line in cluster.stderr if "store.awaited" in line or "hs-cluster:" in line
+            )
+            server.start()
+            output, said = cluster.communicate("echo one\n", timeout=60)
+        assert (cluster.returncode, output) == (0, "one\n"), said
+    finally:
+        server.remove()
+
+
 def test_a_password_is_nowhere_but_in_a_private_file(url: str, site: Path, tmp_path: Path) -> None:
     """Tasks look into the command lines and environments of all daemons while these run."""
     look = tmp_path / "look.py"
