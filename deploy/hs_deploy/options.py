@@ -27,6 +27,10 @@ CORES = Key("--cores", "integer", 0, "cores that running tasks may ask for", 1, 
 WALLTIME = Key("--walltime", "number", 0.0, "seconds until the workers must end", 1, 1e9)
 """Likewise of --walltime."""
 
+WRITTEN_BY_SCHEDULER = ("-f", "--joblog")
+DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self/fd/")
+"""Paths that lead each process somewhere else, the scheduler into nothing; a shell makes one of `>(command)`."""
+
 EXCLUSIONS = {
     "no_db": ("database", "restart", "retry_failed", "forever", "once", "initdb"),
     "restart": ("file", "once", "forever", "dry_run"),
@@ -253,9 +257,11 @@ def open_output(path: str, option: str, source: str | None) -> int:
     """Open a file to append to, made if it is missing, not emptied yet.
 
     Raises:
-        RefusedError: It cannot be written, or it is the input itself.
+        RefusedError: It cannot be written, or it is the input itself, or the scheduler could not write there.
 
     """
+    if option in WRITTEN_BY_SCHEDULER and (os.path.abspath(path).startswith(DESCRIPTORS) or _is_fifo(path)):
+        raise RefusedError(f"{option}: {path} is a pipe or a descriptor: name a file")
     try:
         # Not blocking: a FIFO without a reader is an error here, not a wait. Afterwards the descriptor is a plain one.
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
@@ -266,6 +272,11 @@ def open_output(path: str, option: str, source: str | None) -> int:
         raise RefusedError(f"{option}: {path} is the input: choose another file")
     os.set_blocking(fd, True)
     return fd
+
+
+def _is_fifo(path: str) -> bool:
+    """Whether whoever opens it waits for a reader: the one who was there may be gone when the results are written."""
+    return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)
 
 
 def _excluded_by(name: str) -> set[str]:

@@ -301,6 +301,19 @@ def test_an_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
         open_output(str(link), "-e", str(path))
 
 
+@pytest.mark.parametrize("option", ["-f", "--joblog"])
+def test_results_into_a_pipe_are_refused_though_somebody_reads_it(tmp_path: Path, option: str) -> None:
+    """The scheduler opens it later, and would wait for a reader who has seen its end meanwhile."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    with pytest.raises(RefusedError, match=f"^{option}: .*fifo is a pipe or a descriptor: name a file"):
+        open_output(str(path), option, None)
+
+    os.close(reader)
+
+
 def test_an_output_into_a_pipe_nobody_reads_is_refused(tmp_path: Path) -> None:
     """Rather than waiting for a reader for ever."""
     os.mkfifo(tmp_path / "fifo")

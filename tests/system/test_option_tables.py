@@ -41,6 +41,8 @@ REFUSED = [
     ("-r", "1001", "-r '1001' is not in 0..1000"),
     ("-f", "/no/folder/f", "-f: cannot write /no/folder/f: No such file or directory"),
     ("-f", "tasks", "-f: tasks is the input"),
+    ("-f", "/dev/stdout", "-f: /dev/stdout is a pipe or a descriptor: name a file"),
+    ("--joblog", "/dev/fd/63", "--joblog: /dev/fd/63 is a pipe or a descriptor: name a file"),
     ("--joblog", "/tmp", "--joblog: cannot write /tmp: Is a directory"),
     ("-o", "/no/folder/o", "-o: cannot write /no/folder/o"),
     ("-o", "tasks", "-o: tasks is the input"),
