@@ -140,8 +140,10 @@ def _is_of_echo(error: OSError) -> bool:
 
 
 def _explained(error: click.ClickException) -> str:
-    """Return a misuse in one line that ends with what to do."""
+    """Return a misuse in one line that ends with what to do; or what else has failed, as an editor."""
     text = " ".join(error.format_message().split()).rstrip(".")
+    if not isinstance(error, click.UsageError):
+        return text
     if isinstance(error, click.NoSuchOption) and error.option_name in OLDER_OPTIONS:
         return f"there is no option {error.option_name}: use {OLDER_OPTIONS[error.option_name]}"
     context = getattr(error, "ctx", None)

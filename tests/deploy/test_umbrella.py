@@ -111,6 +111,11 @@ def test_a_url_without_its_scheme_makes_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "me:secret@host").exists()
 
 
+def test_an_editor_that_fails_is_no_reason_to_read_how_options_are_used(tmp_path: Path) -> None:
+    """Help is named where help can help."""
+    assert shell(tmp_path, "EDITOR=false hs config edit") == (2, "hs: false: Editing failed\n")
+
+
 def shell(home: Path, text: str) -> tuple[int, str]:
     """Return status and stderr of a line of a shell, which has our programs and a home of its own."""
     env = {"HOME": str(home), "PATH": f"{HS.parent}:/usr/bin:/bin"}
