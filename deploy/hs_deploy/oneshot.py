@@ -153,6 +153,7 @@ def _open_places(asked: Options, past: "Past | None") -> Places:
     named = {"-o": asked.output, "-e": asked.errors, "-f": asked.failures, "--joblog": asked.joblog}
     paths = {option: path for option, path in named.items() if path is not None}
     opened = {option: options.open_output(path, option, asked.file) for option, path in paths.items()}
+    options.check_apart(opened)
     port = None
     if asked.listens:
         from hs_deploy.joining import free_port  # noqa: PLC0415 - few listen

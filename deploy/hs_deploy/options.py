@@ -274,6 +274,23 @@ def open_output(path: str, option: str, source: str | None) -> int:
     return fd
 
 
+def check_apart(opened: Mapping[str, int]) -> None:
+    """Refuse that one file is named twice, as option -> descriptor; the tasks' two streams may share one.
+
+    Raises:
+        RefusedError: One would be written over the other.
+
+    """
+    found: dict[tuple[int, int], str] = {}
+    for option, fd in opened.items():
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        other = found.setdefault((status.st_dev, status.st_ino), option)
+        if other != option and option in WRITTEN_BY_SCHEDULER:
+            raise RefusedError(f"{other} and {option} name the same file: choose another for one of them")
+
+
 def _is_fifo(path: str) -> bool:
     """Whether whoever opens it waits for a reader: the one who was there may be gone when the results are written."""
     return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)

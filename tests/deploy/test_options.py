@@ -10,7 +10,7 @@ import pytest
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
 from hs_deploy.arguments import settings_of
-from hs_deploy.options import Options, check_exclusions, open_output, options, recall, regular_file
+from hs_deploy.options import Options, check_apart, check_exclusions, open_output, options, recall, regular_file
 from hs_deploy.runs import Run
 
 NOTHING: dict[str, Any] = {
@@ -299,6 +299,22 @@ def test_an_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(RefusedError, match="is the input"):
         open_output(str(link), "-e", str(path))
+
+
+@pytest.mark.parametrize(("one", "other"), [("-o", "-f"), ("-e", "--joblog"), ("-f", "--joblog")])
+def test_results_into_a_file_that_is_named_twice_are_refused(tmp_path: Path, one: str, other: str) -> None:
+    """One would be written over the other, at the end."""
+    path = str(tmp_path / "same")
+
+    with pytest.raises(RefusedError, match=f"{one} and {other} name the same file"):
+        check_apart({one: open_output(path, one, None), other: open_output(path, other, None)})
+
+
+@pytest.mark.parametrize("path", ["both", "/dev/null"])
+def test_what_cannot_be_written_over_may_be_named_twice(tmp_path: Path, path: str) -> None:
+    """Both streams of the tasks are appended; a device has no content."""
+    options = ("-o", "-e") if path == "both" else ("-o", "-f", "--joblog")
+    check_apart({option: open_output(str(tmp_path / path), option, None) for option in options})
 
 
 @pytest.mark.parametrize("option", ["-f", "--joblog"])
