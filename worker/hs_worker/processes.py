@@ -32,6 +32,8 @@ _EXPANDER = os.path.join(os.path.dirname(__file__), "expander.py")
 _COMMON = os.path.dirname(os.path.dirname(hs_common.__file__))
 _ANSWER_BYTES_MAX = 3 * limits.MIB
 """Read of what an expander leaves: more makes a command that is too long anyway."""
+_NOWHERE = b"/dev/null/nowhere"
+"""A folder that cannot be, whatever somebody makes."""
 _FOLDERS_MAX = 1000
 """Missing folders that are remembered, so that each is told once."""
 REAP_MAX = 256
@@ -258,8 +260,8 @@ class Processes:
         """Go to a folder, or back to our own where there is no such one."""
         self._folder = folder
         try:
-            # Nowhere: a relative one would depend on the task before.
-            os.chdir(folder if folder.startswith(b"/") and b"\0" not in folder else b"/nonexistent")
+            # A relative one would depend on the task before.
+            os.chdir(folder if folder.startswith(b"/") and b"\0" not in folder else _NOWHERE)
             self._base[b"PWD"] = folder
         except OSError as exc:
             os.fchdir(self._home)
