@@ -82,7 +82,8 @@ class LockFile:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = _read(fd)
+                # Who only looks has it for a moment too, and the file may be of an owner that was killed.
+                holder = None if _is_shared(fd) else _read(fd)
                 os.close(fd)
                 # Nothing in it: its owner has only just taken it, or is about to remove it.
                 if (holder is not None and not holder.brief) or not tries_left:
@@ -172,6 +173,15 @@ def renew_row(connection: sqlite3.Connection, path: str, owner: Owner, now: floa
 def leave_row(connection: sqlite3.Connection, owner: Owner) -> None:
     """Remove the owner's row if it is still ours."""
     connection.execute("DELETE FROM owner WHERE uuid = ?", (owner.uuid,))
+
+
+def _is_shared(fd: int) -> bool:
+    """Return whether nobody has the lock for himself (any more); if so we share it until the descriptor is closed."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _read(fd: int) -> Owner | None:
