@@ -101,8 +101,9 @@ class Machine:
             "--wd=/",
             *command,
         )
+        as_root = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}  # ours may be that of any user
         done = subprocess.run(
-            inside, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
+            inside, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False, env=as_root
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
         return done.stdout

@@ -152,7 +152,8 @@ def test_every_reader_prints_what_it_prints_without_a_scheduler(
         (search, ("args", "-s", "duration", "--desc", "-l", "7")),
         (search, ("--triage",)),
         (info, (task,)),
-        (wait, (task, "--info", "--status")),
+        (wait, (task, "--info")),
+        (wait, (task, "--status")),
         (update, ("color:red", "-w", "args ~ ^no such")),
     ]
 
