@@ -115,13 +115,13 @@ def reload_keys(name: str, running: Server, endpoints: tuple[str, ...]) -> Serve
 
 
 def publish(name: str, connections: dict[str, Connection], endpoints: tuple[str, ...]) -> None:
-    """Write the connection files, that of control first: a scheduler that finds its own looks for it.
+    """Write the connection files, that of the scheduler last: it looks for that of control beside its own.
 
     Raises:
         RefusedError: The folder cannot be written.
 
     """
-    for role, connection in sorted(connections.items(), key=lambda of_role: of_role[0] != "control"):
+    for role, connection in sorted(connections.items(), key=lambda of_role: of_role[0] == "scheduler"):
         here = replace(connection, endpoints=endpoints, host=socket.gethostname())
         _write(site.connection_path(name, role), here.to_json())
 
