@@ -123,13 +123,18 @@ class Home:
         """Return what a finished run should have taken with it: processes (given `seconds` to end), sockets, temporary files."""
         until(lambda: not self.alive(), seconds, poll_s=0.02)
         left = [f"process {pid}: {line}" for pid, line in self.alive().items()]
-        left += [f"temporary file {name}/{entry}" for name in ("tmp", "run") for entry in os.listdir(self.path(name))]
+        temporary = [f"{name}/{entry}" for name in ("tmp", "run") for entry in os.listdir(self.path(name))]
+        left += [f"temporary file {name}" for name in temporary if not self._is_of_sqlite(name)]
         for folder, _, names in os.walk(self.folder):
             for path in (os.path.join(folder, name) for name in names):
                 with contextlib.suppress(FileNotFoundError):
                     if stat.S_ISSOCK(os.lstat(path).st_mode):
                         left.append(f"socket {path}")
         return left
+
+    def _is_of_sqlite(self, name: str) -> bool:
+        """Return whether it is a temporary file of SQLite, which removes each as soon as it is made, unless it is killed."""
+        return name.startswith("tmp/etilqs_") and not os.path.getsize(self.path(name))
 
     def close(self) -> None:
         """End, by pid, whatever is left, and remove the folder."""
