@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 from tests.bench.bench import Bench, RunError
 from tests.bench.measure import Series, percentile, processor_s
@@ -17,8 +16,9 @@ from tests.faults.processes import daemon, ended_within, until
 
 from hs_common.client import Client
 from hs_scheduler.commands.live import client_of
-from hs_scheduler.serving.asking import Submission, new_key, pack_ids, pack_submission
+from hs_scheduler.serving.asking import Submission, new_key, pack_ids, pack_submission, unpack_info
 from hs_scheduler.stores.store import NewTask
+from hs_scheduler.tasks.fields import BY_NAME, FIELDS
 
 SUBMISSIONS = 50
 """Tasks submitted to a waiting cluster, one after the other is over."""
@@ -47,8 +47,10 @@ def latency(bench: Bench) -> list[Judged]:
             select.select([], [], [], IDLE_S)
             began = time.time()
             uid = _submitted(client, b"/bin/true %d" % number)
-            (task,) = json.loads(client.ask("wait", pack_ids([uid])))
-            waited.append(1000 * (_seconds(task["start_time"]) - began))
+            client.ask("wait", pack_ids([uid]))
+            _, values = unpack_info(client.ask("info", pack_ids([uid])))
+            assert values is not None
+            waited.append(1000 * (values[FIELDS.index(BY_NAME["start_time"])] - began))
         command = [bench.timed("hs", "submit", "--", "true") for _ in range(5)]
     waited = waited[1:]  # the worker had never started a task
     others = [
@@ -126,8 +128,3 @@ def _submitted(client: Client, line: bytes) -> bytes:
     task = NewTask(line, None, 0, 0, "")
     answer = json.loads(client.ask("submit", pack_submission(Submission(new_key(), "here", b"/", [task]))))
     return bytes.fromhex(answer["id"].replace("-", ""))
-
-
-def _seconds(text: str) -> float:
-    """Return an instant of the store as seconds since the epoch."""
-    return datetime.fromisoformat(text).timestamp()
