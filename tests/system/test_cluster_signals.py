@@ -184,3 +184,12 @@ def test_ctrl_z_stops_everything_and_fg_loses_nothing(home: Home) -> None:
     assert (status, out) == (0, b""), err
     assert b"4 tasks" in err
     assert home.leftovers() == []
+
+
+def test_an_interrupt_while_the_program_is_still_being_loaded_ends_it_without_a_word(home: Home) -> None:
+    """Nothing has been started yet, and nobody wants to see where Python was."""
+    home.write("click.py", b"import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
+
+    for program in ("hs-cluster", "hs"):
+        done = home.run(program, "--version", env={"PYTHONPATH": home.folder})
+        assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, b"", b""), program
