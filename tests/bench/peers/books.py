@@ -12,7 +12,6 @@ so the least that a control plane in it can come to.
 
 import os
 import sys
-import tempfile
 from collections import deque
 from itertools import islice
 from time import monotonic
@@ -23,7 +22,8 @@ import zmq
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")))
 
-from tests.bench.peers.relay import END, MESSAGE_TASKS, NAME, RESULT_TASKS, WINDOW_TASKS, _dealer, _frame, _opened
+from tests.bench.peers import relay
+from tests.bench.peers.relay import END, MESSAGE_TASKS, NAME, WINDOW_TASKS, dealer, framed, opened
 
 SLOTS = 2
 TYPES = (int, int, int, int, str, float, float, float, float, int, bytes, bytes, bytes)
@@ -40,30 +40,15 @@ def route(endpoint: str, secret: bytes) -> None:
     def noted(frame: bytes) -> bytes:
         if frame == END:
             return frame
-        head, at = _opened(frame)
+        head, at = opened(frame)
         if len(head) == SUBMIT:
             leases.update((header[0], header) for header in head[1])
         elif len(head) == RESULT:
             for bundle in head[5]:
                 del leases[bundle]
-        return _frame(tuple(head), frame[at:])
+        return framed(tuple(head), frame[at:])
 
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
-        router.curve_server = True
-        router.curve_secretkey = secret
-        router.bind(endpoint)
-        other = {b"source": b"sink", b"sink": b"source"}
-        early = []
-        while (first := router.recv_multipart())[0] != b"sink":  # nothing may be sent to it before it spoke
-            early.append(first)
-        for _, frame in early:
-            router.send_multipart((b"sink", noted(frame)))
-        ended = 0
-        while ended < 2:
-            peer, frame = router.recv_multipart()
-            router.send_multipart((other[peer], noted(frame)))
-            ended += frame == END
-        router.linger = 2000
+    relay.route(endpoint, secret, noted)
 
 
 def serve(endpoint: str, server: bytes, result_tasks: int) -> None:
@@ -75,7 +60,7 @@ def serve(endpoint: str, server: bytes, result_tasks: int) -> None:
     closed: list[int] = []
     pack = msgpack.Packer().pack
     sequence = 0
-    with zmq.Context() as context, _dealer(context, endpoint, b"sink", server) as socket:
+    with zmq.Context() as context, dealer(context, endpoint, b"sink", server) as socket:
 
         def end(task: Any, bundle: int, started_at: float) -> None:
             took = monotonic() - started_at
@@ -87,7 +72,7 @@ def serve(endpoint: str, server: bytes, result_tasks: int) -> None:
 
         socket.send(b"here")
         while (frame := socket.recv()) != END:
-            head, at = _opened(frame)
+            head, at = opened(frame)
             if len(head) == COMMITTED:
                 del kept[head[2]]
                 continue
@@ -103,7 +88,7 @@ def serve(endpoint: str, server: bytes, result_tasks: int) -> None:
                 if len(outcomes) >= result_tasks or not waiting:
                     sequence += 1
                     body = msgpack.Packer().pack_array_header(len(outcomes)) + b"".join(outcomes)
-                    kept[sequence] = _frame((NAME, NAME, sequence, sequence, len(outcomes), tuple(closed)), body)
+                    kept[sequence] = framed((NAME, NAME, sequence, sequence, len(outcomes), tuple(closed)), body)
                     socket.send(kept[sequence])
                     outcomes.clear()
                     closed.clear()
@@ -118,11 +103,11 @@ def feed(endpoint: str, server: bytes, path: str, bundle_tasks: int) -> int:
     pack = msgpack.Packer().pack
     rows: dict[int, tuple[Any, int]] = {}
     out: dict[int, dict[int, int]] = {}
-    with zmq.Context() as context, _dealer(context, endpoint, b"source", server) as socket, open(path, "rb") as file:
+    with zmq.Context() as context, dealer(context, endpoint, b"source", server) as socket, open(path, "rb") as file:
 
         def hear() -> int:
             frame = socket.recv()
-            head, at = _opened(frame)
+            head, at = opened(frame)
             outcomes = msgpack.unpackb(frame[at:])
             for column, expected in zip(zip(*outcomes, strict=True), TYPES, strict=True):
                 if set(map(type, column)) != {expected}:
@@ -135,7 +120,7 @@ def feed(endpoint: str, server: bytes, path: str, bundle_tasks: int) -> int:
                     del of_bundle[outcome[0]]
                     if not of_bundle:
                         del out[bundle]
-            socket.send(_frame((NAME, NAME, head[2]), b""))
+            socket.send(framed((NAME, NAME, head[2]), b""))
             return len(outcomes)
 
         while True:
@@ -151,7 +136,7 @@ def feed(endpoint: str, server: bytes, path: str, bundle_tasks: int) -> int:
                     headers.append((bundles, len(some), len(bodies[-1]), (0, 0, 0.0)))
                     out[bundles] = {task[0]: task[2] for task in some}
                     rows.update((task[0], (task, bundles)) for task in some)
-                socket.send(_frame((NAME, headers), b"".join(bodies)))
+                socket.send(framed((NAME, headers), b"".join(bodies)))
                 sent += len(tasks)
             while ended < sent and (not lines or sent - ended + MESSAGE_TASKS > WINDOW_TASKS or socket.poll(0)):
                 ended += hear()
@@ -161,21 +146,5 @@ def feed(endpoint: str, server: bytes, path: str, bundle_tasks: int) -> int:
                 return ended
 
 
-def main(path: str, bundle_tasks: int = 1, result_tasks: int = RESULT_TASKS) -> None:
-    """Fork a router and a sink, be the source."""
-    server, secret = zmq.curve_keypair()
-    with tempfile.TemporaryDirectory() as folder:
-        endpoint = f"ipc://{folder}/relay"
-        if not os.fork():
-            route(endpoint, secret)
-            os._exit(0)
-        if not os.fork():
-            serve(endpoint, server, result_tasks)
-            os._exit(0)
-        print(feed(endpoint, server, path, bundle_tasks))
-        os.wait()
-        os.wait()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    relay.conduct(route, serve, feed)

@@ -12,6 +12,7 @@ decided, recorded, checked, acknowledged or repeated, and the router opens nothi
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from itertools import islice
 from struct import Struct
 from typing import Any
@@ -37,18 +38,18 @@ NAME = b"n" * 16
 """Stands for a session, or for a worker."""
 
 
-def _frame(head: tuple[object, ...], body: bytes) -> bytes:
+def framed(head: tuple[object, ...], body: bytes) -> bytes:
     packed: bytes = msgpack.packb(head)
     return HEAD.pack(len(packed)) + packed + body
 
 
-def _opened(frame: bytes) -> tuple[Any, int]:
+def opened(frame: bytes) -> tuple[Any, int]:
     """Return what stands at the head of a message, and where its body begins."""
     (size,) = HEAD.unpack_from(frame)
     return msgpack.unpackb(frame[HEAD.size : HEAD.size + size]), HEAD.size + size
 
 
-def _dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: bytes, server: bytes) -> zmq.Socket[bytes]:
+def dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: bytes, server: bytes) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.DEALER)
     socket.routing_id = name
     socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
@@ -57,8 +58,8 @@ def _dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: bytes,
     return socket
 
 
-def route(endpoint: str, secret: bytes) -> None:
-    """Forward every frame to the other one, until the sink has left."""
+def route(endpoint: str, secret: bytes, noted: Callable[[bytes], bytes] = bytes) -> None:
+    """Forward every frame to the other one, as `noted` returns it, until the sink has left."""
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         router.curve_server = True
         router.curve_secretkey = secret
@@ -68,11 +69,11 @@ def route(endpoint: str, secret: bytes) -> None:
         while (first := router.recv_multipart())[0] != b"sink":  # nothing may be sent to it before it spoke
             early.append(first)
         for _, frame in early:
-            router.send_multipart((b"sink", frame))
+            router.send_multipart((b"sink", noted(frame)))
         ended = 0
         while ended < 2:
             peer, frame = router.recv_multipart()
-            router.send_multipart((other[peer], frame))
+            router.send_multipart((other[peer], noted(frame)))
             ended += frame == END
         router.linger = 2000
 
@@ -83,19 +84,19 @@ def serve(endpoint: str, server: bytes, result_tasks: int) -> None:
     closed: list[int] = []
     pack = msgpack.Packer().pack
     sequence = 0
-    with zmq.Context() as context, _dealer(context, endpoint, b"sink", server) as socket:
+    with zmq.Context() as context, dealer(context, endpoint, b"sink", server) as socket:
 
         def answer() -> None:
             nonlocal sequence
             sequence += 1
             body = msgpack.Packer().pack_array_header(len(outcomes)) + b"".join(outcomes)
-            socket.send(_frame((NAME, NAME, sequence, sequence, len(outcomes), tuple(closed)), body))
+            socket.send(framed((NAME, NAME, sequence, sequence, len(outcomes), tuple(closed)), body))
             outcomes.clear()
             closed.clear()
 
         socket.send(b"here")
         while (frame := socket.recv()) != END:
-            (_, headers), at = _opened(frame)
+            (_, headers), at = opened(frame)
             for bundle, _, size, _ in headers:
                 _, tasks = msgpack.unpackb(frame[at : at + size])
                 at += size
@@ -115,7 +116,7 @@ def feed(endpoint: str, server: bytes, path: str, bundle_tasks: int) -> int:
     done = sent = bundles = 0
     uid = os.urandom(16)
     pack = msgpack.Packer().pack
-    with zmq.Context() as context, _dealer(context, endpoint, b"source", server) as socket, open(path, "rb") as file:
+    with zmq.Context() as context, dealer(context, endpoint, b"source", server) as socket, open(path, "rb") as file:
         while True:
             lines = list(islice(file, MESSAGE_TASKS))
             if lines:
@@ -124,12 +125,12 @@ def feed(endpoint: str, server: bytes, path: str, bundle_tasks: int) -> int:
                 headers = [
                     (bundle, bundle_tasks, len(body), (0, 0, 0.0)) for bundle, body in enumerate(bodies, bundles + 1)
                 ]
-                socket.send(_frame((NAME, headers), b"".join(bodies)))
+                socket.send(framed((NAME, headers), b"".join(bodies)))
                 sent += len(tasks)
                 bundles += len(bodies)
             while done < sent and (not lines or sent - done + MESSAGE_TASKS > WINDOW_TASKS or socket.poll(0)):
                 frame = socket.recv()
-                _, at = _opened(frame)
+                _, at = opened(frame)
                 done += len(msgpack.unpackb(frame[at:]))
             if not lines:
                 socket.send(END)
@@ -137,8 +138,13 @@ def feed(endpoint: str, server: bytes, path: str, bundle_tasks: int) -> int:
                 return done
 
 
-def main(path: str, bundle_tasks: int = 1, result_tasks: int = RESULT_TASKS) -> None:
-    """Fork a router and a sink, be the source."""
+def conduct(
+    route: Callable[[str, bytes], None],
+    serve: Callable[[str, bytes, int], None],
+    feed: Callable[[str, bytes, str, int], int],
+) -> None:
+    """Fork a router and a sink, be the source, as the command line asks; print how many tasks ended."""
+    path, bundle_tasks, result_tasks = (*sys.argv[1:], *("1", str(RESULT_TASKS))[len(sys.argv) - 2 :])
     server, secret = zmq.curve_keypair()
     with tempfile.TemporaryDirectory() as folder:
         endpoint = f"ipc://{folder}/relay"
@@ -146,12 +152,12 @@ def main(path: str, bundle_tasks: int = 1, result_tasks: int = RESULT_TASKS) -> 
             route(endpoint, secret)
             os._exit(0)
         if not os.fork():
-            serve(endpoint, server, result_tasks)
+            serve(endpoint, server, int(result_tasks))
             os._exit(0)
-        print(feed(endpoint, server, path, bundle_tasks))
+        print(feed(endpoint, server, path, int(bundle_tasks)))
         os.wait()
         os.wait()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    conduct(route, serve, feed)
