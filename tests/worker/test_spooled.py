@@ -108,6 +108,15 @@ def test_a_spool_that_cannot_be_written_fails_the_task(tmp_path: Path) -> None:
         assert desk.task_says(0, 8, b"") is None
 
 
+def test_an_output_of_which_no_part_could_be_written_fails_the_task_too(tmp_path: Path) -> None:
+    """All of it was taken before the end, which is then the end of a task that seems to have said nothing."""
+    with select.epoll() as poller:
+        desk = Desk(Spooled(poller, SpoolWriter(str(tmp_path / "missing")), None), poller, tmp_path)
+
+        assert desk.task_says(0, 7, bytes(256 * limits.KIB)) == Output(b"", b"", whole=False)
+        assert desk.task_says(0, 8, b"") is None
+
+
 def test_a_byte_says_that_there_is_something_to_print(tmp_path: Path) -> None:
     """And a pipe that nobody empties holds nobody up."""
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

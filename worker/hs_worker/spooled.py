@@ -169,7 +169,7 @@ class Spooled:
             for _ in range(_PIPE_READS):
                 if not found.read(stream):
                     break
-        if not (found.earlier or found.buffers[0] or found.buffers[1]):
+        if not (found.earlier or found.lost or found.buffers[0] or found.buffers[1]):
             return None
         self._write(found, found.row)
         if self._wake_fd is not None:
