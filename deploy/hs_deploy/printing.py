@@ -19,7 +19,7 @@ from hs_deploy.runs import ORDER_NAME
 from hs_deploy.spool_reader import Spool
 from hs_scheduler.ordering import RECORD_BYTES as ORDER_BYTES
 from hs_scheduler.ordering import unpack_order
-from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record
+from hs_worker.output.spool_file import HEAD_BYTES, SUFFIX, Record
 
 _PLACE = Struct("<Q")
 PRINTED_NAME = "printed"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from hs_common import limits
 from hs_deploy.holes import WORTH_BYTES, Ranges, give_back
-from hs_worker.spool_file import HEAD_BYTES, Record, pack_head, unpack_head
+from hs_worker.output.spool_file import HEAD_BYTES, Record, pack_head, unpack_head
 
 _READ_BYTES = 256 * limits.KIB
 

@@ -10,7 +10,7 @@ from hs_deploy.holes import WORTH_BYTES
 from hs_deploy.printing import Printer
 from hs_deploy.relay import Outlet
 from hs_deploy.runs import ORDER_NAME
-from hs_worker.spooled import SpoolWriter
+from hs_worker.output.spooled import SpoolWriter
 
 
 class Page:

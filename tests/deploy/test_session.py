@@ -7,7 +7,7 @@ import pytest
 from hs_common.errors import StoppedError
 from hs_deploy.launchers.session import MARK, Streams
 from hs_deploy.launchers.spool_copy import SpoolCopy
-from hs_worker.frames import Kind, pack_frame
+from hs_worker.output.frames import Kind, pack_frame
 
 FIRST, SECOND = b"1" * 16, b"2" * 16
 BEGIN = MARK + b"\n" + pack_frame(Kind.BEGIN, FIRST)

@@ -13,7 +13,7 @@ from tests.integration.worker_harness import House, a_house, a_task, children, g
 
 from hs_common import messages
 from hs_common.tasks import Detail, OutcomeKind, exit_status
-from hs_worker.direct import split_direct
+from hs_worker.execution.direct import split_direct
 
 pytestmark = pytest.mark.system
 

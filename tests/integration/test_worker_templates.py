@@ -9,7 +9,7 @@ import pytest
 from tests.integration.worker_harness import House, a_house, a_task, gone
 
 from hs_common.tasks import Detail, OutcomeKind, exit_status
-from hs_worker import expander
+from hs_worker.execution import expander
 
 pytestmark = pytest.mark.system
 
@@ -121,7 +121,7 @@ def test_one_that_never_ends_holds_nobody_up_and_ends_by_the_limit(house: House,
 def test_the_bounds_of_the_expander_are_those_of_the_worker() -> None:
     """It imports nothing of ours, so it has them once more."""
     from hs_common import limits  # noqa: PLC0415
-    from hs_worker.template import COMMAND_BYTES_MAX  # noqa: PLC0415
+    from hs_worker.tasks.template import COMMAND_BYTES_MAX  # noqa: PLC0415
 
     assert expander.ANSWER_BYTES_MAX == COMMAND_BYTES_MAX
     assert expander.SCRIPT_BYTES_MIN == limits.SCRIPT_BYTES_MIN

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.worker.building import a_task
 
-from hs_worker.capture import Capture
 from hs_worker.events import Output
+from hs_worker.output.capture import Capture
 
 UID = b"\x01\x93\xaa\xbb\xcc\xdd\x70\x01\x80\x02\x03\x04\x05\x06\x07\xef"
 STEM = "0193aab/ef/0193aabb-ccdd-7001-8002-0304050607ef"

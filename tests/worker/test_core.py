@@ -11,8 +11,8 @@ from hs_common import limits, messages
 from hs_common.tasks import Outcome, OutcomeKind, unpack_started
 from hs_worker import events
 from hs_worker.events import Abandon, Exit, Leave, Look, Note, Record, Release, Reopen, Send, Signal, Spawn
-from hs_worker.passing import PASSED_MAX, PASSING_MAX_S
 from hs_worker.settings import Rules
+from hs_worker.tasks.passing import PASSED_MAX, PASSING_MAX_S
 
 FINISHED, HANDED_BACK = OutcomeKind.FINISHED, OutcomeKind.HANDED_BACK
 CRASHED, REJECTED, CANCELLED = OutcomeKind.CRASHED, OutcomeKind.REJECTED, OutcomeKind.CANCELLED

@@ -11,9 +11,9 @@ from tests.worker.building import SELF, Worker, a_detail, a_task
 from hs_common import messages
 from hs_common.tasks import OutcomeKind, unpack_outcomes
 from hs_worker import events
-from hs_worker.end import End
 from hs_worker.events import Effect, Exit, Record, Release, Send, Spawn
 from hs_worker.settings import Rules
+from hs_worker.tasks.end import End
 
 
 class WorkerRules(RuleBasedStateMachine):

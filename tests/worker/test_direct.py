@@ -2,7 +2,7 @@
 
 import pytest
 
-from hs_worker.direct import choose_split, split_direct
+from hs_worker.execution.direct import choose_split, split_direct
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from tests.worker.building import Worker, a_detail, a_task, sent, spawned, told
 from hs_common import messages
 from hs_common.tasks import OutcomeKind
 from hs_worker import events
-from hs_worker.end import FAREWELL_S, MISFITS_MAX, End, reserve_s
 from hs_worker.events import Leave, Signal
 from hs_worker.settings import Rules
+from hs_worker.tasks.end import FAREWELL_S, MISFITS_MAX, End, reserve_s
 
 
 def a_worker(**rules: object) -> Worker:

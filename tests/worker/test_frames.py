@@ -6,8 +6,8 @@ import select
 import pytest
 
 from hs_common.errors import WireError
-from hs_worker.frames import DATA_BYTES_MAX, FrameReader, Kind, pack_frame
-from hs_worker.streams import FramedStream
+from hs_worker.output.frames import DATA_BYTES_MAX, FrameReader, Kind, pack_frame
+from hs_worker.output.streams import FramedStream
 
 WORKER = b"w" * 16
 

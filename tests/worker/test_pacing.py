@@ -6,8 +6,8 @@ import pytest
 from tests.worker.building import a_detail, a_task
 
 from hs_common import limits
-from hs_worker.prefetch import Prefetch
-from hs_worker.rest import Rest
+from hs_worker.tasks.prefetch import Prefetch
+from hs_worker.tasks.rest import Rest
 
 
 @pytest.mark.parametrize(

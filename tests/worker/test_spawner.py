@@ -9,7 +9,7 @@ from errno import ENOENT
 
 import pytest
 
-from hs_worker.spawner import Spawner
+from hs_worker.execution.spawner import Spawner
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_a_program_is_searched_in_our_path_where_that_is_asked() -> None:
 
 WATCH = """
 import os, select
-from hs_worker.children import Children
-from hs_worker.spawner import Spawner
+from hs_worker.execution.children import Children
+from hs_worker.execution.spawner import Spawner
 
 children = Children()
 poll = select.poll()

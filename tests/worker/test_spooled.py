@@ -11,10 +11,10 @@ from tests.worker.building import a_task
 
 from hs_common import limits
 from hs_worker.events import Output
-from hs_worker.frames import FrameReader, Kind
-from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record, unpack_head
-from hs_worker.spooled import SentWriter, Spooled, SpoolWriter
-from hs_worker.streams import FramedStream
+from hs_worker.output.frames import FrameReader, Kind
+from hs_worker.output.spool_file import HEAD_BYTES, SUFFIX, Record, unpack_head
+from hs_worker.output.spooled import SentWriter, Spooled, SpoolWriter
+from hs_worker.output.streams import FramedStream
 
 
 class Desk(NamedTuple):

@@ -3,7 +3,7 @@
 import pytest
 
 from hs_common.errors import InvalidTransitionError
-from hs_worker.states import TRANSITIONS, State, Step, after
+from hs_worker.tasks.states import TRANSITIONS, State, Step, after
 
 
 @pytest.mark.parametrize("state", State)

@@ -7,7 +7,7 @@ from tests.worker.building import a_detail, a_task
 
 from hs_common.errors import ExpansionError
 from hs_common.tasks import Task
-from hs_worker.template import REASON_CHARS_MAX, Expansion, Templates, reason_of
+from hs_worker.tasks.template import REASON_CHARS_MAX, Expansion, Templates, reason_of
 
 TWO = Templates(b"{% a @ %} {= x =} {slot}")
 

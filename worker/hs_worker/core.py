@@ -17,10 +17,10 @@ from hs_worker import events
 from hs_worker.credit import Credit
 from hs_worker.departure import Departure
 from hs_worker.events import Effect, Event, Note, Send
-from hs_worker.holding import Holding
 from hs_worker.reports import Reports
 from hs_worker.session import Session, hello
 from hs_worker.settings import Identity, Rules
+from hs_worker.tasks.holding import Holding
 
 _TICK_S = 0.5
 """How often long tasks are looked for."""

@@ -1,7 +1,7 @@
 """How much work a worker asks for, and when it is worth saying. No IO."""
 
 from hs_common import limits
-from hs_worker.holding import Holding
+from hs_worker.tasks.holding import Holding
 
 _OFFER_S = 0.01
 """Between looks at the credit."""

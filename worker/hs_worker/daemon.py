@@ -25,15 +25,15 @@ from hs_common.messages import Committed, Message, Result, Welcome
 from hs_common.signals import SignalPipe
 from hs_common.sockets import Link
 from hs_worker import events
-from hs_worker.children import Children
 from hs_worker.complaint import Complaint
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event
+from hs_worker.execution.children import Children
+from hs_worker.execution.processes import REAP_MAX, Executor
+from hs_worker.execution.tree import sweep
 from hs_worker.guardian import EXIT_REFUSED
-from hs_worker.outputs import Piped
-from hs_worker.processes import REAP_MAX, Executor
+from hs_worker.output.outputs import Piped
 from hs_worker.shared_map import SharedMap
-from hs_worker.tree import sweep
 from hs_worker.vigil import Vigil
 
 _TURN_MAX_S = 60.0

@@ -32,8 +32,8 @@ from hs_common.logs import get_logger
 from hs_common.notify import Notifier
 from hs_common.prctl import become_subreaper
 from hs_common.signals import SignalPipe
+from hs_worker.execution.tree import sweep
 from hs_worker.shared_map import SharedMap
-from hs_worker.tree import sweep
 
 EXIT_REFUSED = 4
 """Of a worker that the broker will not have: coming back would be of no use."""

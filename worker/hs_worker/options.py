@@ -6,8 +6,8 @@ from math import inf
 
 from hs_common import limits
 from hs_common.errors import RefusedError
-from hs_worker.end import reserve_s
 from hs_worker.host import cores_usable
+from hs_worker.tasks.end import reserve_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from math import inf
 
 from hs_common import limits
 from hs_common.messages import Received, Result
-from hs_worker.outbox import Kept, Outbox
+from hs_worker.tasks.outbox import Kept, Outbox
 
 _WAIT_S = 0.08
 """What is new waits at most so long: less than what was prefetched lasts (`limits.PREFETCH_S`)."""

@@ -21,20 +21,20 @@ from hs_common.site import connection_file, site
 from hs_common.sockets import Link, new_context
 from hs_worker.core import WorkerCore
 from hs_worker.daemon import WorkerDaemon
-from hs_worker.frames import Kind
+from hs_worker.execution.processes import Executor, NullExecutor, Processes
 from hs_worker.guardian import Start
 from hs_worker.host import cores_usable, memory_usable
 from hs_worker.options import Options
-from hs_worker.outputs import Outputs, Piped
-from hs_worker.processes import Executor, NullExecutor, Processes
-from hs_worker.relay import Relay
+from hs_worker.output.frames import Kind
+from hs_worker.output.outputs import Outputs, Piped
+from hs_worker.output.relay import Relay
+from hs_worker.output.streams import FramedStream, Stream
 from hs_worker.settings import AREA_BYTES, Identity, Rules
 from hs_worker.shared_map import settle
-from hs_worker.streams import FramedStream, Stream
 from hs_worker.vigil import Vigil
 
 if TYPE_CHECKING:
-    from hs_worker.capture import Capture
+    from hs_worker.output.capture import Capture
 
 _DOCUMENT_WAIT_S = 60.0
 """For the line with the connection; who started us is making the keys at this moment."""
@@ -122,14 +122,14 @@ def _relay(options: Options, poller: select.epoll, incarnation: bytes) -> Piped 
         return Relay(poller, stdout, Stream(2))
     if not options.spool:
         return None
-    from hs_worker.spooled import SentWriter, Spooled, SpoolWriter  # noqa: PLC0415 - few ask for it
+    from hs_worker.output.spooled import SentWriter, Spooled, SpoolWriter  # noqa: PLC0415 - few ask for it
 
     writer = SentWriter(stdout) if options.spool == "-" else SpoolWriter(options.spool)
     return Spooled(poller, writer, 1 if options.wakes else None)
 
 
 def _capture() -> "Capture":
-    from hs_worker.capture import Capture  # noqa: PLC0415 - few ask for it
+    from hs_worker.output.capture import Capture  # noqa: PLC0415 - few ask for it
 
     return Capture(os.fsencode(os.path.join(site(), "tasks")))
 

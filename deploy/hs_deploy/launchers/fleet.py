@@ -28,7 +28,7 @@ from hs_common.security import Connection
 from hs_common.signals import SignalPipe
 from hs_deploy.launchers.caller import Caller
 from hs_deploy.launchers.fleet_core import Asked, Bury, Died, Drain, Effect, Ended, FleetCore, Leave, Released, Signal
-from hs_worker.tree import sweep
+from hs_worker.execution.tree import sweep
 
 DOCUMENT_WAIT_S = 60.0
 """For the first line: hs-cluster makes the keys at this moment."""

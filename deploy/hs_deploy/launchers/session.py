@@ -1,7 +1,7 @@
 """One host, one session, one worker: what any client of SSH has to offer, and how the streams of a session are taken apart.
 
 The remote shell says a mark first, then becomes the worker. What comes before the mark is a greeting of the host, and not shown;
-what comes behind it is in frames (`hs_worker.frames`).
+what comes behind it is in frames (`hs_worker.output.frames`).
 """
 
 import shlex
@@ -11,7 +11,7 @@ from typing import Protocol
 from hs_common.errors import WireError
 from hs_deploy.launchers.spool_copy import SpoolCopy
 from hs_deploy.relay import Lines
-from hs_worker.frames import FrameReader, Kind
+from hs_worker.output.frames import FrameReader, Kind
 
 MARK = b"hs-cluster: here the worker begins"
 GREETING_BYTES_MAX = 1 << 20

@@ -1,13 +1,13 @@
 """The spools of the workers of one session, written down here as they come, beside those of workers on this host.
 
 What is in the file counts as kept: only then does the worker tell that the task has ended. One that dies leaves what it had
-started to say behind the last whole record, where nobody looks (`hs_worker.spool_file`).
+started to say behind the last whole record, where nobody looks (`hs_worker.output.spool_file`).
 """
 
 import os
 
 from hs_common.errors import StoppedError
-from hs_worker.spool_file import SUFFIX
+from hs_worker.output.spool_file import SUFFIX
 
 
 class SpoolCopy:

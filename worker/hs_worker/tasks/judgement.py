@@ -6,7 +6,7 @@
 So of what was prefetched nothing runs after the failure that was one too many; successes wait for nobody.
 """
 
-from hs_worker.outbox import Outbox
+from hs_worker.tasks.outbox import Outbox
 
 
 class Judgement:

@@ -19,13 +19,13 @@ from hs_common import limits
 from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
 from hs_common.tuples import maker
-from hs_worker.direct import choose_split
 from hs_worker.environment import base_environment, task_variables, uuid_text
 from hs_worker.events import Exit, Spawn
-from hs_worker.outputs import Actions, Outputs
+from hs_worker.execution.direct import choose_split
+from hs_worker.execution.spawner import Spawner
+from hs_worker.execution.tree import Snapshot, signal_all
+from hs_worker.output.outputs import Actions, Outputs
 from hs_worker.shared_map import SharedMap
-from hs_worker.spawner import Spawner
-from hs_worker.tree import Snapshot, signal_all
 
 _HOST_FAULTS = frozenset({EAGAIN, ENOMEM, EMFILE, ENFILE, ENOSPC, EDQUOT})
 _EXPANDER = os.path.join(os.path.dirname(__file__), "expander.py")

@@ -15,9 +15,9 @@ from typing import Protocol
 from hs_common import limits
 from hs_common.tasks import Task
 from hs_worker.events import Output
-from hs_worker.outputs import Actions
-from hs_worker.spool_file import HEAD_BYTES, SUFFIX, Record, pack_head
-from hs_worker.streams import Stream, Valve
+from hs_worker.output.outputs import Actions
+from hs_worker.output.spool_file import HEAD_BYTES, SUFFIX, Record, pack_head
+from hs_worker.output.streams import Stream, Valve
 
 _READ_BYTES = 64 * limits.KIB
 _PIPE_READS = 2

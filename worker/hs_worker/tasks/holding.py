@@ -18,19 +18,19 @@ from hs_common.errors import ExpansionError
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Detail, OutcomeKind, Started, Task
 from hs_common.tuples import maker
-from hs_worker.end import End
 from hs_worker.events import Effect, Exit, Note, Spawn
-from hs_worker.outcomes import Outcomes
-from hs_worker.passing import LOOK_MAX, Passing
-from hs_worker.pause import Pause
-from hs_worker.prefetch import Prefetch
-from hs_worker.rest import Rest
-from hs_worker.run import Bundle, Run
 from hs_worker.settings import RECORD_BYTES, Rules
-from hs_worker.slots import Slots
-from hs_worker.states import State, Step, after
-from hs_worker.stopping import Stopping
-from hs_worker.template import Templates, never_runs, reason_of
+from hs_worker.tasks.end import End
+from hs_worker.tasks.outcomes import Outcomes
+from hs_worker.tasks.passing import LOOK_MAX, Passing
+from hs_worker.tasks.pause import Pause
+from hs_worker.tasks.prefetch import Prefetch
+from hs_worker.tasks.rest import Rest
+from hs_worker.tasks.run import Bundle, Run
+from hs_worker.tasks.slots import Slots
+from hs_worker.tasks.states import State, Step, after
+from hs_worker.tasks.stopping import Stopping
+from hs_worker.tasks.template import Templates, never_runs, reason_of
 
 UNACKNOWLEDGED_MAX = 10_000
 """Outcomes that are not committed. Then nothing is started until the scheduler answers."""

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from math import inf
 
 from hs_common.tasks import Detail
-from hs_worker.run import Run
 from hs_worker.settings import Rules
+from hs_worker.tasks.run import Run
 
 
 class Slots:

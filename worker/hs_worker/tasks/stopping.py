@@ -11,13 +11,13 @@ from collections.abc import Collection
 from signal import SIGCONT, SIGSTOP
 
 from hs_worker.events import Abandon, Effect, Exit, Look, Note, Signal
-from hs_worker.outcomes import Outcomes
-from hs_worker.pause import Pause
-from hs_worker.rest import Rest
-from hs_worker.run import Run
 from hs_worker.settings import Rules
-from hs_worker.slots import Slots
-from hs_worker.states import State, Step, after
+from hs_worker.tasks.outcomes import Outcomes
+from hs_worker.tasks.pause import Pause
+from hs_worker.tasks.rest import Rest
+from hs_worker.tasks.run import Run
+from hs_worker.tasks.slots import Slots
+from hs_worker.tasks.states import State, Step, after
 
 
 class Stopping:

@@ -15,7 +15,7 @@ from hs_common import limits
 from hs_common.tasks import Task
 from hs_worker.environment import uuid_text
 from hs_worker.events import Output
-from hs_worker.outputs import Actions
+from hs_worker.output.outputs import Actions
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _TIME_DIGITS = 7

@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 
-from hs_worker.outputs import Actions
+from hs_worker.output.outputs import Actions
 
 _OWN_MAX = 8
 """Variables of its own that a task brings at most without an array of its own: all but its tags."""

@@ -8,7 +8,7 @@ from signal import SIGINT, SIGKILL, SIGTERM
 
 from hs_common.tasks import OutcomeKind, Task
 from hs_worker.events import Exit
-from hs_worker.states import State, Step, after
+from hs_worker.tasks.states import State, Step, after
 
 UNKILLABLE_S = 10.0
 """What lives so long after SIGKILL sits in the kernel and will not end."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hs_common import limits
 from hs_common.errors import StoppedError
-from hs_worker.frames import DATA_BYTES_MAX, Kind, pack_frame
+from hs_worker.output.frames import DATA_BYTES_MAX, Kind, pack_frame
 
 _QUEUE_BYTES_MAX = limits.MIB
 """Then the pipes are left full. One more read per pipe may come on top."""

@@ -19,13 +19,13 @@ from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_common.tuples import maker
 from hs_worker.events import Effect, Exit, Record
-from hs_worker.judgement import Judgement
-from hs_worker.outbox import Outbox
-from hs_worker.pause import Pause
-from hs_worker.run import Bundle, Run
 from hs_worker.settings import RECORD_BYTES, Rules
-from hs_worker.slots import Slots
-from hs_worker.states import State, Step, after
+from hs_worker.tasks.judgement import Judgement
+from hs_worker.tasks.outbox import Outbox
+from hs_worker.tasks.pause import Pause
+from hs_worker.tasks.run import Bundle, Run
+from hs_worker.tasks.slots import Slots
+from hs_worker.tasks.states import State, Step, after
 
 _RECENT_MAX = 20_000
 """Bundles that are remembered after their end, so that a repeated Assign runs nothing twice."""

@@ -7,7 +7,7 @@ Rules, checked by `check`:
 from collections.abc import Collection, Iterable
 from math import inf
 
-from hs_worker.run import Run
+from hs_worker.tasks.run import Run
 
 
 class Pause:

@@ -11,8 +11,8 @@ import select
 
 from hs_common import limits
 from hs_common.tasks import Task
-from hs_worker.outputs import Actions
-from hs_worker.streams import Stream, Valve
+from hs_worker.output.outputs import Actions
+from hs_worker.output.streams import Stream, Valve
 
 _READ_BYTES = 64 * limits.KIB
 _LINE_BYTES_MAX = 64 * limits.KIB
