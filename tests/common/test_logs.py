@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.processes import reaped
 
 from hs_common.errors import RefusedError
 from hs_common.logs import LEVELS, configure, get_logger
@@ -117,8 +118,9 @@ def test_a_reader_that_does_not_read_costs_lines_but_no_time() -> None:
         "for i in range(2000): log.error('x.y', i=i)\n"
         "print('alive', flush=True)\nsys.stdin.readline()\nlog.error('x.z')"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write_fd, text=True
+    pipe = subprocess.PIPE
+    with reaped(
+        subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, stderr=write_fd, text=True)
     ) as process:
         os.close(write_fd)
         assert process.stdin is not None

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.faults.processes import reaped
 
 from hs_common.log_file import LogFile
 from hs_common.signals import SignalPipe
@@ -112,8 +114,11 @@ def test_several_processes_lose_no_line_and_cut_none(path: Path) -> None:
         "for i in range(500): log.error('x.y', i=i, who=f'{sys.argv[1]} {bool(child)}')\n"
         "child and os.waitpid(child, 0)"
     )
-    started = [subprocess.Popen([sys.executable, "-c", program, name]) for name in "ab"]
-    assert [process.wait(60) for process in started] == [0, 0]
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(reaped(subprocess.Popen([sys.executable, "-c", program, name]))) for name in "ab"
+        ]
+        assert [process.wait(60) for process in started] == [0, 0]
 
     files = list(path.parent.iterdir())
     lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]

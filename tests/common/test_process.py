@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.faults.processes import reaped
 
 from hs_common.errors import RefusedError
 from hs_common.lifeline import Lifeline
@@ -129,22 +130,18 @@ def test_no_document_in_time_is_refused(pipe: tuple[Lifeline, int]) -> None:
 def test_a_document_without_end_is_refused(pipe: tuple[Lifeline, int]) -> None:
     """Memory is bounded, also by a parent that went mad."""
     lifeline, write_fd = pipe
-    writer = subprocess.Popen(["head", "-c", str(2 * MIB), "/dev/zero"], stdout=write_fd)
-    os.close(write_fd)
-    with pytest.raises(RefusedError, match="over 1048576 bytes"):
-        lifeline.first_line(5)
-    while os.read(lifeline.fd, MIB):  # let the writer end
-        pass
-    assert writer.wait(60) == 0
+    with reaped(subprocess.Popen(["head", "-c", str(2 * MIB), "/dev/zero"], stdout=write_fd)):
+        os.close(write_fd)
+        with pytest.raises(RefusedError, match="over 1048576 bytes"):
+            lifeline.first_line(60)
 
 
 def test_a_large_document_comes_whole(pipe: tuple[Lifeline, int]) -> None:
     """A run's settings may be longer than a pipe is."""
     lifeline, write_fd = pipe
-    writer = subprocess.Popen(["sh", "-c", "head -c 900000 /dev/zero; echo"], stdout=write_fd)
-    os.close(write_fd)
-    assert len(lifeline.first_line(5)) == 900_000
-    assert writer.wait(60) == 0
+    with reaped(subprocess.Popen(["sh", "-c", "head -c 900000 /dev/zero; echo"], stdout=write_fd)):
+        os.close(write_fd)
+        assert len(lifeline.first_line(60)) == 900_000
 
 
 def test_the_name_is_what_ps_shows() -> None:

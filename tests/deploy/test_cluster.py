@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.processes import reaped, until
 
 pytestmark = pytest.mark.system
 
@@ -23,21 +25,23 @@ FAITHFUL = "read -r document; cat >/dev/null"
 END = """echo '{"end": {"status": 0, "reason": "", "left": 0}}' >&3"""
 
 
-def start(folder: Path, *more: str, **scripts: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, *more: str, **scripts: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     given = {f"hs-{name}": scripts.get(name, FAITHFUL) for name in ("broker", "scheduler", "worker")}
-    return subprocess.Popen(
-        [sys.executable, str(DRIVER), json.dumps(given), *more],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=folder,
+    return reaped(
+        subprocess.Popen(
+            [sys.executable, str(DRIVER), json.dumps(given), *more],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+        )
     )
 
 
 def run(folder: Path, *more: str, stdin: bytes = b"", **scripts: str) -> tuple[list[Any], bytes]:
     """Return [status, reason, left] and what was on stderr."""
-    process = start(folder, *more, **scripts)
-    out, err = process.communicate(stdin, timeout=60)
+    with start(folder, *more, **scripts) as process:
+        out, err = process.communicate(stdin, timeout=60)
     assert process.returncode == 0, err
     found: list[Any] = json.loads(out.splitlines()[-1])
     return found, err
@@ -180,19 +184,10 @@ def test_a_program_that_is_not_there_ends_the_run(tmp_path: Path) -> None:
 def test_kill_9_closes_every_lifeline(tmp_path: Path) -> None:
     """Each daemon sees the end of file, whatever became of us."""
     note = "read -r document; echo $$ >>pids; cat >/dev/null; echo end >>ends"
-    process = start(tmp_path, broker=note, scheduler=note, worker=note)
-    ends = tmp_path / "ends"
-    os.mkfifo(ends)
-    reader = os.open(ends, os.O_RDONLY | os.O_NONBLOCK)
-    pids = tmp_path / "pids"
-    while not pids.exists() or len(pids.read_text().split()) < 3:
-        assert process.poll() is None
+    pids, ends = tmp_path / "pids", tmp_path / "ends"
+    with start(tmp_path, broker=note, scheduler=note, worker=note) as process:
+        assert until(lambda: pids.exists() and len(pids.read_text().split()) == 3)
 
-    process.kill()
-    process.communicate()
+        process.kill()
 
-    found = b""
-    while found.count(b"end") < 3:
-        os.set_blocking(reader, True)
-        found += os.read(reader, 100)
-    os.close(reader)
+        assert until(lambda: ends.exists() and ends.read_text() == "end\n" * 3)

@@ -4,9 +4,10 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import AnyStr, NamedTuple
 
 POLL_S = 0.005
 """Between two looks at a condition that nothing announces."""
@@ -110,6 +111,24 @@ def ended_within(pid: int, seconds: float = PATIENCE_S) -> bool:
         return bool(select.select([descriptor], [], [], max(0.0, seconds))[0])
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def reaped(process: "subprocess.Popen[AnyStr]") -> Iterator["subprocess.Popen[AnyStr]"]:
+    """Give a program that was just started; at the end it is killed, unless it has ended, and its pipes are closed.
+
+    A test that fails meanwhile leaves nothing to the next one in its process, which would be blamed for it.
+    """
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe:
+                # What was to be written and was not goes nowhere.
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE_S, poll_s: float = POLL_S) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.faults.processes import reaped
 
 from hs_common.errors import StoppedError
 from hs_common.filesystems import NETWORK_NAMES
@@ -168,8 +169,8 @@ print("open", flush=True)
 sys.stdin.read()
 store.close()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    with reaped(
+        subprocess.Popen([sys.executable, "-c", script, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ) as other:
         assert other.stdin is not None
         assert other.stdout is not None

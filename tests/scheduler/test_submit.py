@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.faults.processes import reaped, until
 
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Detail
@@ -172,10 +173,10 @@ def test_a_database_that_a_scheduler_owns_says_so(tmp_path: Path) -> None:
     store.close()
 
 
-def start(*options: str) -> "subprocess.Popen[str]":
+def start(*options: str) -> contextlib.AbstractContextManager["subprocess.Popen[str]"]:
     script = f"from hs_scheduler.commands.submit import submit; submit({list(options)!r}, standalone_mode=False)"
     pipe: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen([sys.executable, "-c", script], text=True, **pipe)
+    return reaped(subprocess.Popen([sys.executable, "-c", script], text=True, **pipe))
 
 
 def test_lines_from_stdin_are_accepted_as_they_come(site: Path) -> None:
@@ -184,8 +185,7 @@ def test_lines_from_stdin_are_accepted_as_they_come(site: Path) -> None:
         assert process.stdin is not None
         process.stdin.write("echo 1\necho")
         process.stdin.flush()
-        while not (site / "main/tasks.db").exists() or not queue(site):
-            assert process.poll() is None
+        assert until(lambda: (site / "main/tasks.db").exists() and queue(site))
 
         accepted("--", "other")
         out, errors = process.communicate(" 2\necho 3 # HYPERSHELL: group:x\n", timeout=60)
@@ -197,10 +197,9 @@ def test_lines_from_stdin_are_accepted_as_they_come(site: Path) -> None:
 
 def test_many_at_once_are_all_accepted(site: Path) -> None:
     Path("tasks.txt").write_text("true\n" * 10)
-    several = [start("-f", "tasks.txt") for _ in range(6)]
-
-    for process in several:
-        with process:
+    with contextlib.ExitStack() as stack:
+        several = [stack.enter_context(start("-f", "tasks.txt")) for _ in range(6)]
+        for process in several:
             out, errors = process.communicate(timeout=60)
             assert (out, errors, process.returncode) == ("10\n", "", 0)
 

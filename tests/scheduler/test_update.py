@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.faults.processes import reaped
 from tests.scheduler.building import a_database, output, run
 
 from hs_common.errors import RefusedError, StoppedError
@@ -81,16 +82,18 @@ def test_an_owner_that_takes_no_requests_is_named(database: str, monkeypatch: py
 def test_on_a_terminal_it_asks(database: str, answer: bytes, status: int, left: int) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", "from hs_deploy.cli import main; main()"]
-    with subprocess.Popen(
-        [*command, "task", "update", "--cancel", "-R", "--database", database],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+    with reaped(
+        subprocess.Popen(
+            [*command, "task", "update", "--cancel", "-R", "--database", database],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
     ) as process:
         os.close(theirs)
         said = b""
         while b"[y/N]" not in said:
-            assert select.select([ours], [], [], 30)[0], said
+            assert select.select([ours], [], [], 60)[0], said
             said += os.read(ours, 4096)
         assert b"Cancel 2 tasks in" in said
         os.write(ours, answer)
