@@ -5,8 +5,8 @@ from typing import Any
 
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, CHILD_INPUT_FD, CHILD_REPORT_FD
 from hs_deploy.options import Options
-from hs_deploy.runs import ORDER_NAME, Run, is_server
-from hs_deploy.spool import KeptSpool, Spool
+from hs_deploy.runs.folders import ORDER_NAME, Run, is_server
+from hs_deploy.runs.spool import KeptSpool, Spool
 
 
 def broker_arguments() -> list[str]:

@@ -1,5 +1,6 @@
-"""What `hs-cluster` starts."""
+"""What `hs-cluster` starts, and how one of them ended."""
 
+import signal
 from enum import StrEnum
 
 
@@ -9,3 +10,16 @@ class Daemon(StrEnum):
     BROKER = "hs-broker"
     SCHEDULER = "hs-scheduler"
     WORKER = "hs-worker"
+
+
+def how_it_ended(status: int, words: str) -> str:
+    """Say what an exit status (or -signal) means, with the last words if there were any."""
+    how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+    return f"{how} ({words})" if words else how
+
+
+def _signal_name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        return f"signal {signum}"

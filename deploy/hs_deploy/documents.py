@@ -9,7 +9,7 @@ from typing import Any
 from hs_common.security import make_cluster
 from hs_deploy.daemons import Daemon
 from hs_deploy.options import Options
-from hs_deploy.runs import Run, is_server
+from hs_deploy.runs.folders import Run, is_server
 
 
 def documents(
@@ -39,13 +39,13 @@ def documents(
         path = joining.write_connections(run.folder, connections, endpoints)
         control = joining.connection_file(run.folder, "control")
         if asked.remote and asked.policy is None:
-            from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
+            from hs_deploy import remote  # noqa: PLC0415 - most workers are here
 
             worker = remote.document(
                 asked, connections, outputs=run.outputs, worker_file=path, endpoints=endpoints, port=port
             )
     if asked.policy is not None:
-        from hs_deploy.launchers import remote  # noqa: PLC0415 - few are scaled
+        from hs_deploy import remote  # noqa: PLC0415 - few are scaled
 
         worker = remote.scaled_document(asked, connections, worker_file=path)
     to_broker: dict[str, Any] = {"server": listening}

@@ -14,20 +14,21 @@ from hs_common.clock import monotonic, wall
 from hs_common.config import HANDED
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.signals import SignalPipe
-from hs_deploy import arguments, options, runs
+from hs_deploy import arguments, options
 from hs_deploy.daemons import Daemon
-from hs_deploy.launch import SIGNALS, Launcher, Streams
 from hs_deploy.launchers import local
 from hs_deploy.options import Options
-from hs_deploy.runs import Run
-from hs_deploy.spool import KeptSpool, Spool
-from hs_deploy.terminal import Terminal
+from hs_deploy.output.terminal import Terminal
+from hs_deploy.runs import folders
+from hs_deploy.runs.folders import Run
+from hs_deploy.runs.spool import KeptSpool, Spool
+from hs_deploy.supervision.launch import SIGNALS, Launcher, Streams
 
 if TYPE_CHECKING:
-    from hs_deploy.cluster import Cluster
-    from hs_deploy.events import Finish
-    from hs_deploy.past import Past
-    from hs_deploy.printing import Printer
+    from hs_deploy.output.printing import Printer
+    from hs_deploy.runs.past import Past
+    from hs_deploy.supervision.cluster import Cluster
+    from hs_deploy.supervision.events import Finish
 
 LAST_WORDS_MS = 2000
 """How long our own last lines wait for somebody who reads stderr."""
@@ -70,8 +71,8 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
     launcher = _launcher(options, places, terminal)
     launcher.start_all()
     # The daemons are on their way: what follows is imported while they import what they need.
-    from hs_deploy.cluster import Cluster  # noqa: PLC0415
-    from hs_deploy.supervisor import LEAVE_REMOTE_S, LEAVE_S, STATUS_STOPPED, SupervisorCore  # noqa: PLC0415
+    from hs_deploy.supervision.cluster import Cluster  # noqa: PLC0415
+    from hs_deploy.supervision.supervisor import LEAVE_REMOTE_S, LEAVE_S, STATUS_STOPPED, SupervisorCore  # noqa: PLC0415
 
     core = SupervisorCore(
         recorded=not options.no_db,
@@ -109,13 +110,13 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
     if finish.status != STATUS_STOPPED:
         if cluster.reports.totals.left and places.run.database is not None:
             # Stopped, perhaps when a worker had just died, before its successor could tell what had finished.
-            from hs_deploy import recovery  # noqa: PLC0415 - most runs leave nothing
+            from hs_deploy.runs import recovery  # noqa: PLC0415 - most runs leave nothing
             from hs_scheduler.stores.store import Retry  # noqa: PLC0415
 
             with contextlib.suppress(StoppedError):  # then those tasks run again
                 recovery.take_up(places.run, None, Retry(options.retries_max, options.eager))
-        runs.forget_settings(places.run)
-        runs.remove_map(places.run)
+        folders.forget_settings(places.run)
+        folders.remove_map(places.run)
     _say_how_it_ended(options, places.run, cluster, finish, terminal, monotonic() - began)
     terminal.out.flush(LAST_WORDS_MS)
     terminal.err.flush(LAST_WORDS_MS)
@@ -126,10 +127,10 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
 
 def _prune() -> None:
     """Remove old runs, some each time; nobody waits for us any more but a few milliseconds."""
-    if len(os.listdir(site.runs())) > runs.KEPT_MIN:
+    if len(os.listdir(site.runs())) > folders.KEPT_MIN:
         import random  # noqa: PLC0415 - hardly any run gets here
 
-        from hs_deploy.pruning import prune  # noqa: PLC0415
+        from hs_deploy.runs.pruning import prune  # noqa: PLC0415
 
         prune(wall(), random.Random())  # noqa: S311 - which old run is looked at is no secret
 
@@ -161,12 +162,12 @@ def _open_places(asked: Options, past: "Past | None") -> Places:
         port = free_port(asked.bind, asked.port, exactly=asked.port_typed)
     run = _make_run(asked, past, file)
     if asked.spools:
-        runs.make_outputs(run, in_order=asked.keep_order)
+        folders.make_outputs(run, in_order=asked.keep_order)
     spooled = run.database is not None and (source is not None if past is None else past.spool is not None)
     record = _record(asked, run, past, spooled=spooled)
     spool: Spool | KeptSpool | None = None
     if past is not None and past.spool is not None:
-        from hs_deploy.past import whole_bytes  # noqa: PLC0415 - loaded long ago
+        from hs_deploy.runs.past import whole_bytes  # noqa: PLC0415 - loaded long ago
 
         spool = KeptSpool(past.spool, whole_bytes(past.spool))
     elif source is not None and run.database is not None:
@@ -195,17 +196,17 @@ def _open_places(asked: Options, past: "Past | None") -> Places:
 
 def _make_run(asked: Options, past: "Past | None", file: str | None) -> Run:
     """Make the folders of a run, or find those of the run that is continued."""
-    uid = runs.uuid7(wall(), os.urandom(10))
+    uid = folders.uuid7(wall(), os.urandom(10))
     if past is not None:
-        return runs.make_run(past.uid or uid, no_db=False, database=past.database, keep_folder=True, known=True)
+        return folders.make_run(past.uid or uid, no_db=False, database=past.database, keep_folder=True, known=True)
     database = asked.database
     if asked.forever and database is None:
-        database = os.path.join(site.main(), runs.DATABASE_NAME)
+        database = os.path.join(site.main(), folders.DATABASE_NAME)
     if asked.once and database is None:
         if file is None:
             raise RefusedError("--once without a FILE: say which database with --database")
-        return runs.make_run(runs.uid_of(file), no_db=False, database=None, keep_folder=True, known=True)
-    return runs.make_run(uid, no_db=asked.no_db, database=database, keep_folder=asked.listens or asked.spools)
+        return folders.make_run(folders.uid_of(file), no_db=False, database=None, keep_folder=True, known=True)
+    return folders.make_run(uid, no_db=asked.no_db, database=database, keep_folder=asked.listens or asked.spools)
 
 
 def _record(asked: Options, run: Run, past: "Past | None", *, spooled: bool) -> dict[str, Any]:
@@ -216,7 +217,7 @@ def _record(asked: Options, run: Run, past: "Past | None", *, spooled: bool) -> 
         settings = arguments.settings_of(asked, run, spooled=spooled)
         settings["whole"] |= past is not None
     if asked.forever or (run.map and os.path.exists(run.map)):
-        from hs_deploy import recovery  # noqa: PLC0415 - everybody was killed
+        from hs_deploy.runs import recovery  # noqa: PLC0415 - everybody was killed
         from hs_scheduler.stores.store import Retry  # noqa: PLC0415
 
         retry = Retry(asked.retries_max, asked.eager)
@@ -225,8 +226,8 @@ def _record(asked: Options, run: Run, past: "Past | None", *, spooled: bool) -> 
             recovery.take_up_before(run.database, retry)
     if run.database is not None:
         if past is not None and run.folder is not None:
-            runs.remove_remains(run.folder)
-        runs.record(run, settings)
+            folders.remove_remains(run.folder)
+        folders.record(run, settings)
     return {
         "id": run.uid.hex(),
         "settings": settings,
@@ -270,7 +271,7 @@ def _worker(asked: Options, run: Run, *, relays: bool) -> list[str]:
     """Return the command line of the worker, or of what holds workers elsewhere in its place."""
     if not asked.remote:
         return local.program(Daemon.WORKER) + arguments.worker_arguments(asked, run, relays=relays)
-    from hs_deploy.launchers import remote  # noqa: PLC0415 - most workers are here
+    from hs_deploy import remote  # noqa: PLC0415 - most workers are here
 
     return remote.program(asked)
 
@@ -278,8 +279,8 @@ def _worker(asked: Options, run: Run, *, relays: bool) -> list[str]:
 def _printer(asked: Options, places: Places, terminal: Terminal) -> "Printer | None":
     if not asked.spools:
         return None
-    from hs_deploy.printing import Printer  # noqa: PLC0415 - few ask for it
-    from hs_deploy.relay import Outlet  # noqa: PLC0415
+    from hs_deploy.output.printing import Printer  # noqa: PLC0415 - few ask for it
+    from hs_deploy.output.relay import Outlet  # noqa: PLC0415
 
     def sink(fd: int | None, outlet: Outlet, write: Callable[[bytes], None]) -> tuple[Outlet, Callable[[bytes], None]]:
         if fd is None:
@@ -305,7 +306,7 @@ def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Ter
 
 
 def _clean_up(places: Places) -> None:
-    runs.remove_runtime(places.run)
+    folders.remove_runtime(places.run)
     if places.port is not None:
         from hs_deploy.joining import remove_connections  # noqa: PLC0415
 
@@ -318,7 +319,7 @@ def _clean_up(places: Places) -> None:
 def _say_how_it_ended(
     asked: Options, run: Run, cluster: "Cluster", finish: "Finish", terminal: Terminal, elapsed_s: float
 ) -> None:
-    from hs_deploy import summary  # noqa: PLC0415 - imported long ago, but not before the start
+    from hs_deploy.output import summary  # noqa: PLC0415 - imported long ago, but not before the start
 
     if finish.reason and not cluster.said(finish.reason):
         terminal.say(finish.reason)

@@ -14,8 +14,8 @@ from hs_common.clock import wall
 from hs_common.config import KEYS, Key, Settings
 from hs_common.errors import RefusedError
 from hs_common.setting import MEMORY, parse_option, size
-from hs_deploy.autoscale import Policy
 from hs_deploy.elsewhere import ONLY_HERE, Elsewhere, elsewhere, find_program
+from hs_deploy.launchers.autoscale import Policy
 from hs_deploy.scaling import policy_of
 
 SIGNALWAIT = Key("--signalwait", "number", 10.0, "seconds between the signals that stop a task", 0, 3600)

@@ -8,9 +8,10 @@ from typing import Any
 
 from hs_common.clock import wall
 from hs_common.config import Settings
-from hs_deploy import oneshot, past, runs
+from hs_deploy import oneshot
 from hs_deploy.options import Options, options, recall
-from hs_deploy.past import Past
+from hs_deploy.runs import folders, past
+from hs_deploy.runs.past import Past
 
 
 def run(asked: Options, typed: Mapping[str, Any], settings: Settings) -> int:
@@ -48,7 +49,7 @@ def _try_anew(found: Past) -> str:
 
 
 def _cut_off(found: Past) -> list[str]:
-    if found.spool is None or runs.is_complete(found.spool):
+    if found.spool is None or folders.is_complete(found.spool):
         return []
     return ["the input was not at its end when the run was stopped: only the lines that were there by then are run"]
 

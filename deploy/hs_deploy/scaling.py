@@ -6,7 +6,7 @@ from typing import Any
 from hs_common.config import KEYS, Settings
 from hs_common.errors import RefusedError
 from hs_common.setting import parse_option
-from hs_deploy.autoscale import DYNAMIC, Policy
+from hs_deploy.launchers.autoscale import DYNAMIC, Policy
 
 _SIZES = {"factor": "-F", "period": "-P", "init_size": "-I", "min_size": "-X", "max_size": "-Y"}
 ONLY_SCALED = {**_SIZES, "timeout": "-T"}

@@ -10,13 +10,13 @@ import sys
 
 from hs_common.prctl import become_subreaper
 from hs_common.signals import SignalPipe
-from hs_deploy.cluster import Cluster
 from hs_deploy.daemons import Daemon
-from hs_deploy.launch import SIGNALS, Launcher, Streams
 from hs_deploy.launchers import local
-from hs_deploy.spool import Spool
-from hs_deploy.supervisor import SupervisorCore
-from hs_deploy.terminal import Terminal
+from hs_deploy.output.terminal import Terminal
+from hs_deploy.runs.spool import Spool
+from hs_deploy.supervision.cluster import Cluster
+from hs_deploy.supervision.launch import SIGNALS, Launcher, Streams
+from hs_deploy.supervision.supervisor import SupervisorCore
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hs_deploy.autoscale import Census, Policy, decide
-from hs_deploy.launches import FAILURES_MAX, HINT, PAUSE_MAX_S, STAYED_S, Launches
+from hs_deploy.launchers.autoscale import Census, Policy, decide
+from hs_deploy.launchers.launches import FAILURES_MAX, HINT, PAUSE_MAX_S, STAYED_S, Launches
 
 FIXED = Policy(mode="fixed", init_size=2, min_size=2, max_size=4)
 NONE_AT_LEAST = Policy(mode="fixed")

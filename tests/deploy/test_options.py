@@ -11,7 +11,7 @@ from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
 from hs_deploy.arguments import settings_of
 from hs_deploy.options import Options, check_apart, check_exclusions, open_output, options, recall, regular_file
-from hs_deploy.runs import Run
+from hs_deploy.runs.folders import Run
 
 NOTHING: dict[str, Any] = {
     "file": None,

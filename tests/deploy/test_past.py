@@ -9,8 +9,8 @@ import pytest
 from hs_common import site
 from hs_common.errors import StoppedError
 from hs_common.tasks import Outcome
-from hs_deploy import past, runs
-from hs_deploy.past import find, look, older, whole_bytes
+from hs_deploy.runs import folders, past
+from hs_deploy.runs.past import find, look, older, whole_bytes
 from hs_scheduler.stores.sqlite import SqliteStore
 from hs_scheduler.stores.store import NO_RUN, InputState, NewTask, Retry
 
@@ -24,18 +24,20 @@ def own_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
 
-def a_run(name: bytes, *, database: str | None = None, **settings: Any) -> runs.Run:
-    run = runs.make_run(name * 16, no_db=False, database=database, keep_folder=False)
-    runs.record(run, {"database": run.database, "cwd": "/", **settings})
+def a_run(name: bytes, *, database: str | None = None, **settings: Any) -> folders.Run:
+    run = folders.make_run(name * 16, no_db=False, database=database, keep_folder=False)
+    folders.record(run, {"database": run.database, "cwd": "/", **settings})
     return run
 
 
-def left_by(run: runs.Run, *, left: int = 0, failed: int = 0, closed: bool = True, offset: int | None = None) -> None:
+def left_by(
+    run: folders.Run, *, left: int = 0, failed: int = 0, closed: bool = True, offset: int | None = None
+) -> None:
     """Write what a scheduler would have."""
     assert run.folder is not None
     assert run.database is not None
     store = SqliteStore(run.database)
-    store.open_run(run.uid, runs.read_settings(run.folder) or {}, T0)
+    store.open_run(run.uid, folders.read_settings(run.folder) or {}, T0)
     with store.transaction():
         bad = store.add([TASK] * failed, [1] * failed, b"/", T0)
         store.add([TASK] * left, [0] * left, b"/", T0)
@@ -77,7 +79,7 @@ def test_an_unfinished_latest_run_is_continued() -> None:
 def test_a_finished_latest_run_leaves_the_standing_queue() -> None:
     """Whatever was submitted there."""
     left_by(a_run(b"1"))
-    queue = os.path.join(site.main(), runs.DATABASE_NAME)
+    queue = os.path.join(site.main(), folders.DATABASE_NAME)
     assert find(None, failed_too=False) is None
     submitted(queue)
 
@@ -186,12 +188,12 @@ def test_of_a_copy_that_was_cut_off_only_whole_lines_count(
     spool.write_bytes(text)
     with spool.open("rb") as file:
         if complete:
-            runs.mark_complete(file.fileno())
+            folders.mark_complete(file.fileno())
 
     assert whole_bytes(str(spool)) == size
 
 
 def test_the_run_of_a_file_is_always_the_same() -> None:
     """That is how `--once` finds it again."""
-    assert runs.uid_of("/a/tasks") == runs.uid_of("/a/tasks") != runs.uid_of("/b/tasks")
-    assert runs.uid_of("/a/tasks")[6] >> 4 == 8
+    assert folders.uid_of("/a/tasks") == folders.uid_of("/a/tasks") != folders.uid_of("/b/tasks")
+    assert folders.uid_of("/a/tasks")[6] >> 4 == 8

@@ -7,9 +7,9 @@ from struct import pack
 import pytest
 
 from hs_deploy.holes import WORTH_BYTES
-from hs_deploy.printing import Printer
-from hs_deploy.relay import Outlet
-from hs_deploy.runs import ORDER_NAME
+from hs_deploy.output.printing import Printer
+from hs_deploy.output.relay import Outlet
+from hs_deploy.runs.folders import ORDER_NAME
 from hs_worker.output.spooled import SpoolWriter
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from hs_deploy.progress import REDRAW_S, Progress
-from hs_deploy.relay import Outlet
-from hs_deploy.summary import Totals
+from hs_deploy.output.progress import REDRAW_S, Progress
+from hs_deploy.output.relay import Outlet
+from hs_deploy.output.summary import Totals
 
 
 @pytest.fixture

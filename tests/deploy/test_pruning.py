@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hs_common import site
-from hs_deploy import pruning
-from hs_deploy.pruning import KEPT_S, prune
-from hs_deploy.runs import DATABASE_NAME
+from hs_deploy.runs import pruning
+from hs_deploy.runs.folders import DATABASE_NAME
+from hs_deploy.runs.pruning import KEPT_S, prune
 from hs_scheduler.stores.sqlite import SqliteStore
 from hs_scheduler.stores.store import NewTask
 

@@ -7,8 +7,8 @@ import pytest
 
 from hs_common import site
 from hs_common.tasks import Outcome, OutcomeKind, pack_outcomes
-from hs_deploy import runs
-from hs_deploy.recovery import take_up, take_up_before
+from hs_deploy.runs import folders
+from hs_deploy.runs.recovery import take_up, take_up_before
 from hs_scheduler.stores.engines import open_reader
 from hs_scheduler.stores.sqlite import SqliteStore
 from hs_scheduler.stores.store import NewTask, Retry
@@ -27,11 +27,11 @@ def own_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
 
-def a_killed_cluster(database: str, *, ended: bool = False) -> runs.Run:
+def a_killed_cluster(database: str, *, ended: bool = False) -> folders.Run:
     """One with two tasks that its worker had, the first of which had finished; `ended`: its end was recorded all the same."""
-    run = runs.make_run(b"1" * 16, no_db=False, database=database, keep_folder=True)
+    run = folders.make_run(b"1" * 16, no_db=False, database=database, keep_folder=True)
     site.make_runtime(run.runtime)
-    runs.record(run, {"database": database, "cwd": "/"})
+    folders.record(run, {"database": database, "cwd": "/"})
     store = SqliteStore(database)
     store.open_run(run.uid, {}, T0, whole=True)
     with store.transaction():
@@ -54,7 +54,7 @@ def states(database: str) -> list[int]:
 
 def test_what_had_ended_is_recorded_and_what_was_running_is_not() -> None:
     """Once; the sockets go too."""
-    database = os.path.join(site.main(), runs.DATABASE_NAME)
+    database = os.path.join(site.main(), folders.DATABASE_NAME)
     run = a_killed_cluster(database)
 
     assert take_up_before(database, NO_RETRY) == 1
@@ -67,7 +67,7 @@ def test_what_had_ended_is_recorded_and_what_was_running_is_not() -> None:
 
 def test_what_a_worker_could_not_tell_any_more_is_recorded_when_a_cluster_has_been_stopped() -> None:
     """It died, and the stop came before its successor. The run stays ended."""
-    database = os.path.join(site.main(), runs.DATABASE_NAME)
+    database = os.path.join(site.main(), folders.DATABASE_NAME)
     run = a_killed_cluster(database, ended=True)
 
     assert take_up(run, None, NO_RETRY) == 1
@@ -80,7 +80,7 @@ def test_what_a_worker_could_not_tell_any_more_is_recorded_when_a_cluster_has_be
 
 def test_a_killed_cluster_whose_scheduler_ended_in_order_is_taken_up_as_well() -> None:
     """The scheduler saw hs-cluster die and recorded the end; the worker had died before and could tell it nothing."""
-    database = os.path.join(site.main(), runs.DATABASE_NAME)
+    database = os.path.join(site.main(), folders.DATABASE_NAME)
     a_killed_cluster(database, ended=True)
 
     assert take_up_before(database, NO_RETRY) == 1
@@ -88,8 +88,8 @@ def test_a_killed_cluster_whose_scheduler_ended_in_order_is_taken_up_as_well() -
 
 
 def test_a_cluster_that_ended_left_nothing() -> None:
-    database = os.path.join(site.main(), runs.DATABASE_NAME)
-    runs.forget_settings(a_killed_cluster(database, ended=True))
+    database = os.path.join(site.main(), folders.DATABASE_NAME)
+    folders.forget_settings(a_killed_cluster(database, ended=True))
 
     assert take_up_before(database, NO_RETRY) == 0
     assert states(database) == [State.ASSIGNED, State.ASSIGNED]
@@ -97,4 +97,4 @@ def test_a_cluster_that_ended_left_nothing() -> None:
 
 def test_a_new_queue_has_nobody_before() -> None:
     """Its database is not there yet."""
-    assert take_up_before(os.path.join(site.main(), runs.DATABASE_NAME), NO_RETRY) == 0
+    assert take_up_before(os.path.join(site.main(), folders.DATABASE_NAME), NO_RETRY) == 0

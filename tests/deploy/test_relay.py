@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from hs_deploy.relay import KEPT_BYTES_MAX, Outlet, Stream
+from hs_deploy.output.relay import KEPT_BYTES_MAX, Outlet, Stream
 
 
 @pytest.fixture

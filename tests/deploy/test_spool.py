@@ -10,7 +10,7 @@ import pytest
 
 from hs_common import limits
 from hs_common.limits import MIB
-from hs_deploy.spool import LEAD_BYTES_MAX, RETRY_S, Spool
+from hs_deploy.runs.spool import LEAD_BYTES_MAX, RETRY_S, Spool
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from hs_deploy.reports import Reports
-from hs_deploy.summary import Totals, duration_text, findings, findings_text, left_text, summary, totals
+from hs_deploy.output.summary import Totals, duration_text, findings, findings_text, left_text, summary, totals
+from hs_deploy.supervision.reports import Reports
 
 
 def test_the_summary_has_tasks_failures_retries_time_rate_and_use() -> None:

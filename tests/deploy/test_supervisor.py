@@ -7,7 +7,7 @@ import pytest
 
 from hs_common import limits
 from hs_deploy.daemons import Daemon
-from hs_deploy.events import (
+from hs_deploy.supervision.events import (
     AwaitOrphans,
     DaemonEnded,
     Effect,
@@ -29,7 +29,7 @@ from hs_deploy.events import (
     Start,
     Tell,
 )
-from hs_deploy.supervisor import CLOSE_S, KILLED_S, LEAVE_S, PATIENCE_S, SWEEP_S, Phase, SupervisorCore
+from hs_deploy.supervision.supervisor import CLOSE_S, KILLED_S, LEAVE_S, PATIENCE_S, SWEEP_S, Phase, SupervisorCore
 
 BROKER, SCHEDULER, WORKER = Daemon.BROKER, Daemon.SCHEDULER, Daemon.WORKER
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hs_deploy.daemons import Daemon
-from hs_deploy.events import (
+from hs_deploy.supervision.events import (
     AwaitOrphans,
     DaemonEnded,
     Effect,
@@ -23,7 +23,7 @@ from hs_deploy.events import (
     Start,
     Tell,
 )
-from hs_deploy.supervisor import Phase, SupervisorCore
+from hs_deploy.supervision.supervisor import Phase, SupervisorCore
 
 DAEMONS = st.sampled_from(list(Daemon))
 

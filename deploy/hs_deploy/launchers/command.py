@@ -15,11 +15,11 @@ import zmq
 
 from hs_common.errors import StoppedError
 from hs_common.incarnation import origin_arguments
+from hs_deploy.daemons import how_it_ended
 from hs_deploy.launchers.fleet import hold
 from hs_deploy.launchers.fleet_core import Ended
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, out_of_the_way, pipe
-from hs_deploy.relay import Outlet, Stream
-from hs_deploy.restarts import how_it_ended
+from hs_deploy.output.relay import Outlet, Stream
 
 HINTS = {
     # One rank that dies must not take the others along.

@@ -21,15 +21,14 @@ from hs_common.errors import HSError, StoppedError
 from hs_common.incarnation import ORIGIN_BYTES, origin_arguments
 from hs_common.logs import get_logger
 from hs_common.security import Connection
-from hs_deploy.autoscale import Census, Policy
-from hs_deploy.daemons import Daemon
+from hs_deploy.daemons import Daemon, how_it_ended
 from hs_deploy.launchers import local
+from hs_deploy.launchers.autoscale import Census, Policy
 from hs_deploy.launchers.command import CommandHolder
 from hs_deploy.launchers.fleet import hold
 from hs_deploy.launchers.fleet_core import Ended
+from hs_deploy.launchers.launches import STAYED_S, Launches
 from hs_deploy.launchers.local import CHILD_ERRORS_FD
-from hs_deploy.launches import STAYED_S, Launches
-from hs_deploy.restarts import how_it_ended
 
 ANSWER_S = 2.0
 """For the scheduler to say how things are; else it is asked again a period later."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from hs_common.errors import WireError
 from hs_deploy.launchers.spool_copy import SpoolCopy
-from hs_deploy.relay import Lines
+from hs_deploy.output.relay import Lines
 from hs_worker.output.frames import FrameReader, Kind
 
 MARK = b"hs-cluster: here the worker begins"

@@ -31,7 +31,7 @@ from hs_deploy.launchers.ssh_args import parse_ssh_args
 from hs_deploy.launchers.ssh_core import Effect as SshEffect
 from hs_deploy.launchers.ssh_core import Login, Say, SshCore
 from hs_deploy.launchers.ssh_program import ProgramSession, command_line
-from hs_deploy.relay import Outlet
+from hs_deploy.output.relay import Outlet
 
 BEATS_PER_SILENCE = 3
 BEAT_MAX_S = 10.0

@@ -3,11 +3,11 @@
 import os
 from typing import TYPE_CHECKING
 
-from hs_deploy.relay import Outlet
+from hs_deploy.output.relay import Outlet
 
 if TYPE_CHECKING:  # it imports rich: only where a progress line is shown
-    from hs_deploy.progress import Progress
-    from hs_deploy.summary import Totals
+    from hs_deploy.output.progress import Progress
+    from hs_deploy.output.summary import Totals
 
 COLUMNS = 80
 """Where stderr is no terminal."""
@@ -35,7 +35,7 @@ class Terminal:
 
     def begin_progress(self) -> None:
         """Show the progress line from now on."""
-        from hs_deploy.progress import Progress  # noqa: PLC0415 - rich takes longer to import than the daemons to start
+        from hs_deploy.output.progress import Progress  # noqa: PLC0415 - rich takes longer to import than the daemons to start
 
         self._progress = Progress(self.err)
 

@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hs_deploy.relay import Outlet
-from hs_deploy.summary import Totals, duration_text
+from hs_deploy.output.relay import Outlet
+from hs_deploy.output.summary import Totals, duration_text
 
 REDRAW_S = 0.1
 """At most so often."""

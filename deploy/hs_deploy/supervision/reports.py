@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from hs_deploy.events import Event, HaltAsked, Progressed, RunEnded
-from hs_deploy.summary import Findings, Totals, findings, totals
+from hs_deploy.output.summary import Findings, Totals, findings, totals
+from hs_deploy.supervision.events import Event, HaltAsked, Progressed, RunEnded
 
 
 class Reports:

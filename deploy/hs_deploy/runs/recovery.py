@@ -12,8 +12,8 @@ from typing import Any
 from hs_common.clock import wall
 from hs_common.errors import WireError
 from hs_common.tasks import OutcomeKind, join_outcomes, unpack_outcomes
-from hs_deploy import past, runs
-from hs_deploy.runs import Run, remove_map
+from hs_deploy.runs import folders, past
+from hs_deploy.runs.folders import Run, remove_map
 from hs_scheduler.stores.engines import open_store
 from hs_scheduler.stores.store import Retry
 from hs_worker.settings import AREA_BYTES
@@ -30,7 +30,7 @@ def take_up_before(database: str, retry: Retry) -> int:
 
     """
     # Also where the end is recorded: by a scheduler that outlived its hs-cluster, and a worker that had died before.
-    killed = [run for uid in past.last(database) if (run := runs.earlier(uid, database)) is not None]
+    killed = [run for uid in past.last(database) if (run := folders.earlier(uid, database)) is not None]
     if not killed:
         return 0
     past.await_holder(database)
@@ -38,8 +38,8 @@ def take_up_before(database: str, retry: Retry) -> int:
     for run in killed:
         assert run.folder is not None, "it was found there"
         ended += take_up(run, {"whole": True}, retry)
-        runs.remove_remains(run.folder)
-        runs.forget_settings(run)
+        folders.remove_remains(run.folder)
+        folders.forget_settings(run)
     return ended
 
 

@@ -6,7 +6,7 @@ begin ──▶ init_size launches ──▶ every period: decide ──▶ one 
 
 from math import inf
 
-from hs_deploy.autoscale import Census, Decision, Policy, decide
+from hs_deploy.launchers.autoscale import Census, Decision, Policy, decide
 
 FAILURES_MAX = 10
 """In a row; then no worker can be started."""

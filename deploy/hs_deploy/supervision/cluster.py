@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING
 from hs_common.clock import monotonic
 from hs_common.signals import SignalPipe
 from hs_deploy.daemons import Daemon
-from hs_deploy.events import (
+from hs_deploy.launchers.local import Process
+from hs_deploy.output.relay import Outlet, Stream
+from hs_deploy.output.terminal import Terminal
+from hs_deploy.runs.spool import KeptSpool, Spool
+from hs_deploy.supervision.events import (
     AwaitOrphans,
     DaemonEnded,
     Effect,
@@ -35,18 +39,14 @@ from hs_deploy.events import (
     Start,
     Tell,
 )
-from hs_deploy.launch import Launcher
-from hs_deploy.launchers.local import Process
-from hs_deploy.orphans import Orphans, kill
-from hs_deploy.outputs import Outputs
-from hs_deploy.relay import Outlet, Stream
-from hs_deploy.reports import Reports
-from hs_deploy.spool import KeptSpool, Spool
-from hs_deploy.supervisor import KILLED_S, SupervisorCore
-from hs_deploy.terminal import Terminal
+from hs_deploy.supervision.launch import Launcher
+from hs_deploy.supervision.orphans import Orphans, kill
+from hs_deploy.supervision.outputs import Outputs
+from hs_deploy.supervision.reports import Reports
+from hs_deploy.supervision.supervisor import KILLED_S, SupervisorCore
 
 if TYPE_CHECKING:  # few outputs are spooled
-    from hs_deploy.printing import Printer
+    from hs_deploy.output.printing import Printer
 
 
 class Cluster:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from hs_common.clock import monotonic
 from hs_common.signals import SignalPipe
-from hs_deploy.events import OutputLost
-from hs_deploy.relay import Outlet, Stream
-from hs_deploy.terminal import Terminal
+from hs_deploy.output.relay import Outlet, Stream
+from hs_deploy.output.terminal import Terminal
+from hs_deploy.supervision.events import OutputLost
 
 if TYPE_CHECKING:  # few outputs are spooled
-    from hs_deploy.printing import Printer
+    from hs_deploy.output.printing import Printer
 
 WAKE_S = 0.02
 """Between two looks at what can be printed; nobody sees the difference."""

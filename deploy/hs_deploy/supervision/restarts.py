@@ -1,10 +1,8 @@
 """How often a daemon is started again: ten times without a task finished in between, each a little later than the one before."""
 
-import signal
-
 from hs_common import limits
-from hs_deploy.daemons import Daemon
-from hs_deploy.events import DaemonEnded
+from hs_deploy.daemons import Daemon, how_it_ended
+from hs_deploy.supervision.events import DaemonEnded
 
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 0.5
@@ -50,16 +48,3 @@ class Restarts:
 def end_of(ended: DaemonEnded) -> str:
     """Say how it ended, with its last words if there were any."""
     return how_it_ended(ended.status, ended.words)
-
-
-def how_it_ended(status: int, words: str) -> str:
-    """Say what an exit status (or -signal) means, with the last words if there were any."""
-    how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
-    return f"{how} ({words})" if words else how
-
-
-def _signal_name(signum: int) -> str:
-    try:
-        return signal.Signals(signum).name
-    except ValueError:
-        return f"signal {signum}"

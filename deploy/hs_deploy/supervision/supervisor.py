@@ -16,7 +16,7 @@ from enum import Enum, auto
 
 from hs_common import limits
 from hs_deploy.daemons import Daemon
-from hs_deploy.events import (
+from hs_deploy.supervision.events import (
     AwaitOrphans,
     DaemonEnded,
     Effect,
@@ -38,7 +38,7 @@ from hs_deploy.events import (
     Start,
     Tell,
 )
-from hs_deploy.restarts import Restarts, end_of
+from hs_deploy.supervision.restarts import Restarts, end_of
 
 
 class Phase(Enum):

@@ -14,7 +14,7 @@ from typing import Any
 
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
-from hs_deploy import runs
+from hs_deploy.runs import folders
 from hs_scheduler.stores.engines import owner_of
 from hs_scheduler.stores.locations import of_folder, real
 
@@ -76,7 +76,7 @@ def find(database: str | None, *, failed_too: bool) -> Past | None:
         return look(database, failed_too=failed_too)
     for folder in dict.fromkeys(map(os.path.realpath, (site.latest(), site.main()))):
         path = of_folder(folder)
-        known = runs.is_server(path) or os.path.exists(path)
+        known = folders.is_server(path) or os.path.exists(path)
         past = look(path, failed_too=failed_too) if known else _unrecorded(folder, path)
         if past is not None:
             return past
@@ -88,7 +88,7 @@ def look(database: str, *, failed_too: bool) -> Past | None:
 
     A run whose end was not recorded counts as well: its file of failures may not be written.
     """
-    if not runs.is_server(database):
+    if not folders.is_server(database):
         database = os.path.realpath(database)
     await_holder(database)
     unrecorded = _unrecorded(os.path.realpath(site.latest()), database)
@@ -164,9 +164,9 @@ def older(but: str | None) -> list[str]:
     found: list[str] = []
     for name in sorted(os.listdir(site.runs()), reverse=True)[:OLDER_LOOKED_MAX]:
         path = of_folder(os.path.join(site.runs(), name))
-        if not runs.is_server(path):
+        if not folders.is_server(path):
             path = os.path.realpath(path)
-        if path == but or path in found or not (runs.is_server(path) or os.path.exists(path)):
+        if path == but or path in found or not (folders.is_server(path) or os.path.exists(path)):
             continue
         try:
             past = look(path, failed_too=False)
@@ -185,7 +185,7 @@ def whole_bytes(spool: str) -> int:
     Half a line is no task: `rm -rf /data/old` may have been cut to `rm -rf /data`.
     """
     size = os.path.getsize(spool)
-    if runs.is_complete(spool):
+    if folders.is_complete(spool):
         return size
     with open(spool, "rb") as file:
         at = size
@@ -208,19 +208,19 @@ def _rest(settings: Mapping[str, Any], offset: int, *, ended: bool) -> tuple[str
     spool = settings.get("spool")
     if spool is not None:
         # For a stream the database never knows the end: the copy says how much there is.
-        left = os.path.exists(spool) and (not runs.is_complete(spool) or whole_bytes(spool) > offset)
+        left = os.path.exists(spool) and (not folders.is_complete(spool) or whole_bytes(spool) > offset)
         return None, spool if left else None
     return (None if ended else settings.get("input")), None
 
 
 def _unrecorded(folder: str, database: str) -> Past | None:
     """Return the run of a folder if it is to be kept in this database; its scheduler may have died before it recorded it."""
-    settings = runs.read_settings(folder)
+    settings = folders.read_settings(folder)
     if settings is None or real(settings["database"]) != real(database):
         return None
     file, spool = _rest(settings, 0, ended=False)
     return Past(
-        database=database if runs.is_server(database) else settings["database"],
+        database=database if folders.is_server(database) else settings["database"],
         uid=bytes.fromhex(os.path.basename(folder).replace("-", "")),
         settings=settings,
         closed=False,

@@ -12,7 +12,7 @@ import os
 
 from hs_common import limits
 from hs_deploy.holes import Consumed
-from hs_deploy.runs import mark_complete
+from hs_deploy.runs.folders import mark_complete
 
 CHUNK_BYTES = 1024 * 1024
 """Read at once; a pipe gives 64 KiB at most, a file all of it."""

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from struct import Struct
 
 from hs_deploy.holes import Consumed
-from hs_deploy.relay import Outlet
-from hs_deploy.runs import ORDER_NAME
-from hs_deploy.spool_reader import Spool
+from hs_deploy.output.relay import Outlet
+from hs_deploy.output.spool_reader import Spool
+from hs_deploy.runs.folders import ORDER_NAME
 from hs_scheduler.ordering import RECORD_BYTES as ORDER_BYTES
 from hs_scheduler.ordering import unpack_order
 from hs_worker.output.spool_file import HEAD_BYTES, SUFFIX, Record

@@ -11,7 +11,7 @@ import shutil
 
 from hs_common import site
 from hs_common.errors import StoppedError
-from hs_deploy.runs import DATABASE_NAME, KEPT_MIN
+from hs_deploy.runs.folders import DATABASE_NAME, KEPT_MIN
 
 KEPT_S = 30 * 86_400.0
 LOOKED_MAX = 20

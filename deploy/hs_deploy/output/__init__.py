@@ -1,0 +1,1 @@
+"""What people see: the tasks' outputs in their order, the progress line, and the summary."""
