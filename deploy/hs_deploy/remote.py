@@ -16,7 +16,7 @@ from hs_deploy.options import Options
 
 PREFIX = "HYPERSHELL_"
 PATIENCE_S = 20.0
-"""Of a worker over SSH that has never reached the broker, which was there before it."""
+"""Of a worker elsewhere that has never reached the broker, which was there before it."""
 
 NEVER_SENT = ("DATABASE_URL", "SETTINGS", "SECRET", "PASSWORD", "TOKEN", "CREDENTIAL")
 """In the name of a variable: there may be a secret in it, or it is for this host alone."""
@@ -56,7 +56,7 @@ def document(
     worker_program = [there.remote_exe] if there.remote_exe else local.program(Daemon.WORKER)
     return control | {
         "launcher": list(there.launcher),
-        "worker": [*worker_program, "--connection", worker_file, *worker_arguments(options)],
+        "worker": [*worker_program, *_by_file(worker_file), *worker_arguments(options)],
     }
 
 
@@ -78,7 +78,7 @@ def scaled_document(
     worker = [there.remote_exe] if there.remote_exe else local.program(Daemon.WORKER)
     if there.launcher:
         assert worker_file is not None, "who comes from elsewhere has a file"
-        worker += ["--connection", worker_file]
+        worker += _by_file(worker_file)
     else:
         worker += ["--connection", "-", "--errors-fd", str(local.CHILD_ERRORS_FD)]
     return {
@@ -89,6 +89,11 @@ def scaled_document(
         "policy": asdict(options.policy),
         "slots": options.slots or cores_usable(),
     }
+
+
+def _by_file(worker_file: str) -> list[str]:
+    """Return what tells a worker of a launcher where its broker is, and when to give it up."""
+    return ["--connection", worker_file, "--patience", str(PATIENCE_S)]
 
 
 def ssh_document(options: Options, connection: dict[str, Any], outputs: str, port: int) -> dict[str, Any]:

@@ -112,6 +112,24 @@ def test_ten_failures_in_a_row_are_the_end_and_one_that_came_begins_anew() -> No
 
 
 @pytest.mark.parametrize(
+    ("status", "hopeless"),
+    [
+        (3, True),  # of a worker that never reached its broker, though it tried for long
+        (-9, False),
+        (1, False),
+    ],
+)
+def test_one_that_ends_long_after_it_came_shows_that_launching_works(status: int, *, hopeless: bool) -> None:
+    """However often that happens."""
+    launches = Launches(FIXED, now=0.0)
+
+    for number in range(FAILURES_MAX):
+        launches.ended(status, "gone", lived_s=2 * STAYED_S, connected=0, now=100.0 * number)
+
+    assert bool(launches.hopeless) is hopeless
+
+
+@pytest.mark.parametrize(
     ("status", "lived_s", "connected", "said"),
     [
         (0, 1.0, 0, f"sbatch ended{HINT}"),

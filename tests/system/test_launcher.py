@@ -4,10 +4,13 @@ import json
 import os
 import socket
 import subprocess
+import sys
 
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import kill, until
+from tests.system import astray
+from tests.system.conftest import Elsewhere
 from tests.system.slurm import Slurm
 
 from hs_common.private_files import write_private
@@ -49,6 +52,45 @@ def test_a_site_that_the_hosts_do_not_share_is_said(home: Home) -> None:
     assert done.returncode == 3
     assert b"worker.json: no such file on" in done.stderr
     assert b"is its folder one that all hosts share?" in done.stderr
+
+
+def led_astray(elsewhere: Elsewhere, ranks: str) -> Elsewhere:
+    """Return options whose workers of these ranks see a wrong address."""
+    option, launcher = elsewhere
+    return (option, f"{launcher} {sys.executable} {astray.__file__} {ranks}")
+
+
+@pytest.mark.parametrize("elsewhere", ["script", "mpirun", "srun"], indirect=True)
+def test_workers_that_never_reach_the_broker_end_the_run(home: Home, elsewhere: Elsewhere) -> None:
+    """They give up, each by itself; what they tried is the reason, with whatever status the launcher ends."""
+    done = home.run("hs-cluster", *led_astray(elsewhere, "0,1"), stdin=b"true\n")
+
+    assert done.returncode == 3, done.stderr
+    reason = f"(hs-worker: the broker is not reached from here: {astray.NOWHERE}: Connection refused)\n"
+    assert reason.encode() in done.stderr
+    assert b"1 task left, to go on: hs-cluster --restart" in done.stderr
+    assert home.leftovers() == []
+
+
+@pytest.mark.parametrize("elsewhere", ["mpirun", "srun"], indirect=True)
+def test_a_worker_that_never_reaches_the_broker_does_not_take_the_other_along(home: Home, elsewhere: Elsewhere) -> None:
+    """It ends with a status other than 0 while the other one works; the run goes on with that."""
+    lines = b"until [ -e gone ]; do sleep 0.05; done\necho done\n"
+    cluster = home.start(
+        "hs-cluster", *led_astray(elsewhere, "0"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert cluster.stdin is not None
+    assert cluster.stderr is not None
+    cluster.stdin.write(lines)
+    cluster.stdin.close()
+    assert any(b"hs-worker: the broker is not reached from here" in line for line in cluster.stderr)
+
+    home.write("gone", b"")
+
+    assert cluster.wait(BEGIN_S) == 0
+    assert cluster.stdout is not None
+    assert cluster.stdout.read() == b"done\n"
+    assert home.leftovers() == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The command line of `hs-worker` as people type it."""
 
 import os
+from math import inf
 from typing import Any
 
 import click
@@ -54,6 +55,7 @@ from hs_worker.options import Options
 @click.option("--judged", is_flag=True, hidden=True)
 @click.option("--map", default="", hidden=True)
 @click.option("--origin", default="", hidden=True)
+@click.option("--patience", type=click.FloatRange(0), default=inf, hidden=True)
 @click.option("--errors-fd", type=click.IntRange(2, 1023), default=2, hidden=True)
 @version_option
 def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
@@ -97,6 +99,7 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         judged=given["judged"],
         map=given["map"],
         origin=_origin(given["origin"]),
+        patience_s=given["patience"],
     )
 
 

@@ -17,7 +17,7 @@ from hs_common.errors import StoppedError
 from hs_common.incarnation import origin_arguments
 from hs_deploy.daemons import how_it_ended
 from hs_deploy.launchers.fleet import hold
-from hs_deploy.launchers.fleet_core import Ended
+from hs_deploy.launchers.fleet_core import STATUS_STOPPED, Ended
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, out_of_the_way, pipe
 from hs_deploy.output.relay import Outlet, Stream
 
@@ -31,6 +31,9 @@ HINTS = {
     "PRTE_MCA_hwloc_default_binding_policy": "none",
 }
 """What launchers are told in their environment, where the user says nothing else. Nothing relies on it."""
+
+_LAST_WORDS = b"hs-worker: "
+"""With these begins what a worker says that could not begin; a launcher may put a rank before it, and its own words after it."""
 
 
 class CommandHolder:
@@ -54,6 +57,8 @@ class CommandHolder:
         self.pid = 0
         self._errors = Outlet(CHILD_ERRORS_FD)
         self._stream: Stream | None = None
+        self._last_words = ""
+        """Of a worker that could not begin."""
         self._silent = False
         """Whether its stderr has ended."""
         self._ended: Ended | None = None
@@ -87,7 +92,7 @@ class CommandHolder:
             os.close(nothing)
             os.close(write_end)
         os.set_blocking(read_end, False)
-        self._stream = Stream(read_end, self._errors.write)
+        self._stream = Stream(read_end, self._take)
 
     def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
         """Wait for its stderr, unless nobody takes what is there already."""
@@ -140,12 +145,23 @@ class CommandHolder:
         self._errors.flush(wait_ms)
 
     def on_end(self, status: int) -> None:
-        """Take its exit status, and the rest of what it said."""
+        """Take its exit status, and the rest of what it said.
+
+        One that is told to live on when a rank fails (see `HINTS`) ends with 0 although no worker of it could begin.
+        """
         stream = self._stream
         assert stream is not None, "it was started"
         while not self._silent and select.select([stream.fd], [], [], 0)[0]:
             self._read()
-        self._ended = Ended(status, f"the launcher {self._name} {how_it_ended(status, stream.words)}")
+        how = f"the launcher {self._name} {how_it_ended(status, self._last_words or stream.words)}"
+        self._ended = Ended(STATUS_STOPPED if self._last_words and not status else status, how)
+
+    def _take(self, lines: bytes) -> None:
+        """Pass on what it says."""
+        self._errors.write(lines)
+        begin = lines.rfind(_LAST_WORDS)
+        if begin >= 0:
+            self._last_words = lines[begin:].partition(b"\n")[0].decode(errors="backslashreplace").strip()
 
     def _read(self) -> None:
         assert self._stream is not None, "it was started"

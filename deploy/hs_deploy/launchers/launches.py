@@ -15,6 +15,8 @@ PAUSE_PERIODS_MAX = 4
 """A pause is a period long, then two, then so many, and never longer than `PAUSE_MAX_S`."""
 STAYED_S = 10.0
 """One that ends so soon with status 0, while nobody is connected, has put its work somewhere else, most likely."""
+STATUS_STOPPED = 3
+"""Of a worker that never began, however long it tried to reach its broker."""
 HINT = "; it must stay in the foreground as long as its worker lives (srun, not sbatch)"
 
 
@@ -77,6 +79,8 @@ class Launches:
             now: Monotonic seconds.
 
         """
+        if lived_s >= STAYED_S and status != STATUS_STOPPED:
+            self.stayed()
         early = status == 0 and lived_s < STAYED_S and not connected
         if self.closed or (status == 0 and not early):
             return ""

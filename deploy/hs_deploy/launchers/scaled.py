@@ -205,13 +205,12 @@ class ScaledHolder:
         unit.on_end(status)
         unit.close(0)
         lived_s = now - self._units.pop(unit)
-        assert unit.ended is not None
+        ended = unit.ended
+        assert ended is not None
         self._died += unit.died()
-        if lived_s >= STAYED_S:
-            self._launches.stayed()
-        quick = status == 0 and lived_s < STAYED_S and not self._launches.closed
+        quick = ended.status == 0 and lived_s < STAYED_S and not self._launches.closed
         connected = len(self._ask().get("workers", ())) if quick else 0
-        self._note(self._launches.ended(status, unit.ended.how, lived_s=lived_s, connected=connected, now=now))
+        self._note(self._launches.ended(ended.status, ended.how, lived_s=lived_s, connected=connected, now=now))
 
     def _launch(self, now: float) -> None:
         try:
@@ -227,9 +226,9 @@ class ScaledHolder:
         if not status:
             self._launches.postpone(now)
             return
-        if any(now - began >= STAYED_S for began in self._units.values()):
-            self._launches.stayed()
         workers = len(status["workers"])
+        if workers:
+            self._launches.stayed()
         census = Census(
             units=len(self._units),
             slots=status["slots"] + self._unit_slots * max(0, len(self._units) - workers),
