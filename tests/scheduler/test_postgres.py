@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.faults.processes import PATIENCE_S
 from tests.postgres_server import PostgresServer
 
 from hs_common.errors import RefusedError, StoppedError
@@ -33,6 +34,8 @@ TASK = NewTask(b"true", None, 0, 0, "")
 SOCKET = ".s.PGSQL.5432"
 TRIPS_MAX = 20
 """Of a piece; what is long goes in several."""
+LOOKS = 200
+"""With three statements instead of one some of them went wrong in each run."""
 FAREWELL = b"X"
 """Source: PostgreSQL 15, section 55.7 (Terminate)."""
 
@@ -359,6 +362,38 @@ def test_tables_of_others_are_left_alone(postgres_url: str, table: str) -> None:
 
     with pytest.raises(StoppedError, match="tables of other programs"):
         open_store(postgres_url, create=True)
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+def test_who_looks_while_another_makes_the_tables_sees_all_of_them_or_none(postgres_url: str, level: str) -> None:
+    """A look is of one moment: half of what one transaction made is never taken for the tables of somebody else."""
+    migration = step_of(schema.STEPS[0])[0]
+    made = f"BEGIN; CREATE TABLE task (); {migration}; INSERT INTO migration VALUES (3, 0, ''); COMMIT"
+    begun, over = threading.Event(), threading.Event()
+
+    def make_and_remove() -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as another:
+            while not over.is_set():
+                another.execute(made.encode())
+                begun.set()
+                another.execute("BEGIN; DROP TABLE task, migration; COMMIT")
+
+    found = set()
+    other = threading.Thread(target=make_and_remove)
+    other.start()
+    try:
+        assert begun.wait(PATIENCE_S)
+        with psycopg.connect(postgres_url, autocommit=True) as session:
+            for _ in range(LOOKS):
+                with session.transaction():
+                    session.execute(f"SET TRANSACTION ISOLATION LEVEL {level}".encode())
+                    found.add(postgres_schema._looked_up(session, "it"))
+                found.add(postgres_schema.version_of(session, "it"))
+    finally:
+        over.set()
+        other.join()
+
+    assert found <= {0, 3}
 
 
 def test_a_newer_schema_is_refused(url: str) -> None:

@@ -1,5 +1,6 @@
 """The SQLite file: who owns it, what is done when it is lost, full, damaged or of another version."""
 
+import contextlib
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.faults.processes import reaped
@@ -390,6 +392,28 @@ def test_a_database_out_of_reach_is_one_clear_error(where: str) -> None:
 
 
 # --- Schema ---
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "PRAGMA user_version", "PRAGMA application_id", "SELECT 1"])
+def test_who_looks_while_the_tables_are_made_sees_a_database_of_ours_or_an_empty_one(
+    path: Path, statement: str
+) -> None:
+    """Its tables are there, and its mark as well, at whatever statement of the look they appear."""
+    # Given an empty file, as its owner has made it
+    with contextlib.closing(sqlite3.connect(path)) as owner:
+        owner.execute("PRAGMA journal_mode = WAL")
+
+    class Looking(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql.startswith(statement):
+                SqliteStore(str(path)).close()
+            return super().execute(sql, *values)
+
+    # When the tables come while somebody looks
+    with contextlib.closing(sqlite3.connect(path, factory=Looking, isolation_level=None)) as connection:
+        version = schema._version(connection, str(path))
+
+    assert version == (len(schema.STEPS) if statement in ("BEGIN", "PRAGMA user_version") else 0)
 
 
 def test_a_newer_schema_is_refused(path: Path, store: SqliteStore) -> None:

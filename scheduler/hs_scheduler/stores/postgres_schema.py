@@ -46,11 +46,18 @@ CREATE TRIGGER keep_last_row BEFORE DELETE OR TRUNCATE ON task FOR EACH STATEMEN
 }
 """Step -> what PostgreSQL needs besides."""
 
-VERSION = """SELECT coalesce(max(version), 0) FROM (SELECT version, taken_at, program FROM migration WHERE 2 = (
-    SELECT count(*) FROM pg_class WHERE relname IN ('migration', 'task')
-    AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
-)) AS ours"""
+_OURS = "FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+
+VERSION = f"""SELECT coalesce(max(version), 0) FROM (SELECT version, taken_at, program FROM migration
+    WHERE 2 = (SELECT count(*) {_OURS} AND relname IN ('migration', 'task'))) AS ours"""  # noqa: S608 - ours
 """The version where all is as it should be; 0 or an error (`UNDEFINED`) where one has to look again at what is there instead."""
+
+# Of one moment: another process may make the tables, or remove them, between two statements. Names and to_regclass() are looked
+# up in the newest catalogue, whatever the moment of the statement is; tables of the catalogue are read like any other.
+_SHAPE = f"""SELECT (SELECT count(*) {_OURS} AND relname IN ('migration', 'task')), (
+    SELECT count(*) FROM pg_attribute WHERE attname IN ('version', 'taken_at', 'program') AND NOT attisdropped
+    AND attrelid = (SELECT oid {_OURS} AND relname = 'migration'))"""  # noqa: S608 - ours
+"""How many tables of our names there are, and how many of the columns that make them ours."""
 
 
 def written(step: str) -> list[str]:
@@ -125,18 +132,13 @@ def version_of(connection: Connection, name: str) -> int:
 
 
 def _looked_up(connection: Connection, name: str) -> int:
-    columns = [
-        row[0]
-        for row in connection.execute(
-            "SELECT column_name FROM information_schema.columns"
-            " WHERE table_schema = current_schema() AND table_name = 'migration'"
-        )
-    ]
-    ours = {"version", "taken_at", "program"} <= set(columns)
-    (tasks,) = connection.execute("SELECT to_regclass('task') IS NOT NULL").fetchone() or (False,)
-    if bool(columns or tasks) and not (ours and tasks):
-        raise StoppedError(f"database {name} has tables of other programs with the names of ours: use another schema")
-    if not ours:
+    tables, columns = connection.execute(_SHAPE).fetchone() or (0, 0)
+    if not tables:
         return 0
-    (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone() or (0,)
-    return int(version)
+    if (tables, columns) != (2, 3):
+        raise StoppedError(f"database {name} has tables of other programs with the names of ours: use another schema")
+    # Where they went since, there are none now.
+    with suppress(*UNDEFINED):
+        (version,) = connection.execute(VERSION).fetchone() or (0,)
+        return int(version)
+    return 0

@@ -150,12 +150,18 @@ def check(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
-        return version
-    if version or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise StoppedError(f"{path} is a SQLite file, but no task database of ours")
-    return 0
+    # All of one moment: its owner may be making the tables.
+    connection.execute("BEGIN")
+    try:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+            return version
+        if version or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise StoppedError(f"{path} is a SQLite file, but no task database of ours")
+        return 0
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _keep(connection: sqlite3.Connection, copy: str) -> None:
