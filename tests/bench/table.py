@@ -23,32 +23,53 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """What is asked of a value."""
+
+    value: float
+    unit: str
+    """Of both; x for a ratio."""
+    at_most: bool
+    """Whether it must not be exceeded; otherwise it must be reached."""
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return f"{'<=' if self.at_most else '>='} {_number(self.value)} {self.unit}"
+
+
+def at_least(value: float, unit: str = "x") -> Bar:
+    """Return a bar that must be reached."""
+    return Bar(value=value, unit=unit, at_most=False)
+
+
+def at_most(value: float, unit: str = "x") -> Bar:
+    """Return a bar that must not be exceeded."""
+    return Bar(value=value, unit=unit, at_most=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """One line of the table: a value against its bar."""
 
     row: str
     what: str
     value: float
-    unit: str
-    """x for a ratio."""
-    bar: float
-    at_most: bool
-    """Whether the value must not exceed the bar; otherwise it must reach it."""
-    aim: str
+    bar: Bar
+    aim: str = ""
     """What we hope for, in words; "" when there is none."""
-    figures: tuple[Figure, ...]
+    figures: tuple[Figure, ...] = ()
 
     @property
     def met(self) -> bool:
         """Whether the bar is met."""
-        return self.value <= self.bar if self.at_most else self.value >= self.bar
+        return self.value <= self.bar.value if self.bar.at_most else self.value >= self.bar.value
 
     @property
     def verdict(self) -> str:
         """Met, or by which part of the bar it is short."""
         if self.met:
             return "met"
-        return f"short by {abs(self.value - self.bar) / self.bar:.0%}"
+        return f"short by {abs(self.value - self.bar.value) / self.bar.value:.0%}"
 
 
 def figure(series: Series, unit: str) -> Figure:
@@ -85,8 +106,8 @@ def text(judged: Sequence[Judged], of: dict[str, str]) -> str:
     lines = [", ".join(f"{key} {value}" for key, value in of.items()), ""]
     lines += [_line("row", "what", "value", "bar", "verdict", "aim"), "-" * 120]
     for one in judged:
-        bar = f"{'<=' if one.at_most else '>='} {_number(one.bar)} {one.unit}"
-        lines.append(_line(one.row, one.what, f"{_number(one.value)} {one.unit}", bar, one.verdict, one.aim))
+        value = f"{_number(one.value)} {one.bar.unit}"
+        lines.append(_line(one.row, one.what, value, str(one.bar), one.verdict, one.aim))
         for each in one.figures:
             spread = f"  (spread {each.spread:.0%})" if each.spread else ""
             lines.append(f"{'':12}  {each.name}: {_number(each.value)} {each.unit}{spread}")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.bench.measure import Series, measured, percentile, rates, rotated
-from tests.bench.table import Judged
+from tests.bench.table import Bar, Judged
 
 
 def judged(value: float, *, at_most: bool) -> Judged:
-    return Judged(row="r", what="w", value=value, unit="x", bar=1.5, at_most=at_most, aim="", figures=())
+    return Judged(row="r", what="w", value=value, bar=Bar(value=1.5, unit="x", at_most=at_most))
 
 
 def test_a_marginal_rate_leaves_start_up_out() -> None:

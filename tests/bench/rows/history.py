@@ -8,7 +8,7 @@ from functools import partial
 
 from tests.bench.bench import Bench
 from tests.bench.measure import measured, rates
-from tests.bench.table import Judged, figures
+from tests.bench.table import Judged, at_least, at_most, figures
 
 from hs_scheduler.stores.engines import open_store
 
@@ -39,20 +39,14 @@ def history(bench: Bench) -> list[Judged]:
             row="history",
             what=f"claim and record after {LONG:,} tasks, of the rate after {SHORT:,}",
             value=long.median / short.median,
-            unit="x",
-            bar=0.9,
-            at_most=False,
-            aim="",
+            bar=at_least(0.9),
             figures=figures(found.values(), "tasks/s"),
         ),
         Judged(
             row="history",
             what=f"a cluster's start and end after {LONG:,} tasks, more than after {SHORT:,}",
             value=late.median - early.median,
-            unit="s",
-            bar=0.5,
-            at_most=True,
-            aim="",
+            bar=at_most(0.5, "s"),
             figures=figures(starts.values(), "s"),
         ),
     ]

@@ -9,7 +9,7 @@ import time
 from tests.bench.bench import NULL, SECONDS_MAX, Bench, RunError
 from tests.bench.measure import Series, measured
 from tests.bench.simulated import Swarm
-from tests.bench.table import Judged, figure, figures
+from tests.bench.table import Judged, at_least, at_most, figure, figures
 from tests.faults.handmade import Handmade
 from tests.faults.home import Home
 from tests.faults.processes import daemon, ended_within, resident_bytes
@@ -43,9 +43,7 @@ def million(bench: Bench) -> list[Judged]:
             row="million",
             what=f"{what}: rate at the end, of the start",
             value=last.median / start.median,
-            unit="x",
-            bar=0.9,
-            at_most=False,
+            bar=at_least(0.9),
             aim="10 M",
             figures=figures([start, last], "tasks/s"),
         ),
@@ -54,11 +52,7 @@ def million(bench: Bench) -> list[Judged]:
                 row="million",
                 what=f"{what}: memory of the {name}",
                 value=peaks[name] / MB,
-                unit="MB",
-                bar=bar,
-                at_most=True,
-                aim="",
-                figures=(),
+                bar=at_most(bar, "MB"),
             )
             for name, bar in (("scheduler", 200.0), ("broker", 100.0))
         ),
@@ -126,9 +120,7 @@ def workers(bench: Bench) -> list[Judged]:
             row="workers",
             what=f"{WORKERS:,} simulated workers, of the rate with 2",
             value=thousand.median / two.median,
-            unit="x",
-            bar=0.8,
-            at_most=False,
+            bar=at_least(0.8),
             aim="registered in 5 s",
             figures=(*figures(found.values(), "tasks/s"), figure(joined, "s")),
         )

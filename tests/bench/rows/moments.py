@@ -8,7 +8,7 @@ import time
 
 from tests.bench.bench import Bench, RunError
 from tests.bench.measure import measured
-from tests.bench.table import Judged, figures
+from tests.bench.table import Judged, at_most, figures
 from tests.faults.processes import ended_within
 
 IMPORTS = "import zmq, msgpack, click, structlog, sqlite3"
@@ -32,9 +32,7 @@ def startup(bench: Bench) -> list[Judged]:
             row="startup",
             what="echo true | hs-cluster, of python's imports",
             value=ours.median / imports.median,
-            unit="x",
-            bar=1.5,
-            at_most=True,
+            bar=at_most(1.5),
             aim=f"0.3 s (is {ours.median:.3f})",
             figures=figures(found.values(), "s"),
         )
@@ -64,9 +62,7 @@ def end(bench: Bench) -> list[Judged]:
             row="end",
             what="end of work -> end of hs-cluster",
             value=series.median,
-            unit="s",
-            bar=0.3,
-            at_most=True,
+            bar=at_most(0.3, "s"),
             aim="no idle back-off",
             figures=figures([series], "s"),
         )

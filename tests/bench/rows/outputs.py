@@ -6,7 +6,7 @@ import time
 
 from tests.bench.bench import SECONDS_MAX, Bench, RunError
 from tests.bench.measure import Timed, measured, rates
-from tests.bench.table import Figure, Judged, figures
+from tests.bench.table import Figure, Judged, at_least, figures
 from tests.faults.processes import daemon, ended_within, resident_bytes
 
 TASKS = 5_000
@@ -46,9 +46,7 @@ def keep_order(bench: Bench) -> list[Judged]:
             row="keep-order",
             what=f"{count:,} lines, first slow: -k of without",
             value=kept.median / plain.median,
-            unit="x",
-            bar=0.85,
-            at_most=False,
+            bar=at_least(0.85),
             aim="1; memory that does not grow",
             figures=(*figures(found.values(), "tasks/s"), *weights),
         )
@@ -69,9 +67,7 @@ def capture(bench: Bench) -> list[Judged]:
             row="capture",
             what="-c, two files a task, of the rate without",
             value=found["-c"].median / plain,
-            unit="x",
-            bar=0.6,
-            at_most=False,
+            bar=at_least(0.6),
             aim=f"(--group-output is {found['--group-output'].median / plain:.2f})",
             figures=figures(found.values(), "tasks/s"),
         )

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 
 from tests.bench.bench import Bench
 from tests.bench.measure import Series, measured
-from tests.bench.table import Judged, figures
+from tests.bench.table import Judged, at_least, at_most, figures
 from tests.postgres_server import PostgresServer
 
 from hs_scheduler.stores.engines import open_store
@@ -59,9 +59,7 @@ def _submitted(bench: Bench, location: str, empty: Callable[[], None], what: str
             row="submit",
             what=f"{count:,} lines, {what}",
             value=rate.median / bare_rate.median,
-            unit="x",
-            bar=0.5,
-            at_most=False,
+            bar=at_least(0.5),
             aim="100,000 lines/s",
             figures=figures(found.values(), "lines/s"),
         ),
@@ -69,9 +67,7 @@ def _submitted(bench: Bench, location: str, empty: Callable[[], None], what: str
             row="submit",
             what=f"most memory of it, {what.partition(',')[0]}",
             value=memory.median,
-            unit="MiB",
-            bar=MEMORY_MIB_MAX,
-            at_most=True,
+            bar=at_most(MEMORY_MIB_MAX, "MiB"),
             aim="flat",
             figures=figures([memory], "MiB"),
         ),
@@ -105,10 +101,7 @@ def search(bench: Bench) -> list[Judged]:
             row="search",
             what=f"search -F -c of {count:,} rows, {series.name}, beyond hs --version",
             value=series.median - version.median,
-            unit="s",
-            bar=0.1,
-            at_most=True,
-            aim="",
+            bar=at_most(0.1, "s"),
             figures=figures([version, series], "s"),
         )
         for series in searches

@@ -2,7 +2,7 @@
 
 from tests.bench.bench import Bench
 from tests.bench.measure import Timed, rates
-from tests.bench.table import Judged, figures
+from tests.bench.table import Judged, at_least, figures
 
 TASKS = 5_000
 """N of the marginal rates."""
@@ -40,9 +40,7 @@ def sh(bench: Bench) -> list[Judged]:
             row="sh",
             what="sh lines, defaults, SQLite, -N2, of xargs -P2",
             value=ours.median / xargs.median,
-            unit="x",
-            bar=1.0,
-            at_most=False,
+            bar=at_least(1.0),
             aim=f"0.9 x the C loop (is {ours.median / loop.median:.2f})",
             figures=figures(found.values(), "tasks/s"),
         )
@@ -62,9 +60,7 @@ def direct(bench: Bench) -> list[Judged]:
             row="direct",
             what="shell-free lines, SQLite, of xargs sh -c",
             value=ours.median / xargs.median,
-            unit="x",
-            bar=1.35,
-            at_most=False,
+            bar=at_least(1.35),
             aim="1.6",
             figures=figures(found.values(), "tasks/s"),
         )
@@ -79,9 +75,7 @@ def _bundle(bench: Bench, row: str, what: str, *, tasks: int, null: bool) -> Jud
         row=row,
         what=what,
         value=found["-b 1"].median / best,
-        unit="x",
-        bar=0.85,
-        at_most=False,
+        bar=at_least(0.85),
         aim="1",
         figures=figures(found.values(), "tasks/s"),
     )

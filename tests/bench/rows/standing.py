@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from tests.bench.bench import Bench, RunError
 from tests.bench.measure import Series, percentile, processor_s
-from tests.bench.table import Judged, figure, figures
+from tests.bench.table import Judged, at_most, figure, figures
 from tests.faults.processes import daemon, ended_within, until
 
 from hs_common.client import Client
@@ -63,9 +63,7 @@ def latency(bench: Bench) -> list[Judged]:
             row="latency",
             what="submit -> start on an idle --forever cluster, p50",
             value=percentile(waited, 0.5),
-            unit="ms",
-            bar=10.0,
-            at_most=True,
+            bar=at_most(10.0, "ms"),
             aim="3 ms",
             figures=tuple(figure(series, "ms") for series in others),
         )
@@ -89,9 +87,7 @@ def idle(bench: Bench) -> list[Judged]:
             row="idle",
             what="processor time of the idle daemons together",
             value=sum(value for name, value in used.items() if name in DAEMONS),
-            unit="%",
-            bar=0.5,
-            at_most=True,
+            bar=at_most(0.5, "%"),
             aim="nothing",
             figures=figures(series, "%"),
         )

@@ -8,7 +8,7 @@ from glob import glob
 
 from tests.bench.bench import NULL, SECONDS_MAX, Bench, RunError
 from tests.bench.measure import Series, processor_s
-from tests.bench.table import Judged, figures
+from tests.bench.table import Judged, at_most, figures
 from tests.faults.processes import daemon, kill, until
 
 from hs_common.client import Client
@@ -43,20 +43,14 @@ def storm(bench: Bench) -> list[Judged]:
             row="storm",
             what=f"{WORKERS} workers are back after a broker was killed",
             value=took.median,
-            unit="s",
-            bar=10.0,
-            at_most=True,
-            aim="",
+            bar=at_most(10.0, "s"),
             figures=figures([took], "s"),
         ),
         Judged(
             row="storm",
             what="processor time of the new broker until then",
             value=used.median,
-            unit="s",
-            bar=3.0,
-            at_most=True,
-            aim="",
+            bar=at_most(3.0, "s"),
             figures=figures([used], "s"),
         ),
     ]
