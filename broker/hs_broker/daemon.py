@@ -14,6 +14,7 @@ from math import ceil
 
 import zmq
 
+from hs_broker.authenticator import Authenticator
 from hs_broker.core import BrokerCore
 from hs_broker.events import (
     Effect,
@@ -32,6 +33,7 @@ from hs_broker.events import (
     WorkerLost,
     WorkerStalled,
 )
+from hs_broker.router import Router, receive_all, send_to
 from hs_common import messages
 from hs_common.clock import Clock, monotonic
 from hs_common.crash import crash_point
@@ -40,9 +42,8 @@ from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger, reopen
 from hs_common.messages import Message
 from hs_common.notify import Notifier
-from hs_common.security import Authenticator, Server
+from hs_common.security import Server
 from hs_common.signals import SignalPipe
-from hs_common.sockets import Router, receive_all, send_to
 from hs_common.wire import VersionError, decode, encode
 
 FAREWELL_S = 3.0

@@ -8,8 +8,10 @@ import signal
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from hs_broker.authenticator import Authenticator
 from hs_broker.core import BrokerCore
 from hs_broker.daemon import BrokerDaemon
+from hs_broker.router import Router, router
 from hs_common import limits, site
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError, StoppedError
@@ -20,9 +22,9 @@ from hs_common.notify import Notifier
 from hs_common.prctl import protect_secrets, set_process_name
 from hs_common.priority import yield_to_tasks
 from hs_common.private_files import write_private
-from hs_common.security import Authenticator, Server
+from hs_common.security import Server
 from hs_common.signals import SignalPipe
-from hs_common.sockets import Router, new_context, router
+from hs_common.sockets import new_context
 
 DOCUMENT_WAIT_S = 60.0
 """How long hs-cluster may take to say which server we are."""

@@ -19,15 +19,17 @@ from typing import NamedTuple
 import zmq
 
 from hs_broker import program
+from hs_broker.authenticator import Authenticator
+from hs_broker.router import Router, router
 from hs_common import site
 from hs_common.addresses import PORTS_MAX, advertised, bind_endpoint, reserve_port
 from hs_common.config import Settings
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.notify import of_service
 from hs_common.private_files import read_private, write_private
-from hs_common.security import ROLES, Authenticator, Connection, Server, make_cluster, read_connection
+from hs_common.security import ROLES, Connection, Server, make_cluster, read_connection
 from hs_common.signals import SignalPipe
-from hs_common.sockets import Router, new_context, router
+from hs_common.sockets import new_context
 
 
 class Options(NamedTuple):

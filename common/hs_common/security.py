@@ -1,10 +1,9 @@
-"""Who may speak to a broker: keys, connection files, and the ZAP handler that decides.
+"""Who may speak to a broker: keys, and the files and documents that bring them.
 
     Server      what a broker is given: its own key pair and the public key of each role
     Connection  what any other daemon is given: where the broker is, its public key, and the key pair of one role
 
-CURVE alone lets every stranger in; only a ZAP handler decides who somebody is, and only ZAP_ENFORCE_DOMAIN (set in
-`hs_common.sockets`) closes the door when there is none. Source: RELIABILITY section 4.4; RFC 26, RFC 27.
+Whether a key may come in is for the broker to decide: `hs_broker.authenticator`. Source: RELIABILITY section 4.4; RFC 26.
 """
 
 import json
@@ -18,20 +17,7 @@ from zmq.utils import z85
 
 from hs_common import limits
 from hs_common.errors import RefusedError, StoppedError
-from hs_common.private_files import read_private, write_private
-
-__all__ = [
-    "ROLES",
-    "Authenticator",
-    "Connection",
-    "KeyPair",
-    "Server",
-    "make_cluster",
-    "make_key_pair",
-    "read_connection",
-    "require_curve",
-    "write_private",
-]
+from hs_common.private_files import read_private
 
 ROLES = ("worker", "submit", "scheduler", "control")
 """One key pair each: what a key may say is decided by its role."""
@@ -39,11 +25,9 @@ ROLES = ("worker", "submit", "scheduler", "control")
 _ENDPOINTS_MAX = 64
 """Of one broker: every address of a host with many networks, and more than we would ever try."""
 _KEY_CHARS = 40
-_KEY_BYTES = 32
 _CLUSTER_BYTES = 16
 _LIBZMQ_MIN = (4, 3, 4)
 """Older ones have holes before authentication (CVE-2019-13132, CVE-2020-15166)."""
-_REQUESTS_PER_STEP_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,63 +132,6 @@ class Server:
             keys=_keys_from_json(fields["keys"]),
             roles=roles,
         )
-
-
-class Authenticator:
-    """The ZAP handler: lives in the broker's own poller, so it can neither fall open nor be away while the broker is there."""
-
-    def __init__(self, context: zmq.Context[Any], server: Server) -> None:
-        """Bind it. Before the ROUTER is bound: a peer that finds no handler is refused, and its DEALER then dies."""
-        require_curve()
-        self._publics = dict(server.roles)
-        self._role_of = _roles_by_key(self._publics)
-        self.refused = 0
-        """Peers that were turned away, and messages of keys that were revoked."""
-        self.socket: zmq.Socket[bytes] = context.socket(zmq.REP)
-        self.socket.bind("inproc://zeromq.zap.01")
-
-    def step(self) -> int:
-        """Answer what waits, at most 256 requests; return how many were answered."""
-        for answered in range(_REQUESTS_PER_STEP_MAX):
-            try:
-                request = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return answered
-            self.socket.send_multipart(self._answer(request))
-        return _REQUESTS_PER_STEP_MAX
-
-    def role(self, key: str) -> str | None:
-        """Return the role of a public key now (it is the User-Id of each message); None, and counted: it has none any more."""
-        role = self._role_of.get(key)
-        if role is None:
-            self.refused += 1
-        return role
-
-    def reload(self, server: Server) -> tuple[str, ...]:
-        """Take the keys of the roles as they are in `server`; return the roles whose key was another one until now.
-
-        A connection outlives the key that opened it: whoever reads messages asks `role` for each.
-        """
-        changed = tuple(role for role, public in server.roles.items() if self._publics.get(role) != public)
-        self._publics = dict(server.roles)
-        self._role_of = _roles_by_key(self._publics)
-        return changed
-
-    def _answer(self, request: list[bytes]) -> list[bytes]:
-        # Request: version, id, domain, address, identity, mechanism, credentials.
-        # Answer: version, id, code, text, user, metadata.
-        request_id = request[1] if len(request) > 1 else b""
-        match request:
-            case [b"1.0", _, b"hs", _, _, b"CURVE", public] if len(public) == _KEY_BYTES:
-                key = z85.encode(public)
-                if key.decode() in self._role_of:
-                    return [b"1.0", request_id, b"200", b"", key, b""]
-        self.refused += 1
-        return [b"1.0", request_id, b"400", b"unknown key", b"", b""]
-
-
-def _roles_by_key(publics: Mapping[str, bytes]) -> dict[str, str]:
-    return {public.decode(): role for role, public in publics.items()}
 
 
 def require_curve() -> None:

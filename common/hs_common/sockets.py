@@ -1,24 +1,20 @@
-"""Every ZeroMQ socket of this project and every option of it, each with its reason. Source: RELIABILITY section 4.
+"""The ZeroMQ socket of everybody but the broker, and every option of it, each with its reason. Source: RELIABILITY section 4.
 
-    Router  the broker's: binds, authenticates, drains, sends without ever waiting
-    Link    everybody else's: one DEALER to one broker, with the monitor that says when a handshake succeeded
-
-One frame per message (each frame costs a box of its own under CURVE); a router sees [routing id, frame]. No call here blocks.
+A Link is one DEALER to one broker, with the monitor that says when a handshake succeeded. What it speaks to: `hs_broker.router`.
+One frame per message (each frame costs a box of its own under CURVE). No call here blocks.
 """
 
 import ctypes
 import os
-from collections.abc import Iterator
-from errno import EADDRINUSE, EHOSTUNREACH
 from struct import Struct
 from typing import Any
 
 import zmq
 
 from hs_common import limits
-from hs_common.errors import RefusedError, StoppedError, WireError
+from hs_common.errors import RefusedError, WireError
 from hs_common.messages import Message
-from hs_common.security import Connection, Server, read_connection, require_curve
+from hs_common.security import Connection, read_connection, require_curve
 from hs_common.wire import decode, encode
 
 _HWM = 1000
@@ -33,18 +29,7 @@ _HANDSHAKE_MS = 10_000
 """A silent TCP connection holds a descriptor for so long before it has said who it is (default 30 s)."""
 _PING_MS, _PING_LIFE_MS = 15_000, 60_000
 """ZMTP heartbeats only find dead TCP: the I/O thread answers even for a hung daemon. Far above any stall of a reader (Z15)."""
-_BACKLOG = 4096
-"""Workers of a job array arrive in one burst."""
 _MONITOR_EVENT = Struct("=HI")
-
-
-class Router(zmq.Socket[bytes]):
-    """The broker's ROUTER."""
-
-    bound: tuple[str, ...] = ()
-    """The endpoints as they are, ports filled in."""
-    strange: int = 0
-    """Messages dropped because they were not exactly one frame."""
 
 
 def new_context() -> "zmq.Context[Any]":
@@ -61,69 +46,6 @@ def new_context() -> "zmq.Context[Any]":
     context: zmq.Context[Any] = zmq.Context()
     context.linger = 0  # the default waits for ever at the end for a peer that is gone (Z17)
     return context
-
-
-def router(context: "zmq.Context[Any]", server: Server) -> Router:
-    """Return a ROUTER bound to all endpoints of the server. Make the Authenticator first.
-
-    `tcp://HOST:0` binds a port that the kernel chooses: see `Router.bound`.
-
-    Raises:
-        StoppedError: An endpoint cannot be bound (port taken, no such address).
-
-    """
-    socket: Router = context.socket(zmq.ROUTER, socket_class=Router)
-    try:
-        _set_common(socket)
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # or what is sent to a peer that left vanishes without a word (Z1)
-        socket.setsockopt(zmq.ROUTER_HANDOVER, 0)  # nobody takes over another's routing id (Z6)
-        socket.setsockopt(zmq.MAXMSGSIZE, limits.MESSAGE_BYTES_MAX)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 0)  # the peers ping, and their TTL arms our timer
-        socket.setsockopt(zmq.BACKLOG, _BACKLOG)
-        socket.setsockopt(zmq.CURVE_SERVER, 1)
-        socket.setsockopt(zmq.CURVE_SECRETKEY, server.keys.secret)
-        socket.setsockopt(zmq.ZAP_DOMAIN, b"hs")
-        # Without this a missing ZAP handler means that everybody is welcome.
-        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        for endpoint in server.endpoints:
-            socket.bound += (_bind(socket, endpoint),)
-    except BaseException:
-        socket.close()
-        raise
-    return socket
-
-
-def receive_all(router: Router, limit: int = 256) -> Iterator[tuple[bytes, str, bytes]]:
-    """Yield (routing id, public key, frame) of what has arrived, at most `limit`, so that timers are served in between.
-
-    What the key may say is for `Authenticator.role` to tell: it may have been revoked since the connection was made.
-    """
-    for _ in range(limit):
-        try:
-            # As a Frame: only that knows whose key it was. Asked for each message, since a routing id may change hands.
-            routing_id = router.recv(zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return
-        frame = router.recv(zmq.NOBLOCK)
-        if router.rcvmore:
-            while router.rcvmore:
-                router.recv(zmq.NOBLOCK)
-            router.strange += 1
-            continue
-        yield routing_id.bytes, str(routing_id.get("User-Id")), frame
-
-
-def send_to(router: Router, routing_id: bytes, frame: bytes) -> bool:
-    """Send without waiting. False: the peer is gone, or does not read (its lease clock decides, not a loop here)."""
-    try:
-        router.send_multipart((routing_id, frame), zmq.NOBLOCK)
-    except zmq.Again:
-        return False
-    except zmq.ZMQError as exc:
-        if exc.errno == EHOSTUNREACH:
-            return False
-        raise
-    return True
 
 
 class Link:
@@ -246,7 +168,7 @@ class Link:
 
     def _open(self) -> None:
         self._dealer: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        _set_common(self._dealer)
+        set_common(self._dealer)
         # Nothing is queued for a broker that is not there: its successor would get it before our Hello (Z11).
         self._dealer.setsockopt(zmq.IMMEDIATE, 1)
         # The broker is authenticated and splits its messages; a frame over the limit would end this socket for good (Z9).
@@ -313,7 +235,8 @@ class Link:
         self._connect()
 
 
-def _set_common(socket: "zmq.Socket[bytes]") -> None:
+def set_common(socket: "zmq.Socket[bytes]") -> None:
+    """Set what a Link and the broker's ROUTER have in common."""
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, _SEND_MARK)
     socket.setsockopt(zmq.RCVHWM, _HWM)
@@ -324,21 +247,6 @@ def _set_common(socket: "zmq.Socket[bytes]") -> None:
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 15)
     socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 4)
     socket.setsockopt(zmq.TCP_MAXRT, 120_000)
-
-
-def _bind(socket: Router, endpoint: str) -> str:
-    socket.setsockopt(zmq.IPV6, 1 if "[" in endpoint else 0)
-    if endpoint.startswith("tcp:") and endpoint.endswith(":0"):
-        endpoint = endpoint[:-1] + "*"  # libzmq's word for it
-    umask = os.umask(0o077)  # the mode of an ipc socket follows it (Z21)
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as exc:
-        why = "taken" if exc.errno == EADDRINUSE else exc.strerror
-        raise StoppedError(f"cannot listen on {endpoint}: {why}") from exc
-    finally:
-        os.umask(umask)
-    return socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()  # type: ignore[union-attr]
 
 
 def _in_order(endpoints: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from hs_common.addresses import PORTS_MAX, reserve_port
 from hs_common.errors import RefusedError, StoppedError
-from hs_common.security import Connection, write_private
+from hs_common.private_files import write_private
+from hs_common.security import Connection
 
 ROLES = ("worker", "submit", "control")
 """Who may join. There is one scheduler, and it is ours."""

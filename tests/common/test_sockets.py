@@ -12,12 +12,14 @@ from socket import create_server
 import pytest
 import zmq
 
+from hs_broker.authenticator import Authenticator
+from hs_broker.router import Router, receive_all, router, send_to
 from hs_common.clock import monotonic
 from hs_common.errors import StoppedError
 from hs_common.messages import Bye, Heartbeat
 from hs_common.private_files import write_private
-from hs_common.security import Authenticator, Connection, Server, make_cluster, make_key_pair
-from hs_common.sockets import Link, Router, new_context, receive_all, router, send_to
+from hs_common.security import Connection, Server, make_cluster, make_key_pair
+from hs_common.sockets import Link, new_context
 from hs_common.wire import decode, encode
 
 TOKEN = bytes(16)

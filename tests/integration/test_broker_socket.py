@@ -9,16 +9,18 @@ from typing import TypeVar
 
 import pytest
 
+from hs_broker.authenticator import Authenticator
 from hs_broker.core import BrokerCore
 from hs_broker.daemon import BrokerDaemon
 from hs_broker.peers import OFFENCES_MAX
+from hs_broker.router import Router, router
 from hs_broker.stalls import STALL_S
 from hs_common import messages, sockets
 from hs_common.lifeline import Lifeline
 from hs_common.messages import BundleHeader, Demand, Message
-from hs_common.security import Authenticator, Connection, Server, make_cluster, make_key_pair
+from hs_common.security import Connection, Server, make_cluster, make_key_pair
 from hs_common.signals import SignalPipe
-from hs_common.sockets import Link, Router, new_context, router
+from hs_common.sockets import Link, new_context
 from hs_common.wire import encode
 
 STEPS_MAX = 6_000

@@ -14,11 +14,13 @@ from typing import IO, TypeVar
 
 import zmq
 
+from hs_broker.authenticator import Authenticator
+from hs_broker.router import receive_all, router, send_to
 from hs_common import messages
 from hs_common.clock import monotonic
 from hs_common.messages import BundleHeader, Demand, Message
-from hs_common.security import Authenticator, Connection, make_cluster
-from hs_common.sockets import new_context, receive_all, router, send_to
+from hs_common.security import Connection, make_cluster
+from hs_common.sockets import new_context
 from hs_common.tasks import (
     Bundle,
     Detail,
