@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 from tests.faults.processes import until
 from tests.system.machine import REPOSITORY, Machine, obstacle
+from tests.system.service import PAGE, STEP_S, UNITS, await_all, commands, install, ledger, submit
 
 pytestmark = pytest.mark.system
 
-UNITS = ("hs-broker", "hs-scheduler", "hs-worker@main")
-STEP_S = 60.0
-SUBMIT = "HYPERSHELL_SITE=/var/lib/hs-cluster setpriv --reuid=hs-cluster --regid=hs-cluster --clear-groups /opt/hs-cluster/bin/hs"
 ALICE = "/var/lib/alice"
 MANAGER = """[Service]
 Type=notify
@@ -26,48 +24,23 @@ ExecStart=/lib/systemd/systemd --user
 Delegate=yes
 """
 """What the distribution's user@.service does, but for logind."""
-PAGE = (REPOSITORY / "docs/service.md").read_text()
-
-
-def commands(heading: str) -> list[str]:
-    """Return the lines of the first block below a heading of the page."""
-    block = re.search(rf"^## {heading}.*?^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert block is not None
-    return block.group(1).splitlines()
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    """One on which the service was installed by the commands of the page, but for the two that bring the program."""
+    """One on which the service was installed."""
     if reason := obstacle():
         pytest.skip(reason)
     with Machine() as one:
-        for unit in ("hs-broker", "hs-scheduler", "hs-worker@"):
-            one.configure(f"{unit}.service", f"StandardError=append:/var/lib/{unit}.log")
-        for line in commands("Install")[2:]:
-            one.shell(line)
+        install(one)
         yield one
 
 
 @pytest.fixture
 def service(machine: Machine) -> Machine:
     """All of it running."""
-    assert until(lambda: all(machine.active(unit) for unit in UNITS), STEP_S), [machine.log(unit) for unit in UNITS]
+    await_all(machine)
     return machine
-
-
-def submit(service: Machine, name: str, lines: list[str]) -> None:
-    """Put tasks into the queue, however the scheduler is: it is away meanwhile."""
-    (service.root / f"varlib/{name}.tasks").write_text("".join(f"{line}\n" for line in lines))
-    service.run("systemctl", "stop", "hs-scheduler")
-    # The folder of the tasks is where they were submitted: one that the worker may enter.
-    service.shell(f"cd / && {SUBMIT} submit --database /var/lib/hs-cluster/main/tasks.db -f /var/lib/{name}.tasks")
-    service.run("systemctl", "start", "hs-scheduler")
-
-
-def ledger(service: Machine, name: str) -> list[str]:
-    path = service.root / f"varlib/hs-worker/{name}"
-    return path.read_text().split() if path.exists() else []
 
 
 def numbered(name: str, count: int, seconds: float) -> list[str]:

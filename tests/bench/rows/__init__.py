@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.bench.bench import Bench
-from tests.bench.rows import control, history, many, moments, outputs, queue, spawning, standing, storm
+from tests.bench.rows import control, history, many, moments, outputs, queue, service, spawning, standing, storm
 from tests.bench.table import Judged
 
 ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
@@ -25,4 +25,5 @@ ROWS: dict[str, Callable[[Bench], list[Judged]]] = {
     "million": many.million,
     "workers": many.workers,
     "storm": storm.storm,
+    "service": service.service,
 }
