@@ -13,11 +13,13 @@ from hs_worker.execution.spawner import Spawner
 
 
 @pytest.fixture
-def ignoring_hangups() -> Iterator[None]:
-    """As under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def ignoring() -> Iterator[None]:
+    """As under nohup, in the background of a script."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def says(spawner: Spawner, script: bytes, *own: bytes) -> list[bytes]:
@@ -45,9 +47,9 @@ def test_a_task_has_the_environment_of_all_and_its_own() -> None:
     assert says(spawner, b"echo $A $B", b"B=6") == [b"5 6"]
 
 
-@pytest.mark.usefixtures("ignoring_hangups")
+@pytest.mark.usefixtures("ignoring")
 def test_only_what_the_user_ignored_is_ignored_and_nothing_is_blocked() -> None:
-    """`nohup hs-cluster` holds for its tasks; what Python ignores does not."""
+    """`nohup hs-cluster` holds for its tasks; what Python ignores does not, nor what a script ignores in its background."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
 
     said = says(Spawner({}), b"exec grep -E 'SigBlk|SigIgn' /proc/self/status")

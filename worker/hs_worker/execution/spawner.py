@@ -4,7 +4,8 @@
 strings of which a task changes its own, and the attributes are bytes. They name all signals: about each that is not named the C
 library asks the kernel, in the child, before its execve, while its parent has to wait.
 
-Each process: a session of its own; no signal blocked; every signal at its default, but those that were ignored when we started.
+Each process: a session of its own; no signal blocked; every signal at its default, but those that were ignored when we started
+(nohup) and that do not stop a task.
 """
 
 import ctypes
@@ -24,6 +25,9 @@ _STRUCT_BYTES = 512
 """More than an attribute object, a list of actions or a set of signals takes in any C library."""
 _OF_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 """What Python itself ignores; a task would inherit it."""
+_STOPPING = frozenset({signal.SIGINT, signal.SIGTERM})
+"""What stops a task. A script's shell ignores SIGINT in what it starts with `&`: the tasks there would outlive each limit by a
+whole `-S`, and no shell can trap what was ignored when it began. Of a terminal's SIGINT their own session keeps them free."""
 
 
 class Spawner:
@@ -101,7 +105,7 @@ class Spawner:
         libc.sigemptyset(signals)
         libc.posix_spawnattr_setsigmask(attributes, signals)
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            if number in _OF_PYTHON or signal.getsignal(number) != signal.SIG_IGN:
+            if number in _OF_PYTHON | _STOPPING or signal.getsignal(number) != signal.SIG_IGN:
                 libc.sigaddset(signals, int(number))
         libc.posix_spawnattr_setsigdefault(attributes, signals)
         return attributes
