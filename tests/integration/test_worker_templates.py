@@ -104,7 +104,7 @@ def test_what_cannot_be_expanded_is_rejected_with_the_reason(house: House, templ
 
 @pytest.mark.parametrize("template", [b"{% sleep 50 & echo $! >child; wait; %}", b"{= [y for y in iter(int, 1)] =}"])
 def test_one_that_never_ends_holds_nobody_up_and_ends_by_the_limit(house: House, template: bytes) -> None:
-    """Its slot is taken, no more; nothing is left of it."""
+    """Its slot is taken, no more; nothing is left of it, not a word."""
     (house.folder / "child").write_text("0")
     house.welcome("-N", "2", "-S", "0.2", "-t", "true {}")
     endless = Detail(1.0, 0, 0, (), template)
@@ -116,6 +116,11 @@ def test_one_that_never_ends_holds_nobody_up_and_ends_by_the_limit(house: House,
     assert outcomes[-1].row == 1, "the others did not wait for it"
     assert (outcomes[-1].kind, outcomes[-1].reason) == (OutcomeKind.REJECTED, "template: timeout while it was expanded")
     assert gone(int((house.folder / "child").read_text()) or 2**22 + 1)
+    worker = house.workers[0]
+    worker.hang_up()
+    worker.wait()
+    assert worker.process.stderr is not None
+    assert b"Traceback" not in worker.process.stderr.read()
 
 
 def test_the_bounds_of_the_expander_are_those_of_the_worker() -> None:

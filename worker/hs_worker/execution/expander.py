@@ -7,6 +7,7 @@ each. Afterwards: the answers, a NUL after each, and status 0; or status 1, the 
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -60,8 +61,6 @@ def output_of(shell: str, command: bytes) -> bytes:
         OSError: It could not be started.
 
     """
-    import signal  # noqa: PLC0415 - expressions need none of it
-
     script = -1
     argv: list[str | bytes] = [os.path.basename(shell), "-c", command]
     if len(command) >= SCRIPT_BYTES_MIN:
@@ -91,4 +90,6 @@ def output_of(shell: str, command: bytes) -> bytes:
 
 
 if __name__ == "__main__":
+    # When its task is stopped it ends as any program does: Python's own handler would tell where it was.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os._exit(main(*sys.argv[1:]))
