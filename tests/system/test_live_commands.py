@@ -45,6 +45,19 @@ def test_run_gives_what_the_command_gave(home: Home, command: str, expected: int
     queue.end()
 
 
+def test_run_says_that_its_task_was_cancelled(home: Home) -> None:
+    """It has neither a status nor an output, captured or not."""
+    queue = Queue(home, "--capture")
+    running = home.start("hs", "task", "run", "--", "sleep", "60", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert until(lambda: status(queue)["running"] == 1, STEP_S)
+
+    assert home.run("hs", "task", "update", "--cancel", "--all", "-y").returncode == 0
+
+    assert running.communicate(timeout=STEP_S) == (b"", b"it was cancelled\n")
+    assert running.returncode == 125
+    queue.end()
+
+
 def test_wait_is_told_of_the_end(queue: Queue) -> None:
     """Several at once; what is asked for besides is printed; a failure is returned where that is asked for."""
     ids = [submitted(queue, "sh", "-c", f"sleep 0.{number}; exit {number}") for number in (0, 3)]

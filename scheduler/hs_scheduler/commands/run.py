@@ -35,6 +35,7 @@ def run(args: tuple[str, ...], tags: tuple[str, ...], database: str | None) -> i
     from hs_scheduler.commands.submit import given_tags, one_line  # noqa: PLC0415
     from hs_scheduler.commands.waiting import ended, returned  # noqa: PLC0415
     from hs_scheduler.stores.locations import shown  # noqa: PLC0415
+    from hs_scheduler.tasks.state import State  # noqa: PLC0415
 
     line, given = one_line(args), given_tags(tags)
     location, _ = to_write(database)
@@ -49,7 +50,10 @@ def run(args: tuple[str, ...], tags: tuple[str, ...], database: str | None) -> i
         sink.close()
     (found,) = ended([uid], location)
     task = found.shown()
-    _print_output(task["outpath"], task["errpath"], task["worker_host"])
+    if task["state"] == State.CANCELLED.name:
+        click.echo("it was cancelled", err=True)
+    else:
+        _print_output(task["outpath"], task["errpath"], task["worker_host"])
     if task["reason"]:
         click.echo(f"{task['state']}: {task['reason']}", err=True)
     return returned(task)
