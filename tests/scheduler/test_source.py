@@ -69,6 +69,9 @@ def a_source(path: Path, content: bytes) -> FileSource:
         (b"  echo indented  \n", [b"  echo indented  "]),
         (b"a\x0bb\x0cc\x85d\n", [b"a\x0bb\x0cc\x85d"]),  # only a newline ends a line
         (b"# foo # HYPERSHELL: n:1\necho\n", [b"echo"]),
+        (b"\xef\xbb\xbfecho 1\n\xef\xbb\xbfecho 2\n", [b"echo 1", b"\xef\xbb\xbfecho 2"]),  # at the start alone
+        (b"\xef\xbb\xbf# comment\necho 1", [b"echo 1"]),
+        (b"\xef\xbb\xbf", []),
     ],
 )
 def test_lines_are_tasks_except_blanks_and_comments(path: Path, content: bytes, expected: list[bytes]) -> None:
@@ -132,7 +135,8 @@ def test_a_read_is_bounded_in_lines_and_bytes(path: Path) -> None:
 
 @given(
     content=st.lists(
-        st.sampled_from([b"echo 1", b"", b" ", b"# c", b"a\r", b"x # HYPERSHELL: n:1", b"# HYPERSHELL: k:2", b"y" * 50, b"#\0"]),
+        st.sampled_from([b"echo 1", b"", b" ", b"\xef\xbb\xbfa", b"# c", b"a\r", b"x # HYPERSHELL: n:1",
+                         b"# HYPERSHELL: k:2", b"y" * 50, b"#\0"]),
         max_size=30,
     ),
     newline=st.booleans(),

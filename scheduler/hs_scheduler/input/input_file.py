@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hs_common import limits
 from hs_common.errors import RefusedError, StoppedError
-from hs_scheduler.input.lines import TAG_WORD
+from hs_scheduler.input.lines import BYTE_ORDER_MARK, TAG_WORD
 from hs_scheduler.input.source import FileSource
 from hs_scheduler.stores.store import InputState
 from hs_scheduler.tasks.tags import TagError, parse_tags, split_line
@@ -118,6 +118,8 @@ def _open(path: str) -> int:
 def _check_tags(fd: int, path: str) -> None:
     lines = 0
     rest = b""
+    if os.pread(fd, len(BYTE_ORDER_MARK), 0) == BYTE_ORDER_MARK:
+        os.lseek(fd, len(BYTE_ORDER_MARK), os.SEEK_SET)
     while chunk := os.read(fd, _LOOK_BYTES):
         stop = chunk.rfind(b"\n") + 1
         if not stop:

@@ -18,6 +18,9 @@ PREVIEW_BYTES = limits.KIB
 TAG_WORD = b"HYPERSHELL"
 """Lines without it have no tags."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some editors put at the start of UTF-8: no part of the first line."""
+
 
 class Lines:
     """Complete lines out of chunks of bytes; `offset`, `line` and `tags` are true for what `take` has returned."""
@@ -65,6 +68,8 @@ class Lines:
         block = self._buffer[:stop]
         lines = block.split(b"\n", lines_max)
         used = stop - len(lines.pop())
+        if not self.offset:
+            lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
         tasks = self._tasks(lines, block)
         self._buffer = self._buffer[used:]
         self.offset += used + self._cut
