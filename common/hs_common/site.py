@@ -71,14 +71,27 @@ def connection_path(name: str, role: str) -> str:
         RefusedError: The name would lead out of the site.
 
     """
-    if not name or "/" in name or name.startswith("."):
-        raise RefusedError(f"{name!r} is no name of a cluster")
-    return os.path.join(_folder("connect", name), f"{role}.json")
+    return os.path.join(_folder("connect", _cluster_name(name)), f"{role}.json")
 
 
 def connection_file(named: str, role: str) -> str:
-    """Return the path of the connection file that was named: by a path, or by the name of a cluster of this site."""
-    return named if "/" in named or os.path.isfile(named) else connection_path(named, role)
+    """Return the path of the connection file that was named: by a path, or by the name of a cluster of this site.
+
+    Raises:
+        RefusedError: The name would lead out of the site.
+
+    """
+    if "/" in named or os.path.isfile(named):
+        return named
+    # Nothing is made: who mistypes a name has no such cluster.
+    return os.path.join(site(), "connect", _cluster_name(named), f"{role}.json")
+
+
+def unknown_cluster(name: str, role: str) -> str:
+    """Return what to tell who named a cluster that has no connection file for a role."""
+    parent = _folder("connect")
+    known = sorted(other for other in os.listdir(parent) if os.path.exists(os.path.join(parent, other, f"{role}.json")))
+    return f"there is no cluster {name}; known: {', '.join(known) or 'none, hs-broker --name NAME makes one'}"
 
 
 def runtime_path() -> str:
@@ -126,6 +139,12 @@ def make_runtime(path: str) -> None:
             raise StoppedError(f"{path}: is there already, and not ours alone") from None
     except OSError as exc:
         raise StoppedError(f"{path}: {exc.strerror}") from exc
+
+
+def _cluster_name(name: str) -> str:
+    if not name or "/" in name or name.startswith("."):
+        raise RefusedError(f"{name!r} is no name of a cluster")
+    return name
 
 
 def _folder(*names: str) -> str:

@@ -50,6 +50,8 @@ def examine(named: str, role: str) -> Iterator[Finding]:
     path = named
     try:
         path = site.connection_file(named, role)
+        if path != named and not os.path.exists(path):
+            raise RefusedError(site.unknown_cluster(named, role))
         connection = read_connection(path)
     except RefusedError as exc:
         fix = f"start hs-broker --name {named}" if "/" not in named else "copy it from the host of the broker again"
@@ -189,11 +191,7 @@ def _scheduler(connection: Connection) -> Iterator[Finding]:
     yield Finding("clock", ok=not fix, found=f"{away_s:+.1f} s from here to {status['host']}", fix=fix)
     if (database := status["database"]) and "://" not in database and status["host"] != os.uname().nodename:
         there = os.path.exists(database)
-        fix = (
-            ""
-            if there
-            else "name the cluster with --connection in task commands, or keep the database on a shared disk"
-        )
+        fix = "" if there else f"run task commands on {status['host']}, or keep the database on a shared disk"
         yield Finding("shared path", ok=there, found=database, fix=fix)
 
 

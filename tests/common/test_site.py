@@ -86,6 +86,17 @@ def test_a_name_that_leads_out_of_the_site_is_refused(home: Path, name: str) -> 
         site.connection_path(name, "worker")
 
 
+def test_who_looks_for_a_cluster_makes_none(home: Path) -> None:
+    """Only those that are there are known; with a key for the role that is asked for."""
+    for name in ("big", "main"):
+        Path(site.connection_path(name, "worker")).touch()
+    Path(site.connection_path("other", "control")).touch()
+
+    assert site.connection_file("bgi", "worker") == f"{home}/.hypershell/connect/bgi/worker.json"
+    assert site.unknown_cluster("bgi", "worker") == "there is no cluster bgi; known: big, main"
+    assert sorted(os.listdir(home / ".hypershell/connect")) == ["big", "main", "other"]
+
+
 def test_a_connection_has_its_place(home: Path) -> None:
     """By cluster and role."""
     assert site.connection_path("big", "worker") == f"{home}/.hypershell/connect/big/worker.json"

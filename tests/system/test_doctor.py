@@ -82,7 +82,7 @@ def test_a_cluster_that_was_never_there_is_one_clear_line(home: Home) -> None:
     done = home.run("hs", "doctor", "--connection", "nowhere")
 
     assert done.returncode == 1
-    assert b"FAIL  connection" in done.stdout
+    assert b"FAIL  connection    there is no cluster nowhere; known: none" in done.stdout
     assert b"fix: start hs-broker --name nowhere" in done.stdout
 
 

@@ -127,6 +127,8 @@ def test_without_a_cluster_each_says_so_in_one_line(home: Home) -> None:
         ["hs", "status"],
         ["hs", "worker", "list"],
         ["hs", "worker", "drain", "abc"],
+        ["hs", "status", "--connection", "nope"],
+        ["hs", "submit", "--connection", "nope", "--", "true"],
         ["hs", "task", "run", "--", "true"],
         ["hs", "task", "wait", home.run("hs", "submit", "--", "true").stdout.decode().strip()],
     ):

@@ -9,7 +9,7 @@ import select
 from hs_common.client import Client
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.security import read_connection
-from hs_common.site import connection_file
+from hs_common.site import connection_file, unknown_cluster
 from hs_scheduler.stores.engines import owner_of
 from hs_scheduler.stores.locations import is_url, of_folder, real, shown
 from hs_scheduler.stores.ownership import Owner
@@ -80,10 +80,13 @@ def client_by(connection: str) -> Client:
     """Return a client by a connection file, or by the name of a cluster of this site.
 
     Raises:
-        RefusedError: There is none, or its key may not ask.
+        RefusedError: There is no such file, or its key may not ask.
+        StoppedError: There is no cluster of that name.
 
     """
     path = connection_file(connection, "control")
+    if path != connection and not os.path.exists(path):
+        raise StoppedError(unknown_cluster(connection, "control"))
     found = read_connection(path)
     if found.role not in ("control", "submit"):
         raise RefusedError(f"{path} is of the role {found.role}: commands need that of control or submit")

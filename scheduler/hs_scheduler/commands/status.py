@@ -122,7 +122,7 @@ def _client(asked: dict[str, Any]) -> "Client":
     """
     from hs_scheduler.commands.live import client_by, client_here  # noqa: PLC0415 - --help needs none of it
 
-    if asked["connection"]:
+    if asked["connection"] is not None:
         if asked["database"] is not None:
             raise RefusedError("--connection and --database exclude each other")
         return client_by(asked["connection"])
