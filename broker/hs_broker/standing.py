@@ -28,6 +28,7 @@ from hs_common.errors import RefusedError, StoppedError
 from hs_common.notify import of_service
 from hs_common.private_files import read_private, write_private
 from hs_common.security import ROLES, Connection, Server, make_cluster, read_connection
+from hs_common.setting import AN_ADDRESS, require_text
 from hs_common.signals import SignalPipe
 from hs_common.sockets import new_context
 
@@ -45,10 +46,11 @@ def serve(settings: Settings, options: Options) -> None:
     """Listen, say in the connection files where, and serve.
 
     Raises:
-        RefusedError: The keys cannot be read or written.
+        RefusedError: The keys cannot be read or written, or the address names nothing.
         StoppedError: The port is taken.
 
     """
+    require_text("-H", options.bind, AN_ADDRESS)
     bind = options.bind or settings.get("broker.bind")
     first = options.port or settings.get("broker.port")
     exactly = options.port is not None or settings.origin("broker.port") != "default"

@@ -98,6 +98,12 @@ KEYS = {
 """Every setting there is."""
 
 
+AN_ADDRESS = "an address of this host; -p alone listens on all interfaces"
+"""What -H expects."""
+
+A_DATABASE = "the path of a SQLite file, or a postgresql:// URL"
+"""What --database expects."""
+
 MEMORY = Key("memory", "size", 0, "bytes that running tasks may ask for", 1, limits.ID_MAX)
 """Of --memory of a worker; an option alone, no setting."""
 
@@ -120,6 +126,17 @@ def parse_option(key: Key, text: object, option: str) -> Value:
 
     """
     return _parse(key, text, option)
+
+
+def require_text(option: str, text: str | None, expected: str) -> None:
+    """Refuse a blank value, as of a variable that is not set: it is no wish for what holds without the option.
+
+    Raises:
+        RefusedError: It names nothing.
+
+    """
+    if text is not None and not text.strip():
+        raise RefusedError(f"{option} {text!r}: expected {expected}")
 
 
 def size(key: Key, text: str | None, option: str) -> int:

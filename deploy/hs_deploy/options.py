@@ -13,7 +13,7 @@ from hs_common import limits
 from hs_common.clock import wall
 from hs_common.config import KEYS, Key, Settings
 from hs_common.errors import RefusedError
-from hs_common.setting import MEMORY, parse_option, size
+from hs_common.setting import A_DATABASE, AN_ADDRESS, MEMORY, parse_option, require_text, size
 from hs_deploy.elsewhere import ONLY_HERE, Elsewhere, elsewhere, find_program
 from hs_deploy.launchers.autoscale import Policy
 from hs_deploy.scaling import policy_of
@@ -179,6 +179,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
 
     quiet = bool(typed["quiet"])
     waits = typed["restart"] or typed["retry_failed"] or typed["forever"] or typed["autoscaling"] is not None
+    require_text("-H", typed["bind"], AN_ADDRESS)
     away = elsewhere(typed, settings)
     policy = policy_of(typed, settings)
     level = LEVELS.get(-1 if quiet else min(2, typed["verbose"]))
@@ -334,8 +335,7 @@ def _halt(text: str | None) -> str | None:
 
 def _database(typed: str | None, settings: Settings) -> str | None:
     path, place = typed, "--database"
-    if path is not None and not path.strip():  # a variable that is not set, as $DB: not a wish for the run's own
-        raise RefusedError(f"{place} {path!r}: expected the path of a SQLite file, or a postgresql:// URL")
+    require_text(place, path, A_DATABASE)
     if not path:
         key = "database.url" if settings.get("database.url") else "database.file"
         path, place = settings.get(key), f"{settings.origin(key)}: {key}"

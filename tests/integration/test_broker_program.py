@@ -132,6 +132,7 @@ def test_without_a_server_it_does_not_start(start: Start, document: bytes, reaso
     "arguments",
     [
         ["-p", "70000"],  # no such port
+        ["-H", ""],  # not everywhere
         ["--connection", "somewhere"],  # its files are its own
         ["--connection", "-", "--name", "x"],  # two ways at once
         ["--name", "../x"],  # leads out of the site

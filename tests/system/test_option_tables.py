@@ -65,6 +65,7 @@ REFUSED = [
     ("--database", "/etc/passwd", "--database /etc/passwd: is a file of another kind"),
     ("--database", "/no/folder/x.db", "--database /no/folder/x.db: there is no folder /no/folder"),
     ("-H", "nowhere.invalid", "-H nowhere.invalid: cannot listen there"),
+    ("-H", "", "-H '': expected an address of this host"),
     ("-p", "0", "-p '0' is not in 1..65535"),
     ("-p", "65536", "-p '65536' is not in 1..65535"),
     ("-p", "http", "-p 'http' is not an integer"),

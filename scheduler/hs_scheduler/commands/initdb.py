@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hs_common.errors import RefusedError, StoppedError
+from hs_common.setting import require_text
 from hs_scheduler.commands.asking import agreed, tasks_text
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ def initdb(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     actions = [name for name in ("vacuum", "backup", "rotate", "truncate") if asked[name] not in (None, False)]
     if len(actions) > 1:
         raise RefusedError(f"{' and '.join(f'--{name}' for name in actions)} exclude each other: one after the other")
-    if asked["backup"] == "":
-        raise RefusedError("--backup '': expected the path of the copy")
+    require_text("--backup", asked["backup"], "the path of the copy")
     # Only now: --help needs none of this.
     from hs_scheduler.commands.location import to_write  # noqa: PLC0415
     from hs_scheduler.stores import locations  # noqa: PLC0415

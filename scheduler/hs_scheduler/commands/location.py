@@ -4,8 +4,9 @@ import os
 
 from hs_common import site
 from hs_common.config import load_settings
-from hs_common.errors import RefusedError, StoppedError
+from hs_common.errors import StoppedError
 from hs_common.logs import configure_by
+from hs_common.setting import A_DATABASE, require_text
 from hs_scheduler.stores.locations import NAME, check, is_url, of_folder
 
 
@@ -42,8 +43,7 @@ def named(asked: str | None) -> str:
             something else than a database.
 
     """
-    if asked is not None and not asked.strip():
-        raise RefusedError(f"--database {asked!r}: expected the path of a SQLite file, or a postgresql:// URL")
+    require_text("--database", asked, A_DATABASE)
     location, place = (asked, "--database") if asked else _configured()
     if location and not is_url(location):
         check(location, place)
