@@ -40,7 +40,7 @@ class OneLine:
 
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in click
         """Run the command and exit."""
-        name = extra.get("prog_name") or os.path.basename(sys.argv[0])
+        name = extra.get("prog_name") or _program()
         open_standard_streams()
         try:
             status = super().main(*args, **(extra | {"standalone_mode": False}))  # type: ignore[misc]
@@ -111,6 +111,11 @@ def open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
 
 
+def say(text: str) -> None:
+    """Tell people on stderr what is no result and no error, in a line that begins as those of errors do."""
+    click.echo(f"{_program()}: {text}", err=True)
+
+
 def leave(status: int, line: str = "") -> NoReturn:
     """End without the interpreter's teardown: nothing is left to close, and it takes longer than the end of a run may."""
     if line:
@@ -120,6 +125,10 @@ def leave(status: int, line: str = "") -> NoReturn:
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more
             stream.flush()
     os._exit(status)
+
+
+def _program() -> str:
+    return os.path.basename(sys.argv[0])
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - as click calls it

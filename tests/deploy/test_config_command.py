@@ -179,8 +179,8 @@ def test_what_makes_no_sense_is_refused(home: Path, words: tuple[str, ...], why:
 def test_a_setting_that_is_overridden_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else one would wonder why it does nothing."""
     monkeypatch.setenv("HYPERSHELL_WORKER_NUM_TASKS", "9")
-    said = "hs config: worker.num_tasks is overridden by the variable HYPERSHELL_WORKER_NUM_TASKS\n"
-    assert hs("set", "worker.num_tasks", "3") == said
+    said = ": worker.num_tasks is overridden by the variable HYPERSHELL_WORKER_NUM_TASKS\n"
+    assert hs("set", "worker.num_tasks", "3").endswith(said)
 
 
 def test_get_lists_all_and_one_section(home: Path) -> None:
@@ -228,7 +228,7 @@ def test_edit_replaces_the_file_by_what_makes_sense(home: Path) -> None:
     said = hs("edit", **an_editor(home, "printf '[worker]\\nnum_tasks = 5\\ncolour = 1\\n' >"))
     path = home / ".hypershell" / "config.toml"
     assert path.read_text() == "[worker]\nnum_tasks = 5\ncolour = 1\n"
-    assert said == f"hs config: {path}: unknown setting worker.colour\n"
+    assert said.endswith(f": {path}: unknown setting worker.colour\n")
 
 
 def test_edit_refuses_what_makes_no_sense(home: Path) -> None:

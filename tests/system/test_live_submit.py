@@ -100,7 +100,7 @@ def test_an_interrupted_submit_says_how_much_was_accepted(queue: Queue) -> None:
 
     out, err = submit.communicate(timeout=STEP_S)
     assert (submit.returncode, out) == (130, b"")
-    said = re.fullmatch(rb"at least (\d+) tasks were accepted before it ended", err.strip())
+    said = re.fullmatch(rb"hs: at least (\d+) tasks were accepted before it ended", err.strip())
     assert said, err
     assert SUBMIT_TASKS_MAX <= int(said[1]) <= stored(queue)
 

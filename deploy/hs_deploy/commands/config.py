@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from hs_common.command_line import say
 from hs_common.config import KEYS, SYSTEM, Place, Settings, Value, load_settings, paths
 from hs_common.errors import RefusedError
 from hs_common.logs import configure_by
@@ -73,12 +74,12 @@ def set_(key: str, value: str, *, local: bool, system: bool) -> None:
     """
     file = SettingsFile(_path(local=local, system=system))
     for warning in file.set(key, _checked(key, value)):
-        click.echo(f"hs config: {warning}", err=True)
+        say(warning)
     key = key_of(key) if not key.startswith(NAMED_LIST) else NAMED_LIST[:-1]
     with contextlib.suppress(RefusedError):  # something else is wrong with another place: not what was asked
         strongest = load_settings().places(key)[:1]
         if strongest and os.path.realpath(strongest[0].name) != file.path:
-            click.echo(f"hs config: {key} is overridden by {_where(strongest[0])}", err=True)
+            say(f"{key} is overridden by {_where(strongest[0])}")
 
 
 @config.command(context_settings=CONTEXT)
@@ -103,7 +104,7 @@ def edit(*, local: bool, system: bool) -> None:
                 raise RefusedError(f"{exc}: nothing was changed") from exc
             continue
         for warning in warnings:
-            click.echo(f"hs config: {warning}", err=True)
+            say(warning)
         return
 
 

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from hs_common.command_line import say
 from hs_common.errors import RefusedError
 
 
@@ -20,7 +21,7 @@ def agreed(question: str, *, yes: bool) -> bool:
         raise RefusedError(f"{question} There is no terminal to answer on: -y says yes")
     if click.confirm(question, err=True):
         return True
-    click.echo("nothing was changed", err=True)
+    say("nothing was changed")
     return False
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hs_common.command_line import say
 from hs_common.errors import StoppedError
 from hs_scheduler.commands.printing import print_bytes
 
@@ -55,7 +56,7 @@ def run(args: tuple[str, ...], tags: tuple[str, ...], database: str | None) -> i
     else:
         _print_output(task["outpath"], task["errpath"], task["worker_host"])
     if task["reason"]:
-        click.echo(f"{task['state']}: {task['reason']}", err=True)
+        say(f"{task['state']}: {task['reason']}")
     return returned(task)
 
 
@@ -78,9 +79,7 @@ def _print_output(outpath: bytes | None, errpath: bytes | None, host: str | None
 
     if outpath is None and errpath is None:
         if host is not None:
-            click.echo(
-                "its output was not captured, it went where that of its worker goes: --capture keeps it", err=True
-            )
+            say("its output was not captured, it went where that of its worker goes: --capture keeps it")
         return
     if errpath is not None:
         for piece in output_of(errpath, host):

@@ -12,7 +12,9 @@ import click
 
 from hs_common import limits
 from hs_common.clock import monotonic
+from hs_common.command_line import say
 from hs_common.errors import ExpansionError, RefusedError
+from hs_common.setting import require_text
 
 if TYPE_CHECKING:
     from hs_common.template import Template
@@ -33,7 +35,10 @@ REASON_CHARS_MAX = 240
 PAUSE_S = 0.1
 """A stream that pauses longer gives the database free until more comes."""
 
-NO_FIELDS: Mapping[str, str | None] = MappingProxyType({})
+FIELDS = {"-g": "group", "--priority": "priority", "--cores": "cores", "--memory": "memory", "-W": "timeout"}
+"""Option -> the field of a task that it sets."""
+
+NO_FIELDS: Mapping[str, tuple[str, str | None]] = MappingProxyType({})
 
 EXAMPLES = """\b
 Examples:
@@ -46,9 +51,7 @@ Examples:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
 @click.argument("args", nargs=-1, metavar="[-- ARGS...]")
 @click.option("-f", "--file", metavar="FILE", help="Lines of this file; - is stdin.")
-@click.option(
-    "-t", "--tag", "tags", multiple=True, metavar="TAG", help="KEY:VALUE for each task; a line's own tags win."
-)
+@click.option("-t", "--tag", "tags", multiple=True, metavar="TAG", help="KEY:VALUE for each task.")
 @click.option(
     "--template",
     metavar="CMD",
@@ -84,19 +87,20 @@ Examples:
     "--connection", metavar="FILE|NAME", help="To the scheduler of this cluster, by its submit or control connection."
 )
 def submit(args: tuple[str, ...], **asked: Any) -> None:  # noqa: ANN401 - click gives what is declared above
-    """Add tasks: the lines of a file or of stdin, or one command (one ARG as it stands, several quoted and joined)."""
+    """Add tasks: the lines of a file or of stdin, or one command (one ARG as it stands, several quoted and joined).
+
+    What the options say holds for each task; a line's own tags win.
+    """
     _check(args, asked)
     # Only now: --help needs none of this.
     from hs_scheduler.commands.location import to_write  # noqa: PLC0415
     from hs_scheduler.commands.sink import Sink  # noqa: PLC0415
 
-    given = given_tags(
-        asked["tags"], {name: asked[name] for name in ("group", "priority", "cores", "memory", "timeout")}
-    )
+    given = given_tags(asked["tags"], {option: (name, asked[name]) for option, name in FIELDS.items()})
     line = one_line(args) if args else b""
     source = _source(asked["file"], given) if asked["file"] else None
     template = _template(asked["template"])
-    location, standing = ("", False) if asked["connection"] else to_write(asked["database"])
+    location, standing = ("", False) if asked["connection"] is not None else to_write(asked["database"])
     sink = Sink(location, asked["connection"], create=asked["initdb"])
     try:
         submission = Submission(sink, template)
@@ -121,12 +125,14 @@ def _check(args: tuple[str, ...], asked: dict[str, Any]) -> None:
         RefusedError: It makes no sense.
 
     """
+    require_text("-f", asked["file"], "a file with one task per line, or - for stdin")
+    require_text("--template", asked["template"], "a command, as 'process {}'")
     if bool(args) == bool(asked["file"]):
         both = "-f FILE and a command exclude each other: give" if args else "what is to be submitted? Give"
         raise RefusedError(f"{both} either -f FILE or -- ARGS...")
     if asked["once"] and not asked["file"]:
         raise RefusedError("--once compares the lines of a file: give it with -f FILE")
-    if asked["connection"] and (asked["database"] is not None or asked["once"] or asked["initdb"]):
+    if asked["connection"] is not None and (asked["database"] is not None or asked["once"] or asked["initdb"]):
         raise RefusedError(
             "--connection leaves the database to the scheduler: it excludes --database, --once, --initdb"
         )
@@ -192,10 +198,10 @@ class Submission:
         except BaseException:
             if count:
                 # What was under way when we were interrupted may have been accepted, too.
-                click.echo(f"at least {count} tasks were accepted before it ended", err=True)
+                say(f"at least {count} tasks were accepted before it ended")
             raise
         if self._rejected:
-            click.echo(f"{self._rejected} of {count} lines can never run: they are recorded as REJECTED", err=True)
+            say(f"{self._rejected} of {count} lines can never run: they are recorded as REJECTED")
         return count
 
     def _batches(self, source: "Input") -> Iterator[list["NewTask"]]:
@@ -291,20 +297,33 @@ def _template(source: str | None) -> "Template | None":
     return template
 
 
-def given_tags(tags: tuple[str, ...], fields: Mapping[str, str | None] = NO_FIELDS) -> "Tags":
+def given_tags(tags: tuple[str, ...], fields: Mapping[str, tuple[str, str | None]] = NO_FIELDS) -> "Tags":
     """Return the tags and fields that the options set for every task.
 
+    Args:
+        tags: As they were typed, KEY:VALUE.
+        fields: Option -> the field that it sets, and what was typed for it or None.
+
     Raises:
-        RefusedError: One of them makes no sense.
+        RefusedError: One of them makes no sense, or a tag and an option do not agree on a field.
 
     """
-    from hs_scheduler.tasks.tags import TagError, parse_tag  # noqa: PLC0415
+    from hs_scheduler.tasks.tags import TagError, parse_field, parse_tag  # noqa: PLC0415
 
-    texts = [*tags, *(f"{name}:{value}" for name, value in fields.items() if value is not None)]
     try:
-        return tuple(dict(parse_tag(text) for text in texts).items())
+        found = dict(map(parse_tag, tags))
     except TagError as exc:
-        raise RefusedError(str(exc)) from exc
+        raise RefusedError(f"-t {exc}") from exc
+    for option, (name, text) in fields.items():
+        if text is None:
+            continue
+        try:
+            value = parse_field(name, text)
+        except ValueError as exc:
+            raise RefusedError(f"{option} {text!r} {exc}") from exc
+        if found.setdefault(name, value) != value:
+            raise RefusedError(f"-t {name}:{found[name]} and {option} {text} do not agree: give one of them")
+    return tuple(found.items())
 
 
 def one_line(args: tuple[str, ...]) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from hs_common.command_line import one_of
+from hs_common.command_line import one_of, say
 from hs_scheduler.commands.printing import print_texts
 
 TIMED_OUT = 124
@@ -47,7 +47,7 @@ def wait(task_ids: tuple[str, ...], **asked: Any) -> int:  # noqa: ANN401 - clic
     try:
         found = ended([uid_of(text) for text in task_ids], asked["database"], until)
     except DeadlineError:
-        click.echo(f"not all of them ended within {timeout:g} s", err=True)
+        say(f"not all of them ended within {timeout:g} s")
         return TIMED_OUT
     if shows == "info":
         print_texts(formats.as_normal(FIELDS, [task.values for task in found]))

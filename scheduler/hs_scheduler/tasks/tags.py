@@ -121,6 +121,23 @@ def parse_tag(text: str) -> tuple[str, Tag]:
     return (key, _reserved(key, value if colon else None)) if key in RESERVED else (key, coerce(value, text))
 
 
+def parse_field(key: str, text: str) -> Tag:
+    """Return the value of a reserved key, in the unit of its field.
+
+    Raises:
+        ValueError: What is wrong with it; its text goes on after the value.
+
+    """
+    if key == "memory":
+        return parse_size(text)
+    if key == "timeout":
+        return parse_duration(text)
+    low, high = (1, limits.SLOTS_MAX) if key == "cores" else (-ORDER_MAX, ORDER_MAX)
+    if not re.fullmatch(_INT, text) or not low <= int(text[:20]) <= high:
+        raise ValueError(f"is not an integer in {low}..{high}")
+    return int(text)
+
+
 def merge(outer: Tags, own: Tags) -> Tags:
     """Return the tags of a task: its own win."""
     return tuple((dict(outer) | dict(own)).items()) if outer else own
@@ -216,7 +233,7 @@ _WORDS: dict[str, Tag] = {"null": None, "true": True, "false": False}
 
 def _check_tag(tag: str, key: str) -> None:
     if not re.fullmatch(_KEY, key):
-        raise TagError(f"{tag}: a key has letters, digits, '_', '-' and '.' only")
+        raise TagError(f"{tag or repr(tag)}: a key has letters, digits, '_', '-' and '.' only")
     if len(tag) > TAG_CHARS_MAX:
         raise TagError(f"{tag[:40]}...: a tag has at most {TAG_CHARS_MAX} characters")
 
@@ -235,14 +252,7 @@ def _sound(text: str, tag: str) -> str:
 def _reserved(key: str, value: str | None) -> Tag:
     text = value or ""
     try:
-        if key == "memory":
-            return parse_size(text)
-        if key == "timeout":
-            return parse_duration(text)
-        low, high = (1, limits.SLOTS_MAX) if key == "cores" else (-ORDER_MAX, ORDER_MAX)
-        if not re.fullmatch(_INT, text) or not low <= int(text[:20]) <= high:
-            raise ValueError(f"is not an integer in {low}..{high}")
-        return int(text)
+        return parse_field(key, text)
     except ValueError as exc:
         raise TagError(f"{key}:{text}: {exc}") from None
 
