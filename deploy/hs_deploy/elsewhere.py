@@ -88,6 +88,24 @@ def find_program(name: str, place: str) -> str:
     raise RefusedError(f"{place} {name}: no such program")
 
 
+def launcher_words(text: str, place: str) -> list[str]:
+    """Return a launcher and its arguments, split as a shell would.
+
+    Raises:
+        RefusedError: That is not possible, or there is none.
+
+    """
+    import shlex  # noqa: PLC0415 - few ask for it
+
+    try:
+        words = shlex.split(text)
+    except ValueError as exc:
+        raise RefusedError(f"{place} {text}: {exc}: quote it as for a shell") from exc
+    if not words:
+        raise RefusedError(f"{place} {text!r}: expected a program and its arguments")
+    return words
+
+
 def _by_ssh(typed: Mapping[str, Any], settings: Settings) -> Elsewhere:
     from hs_deploy.launchers.ssh_args import parse_ssh_args  # noqa: PLC0415 - few use it
 
@@ -123,12 +141,5 @@ def _launcher(typed: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
         if not settings.get("launcher") or any(typed[name] for name in ONLY_HERE):
             return ()
         text, place = settings.get("launcher"), f"{settings.origin('launcher')}: launcher"
-    import shlex  # noqa: PLC0415 - few ask for it
-
-    try:
-        words = shlex.split(text)
-    except ValueError as exc:
-        raise RefusedError(f"{place} {text}: {exc}: quote it as for a shell") from exc
-    if not words:
-        raise RefusedError(f"{place} {text!r}: expected a program and its arguments")
+    words = launcher_words(text, place)
     return (find_program(words[0], place), *words[1:])

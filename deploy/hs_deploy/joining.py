@@ -79,7 +79,17 @@ def remove_connections(folder: str) -> None:
         os.rmdir(place)
 
 
-def _is_free(bind: str, port: int) -> bool:
+def check_address(bind: str, place: str) -> None:
+    """Check that this host can listen on an address.
+
+    Raises:
+        RefusedError: It cannot.
+
+    """
+    _is_free(bind, 0, place)
+
+
+def _is_free(bind: str, port: int, place: str = "-H") -> bool:
     try:
         found = socket.getaddrinfo(bind or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
@@ -91,5 +101,5 @@ def _is_free(bind: str, port: int) -> bool:
     except OSError as exc:
         if exc.errno in (errno.EADDRINUSE, errno.EACCES):
             return False
-        raise RefusedError(f"-H {bind}: cannot listen there: {exc.strerror}") from exc
+        raise RefusedError(f"{place} {bind}: cannot listen there: {exc.strerror}") from exc
     return True

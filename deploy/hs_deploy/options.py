@@ -187,7 +187,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
     return Options(
         file=None if typed["file"] in (None, "-") else typed["file"],
         slots=value("num_tasks", "worker.num_tasks", "-N"),
-        template=_template(value("template", "worker.template", "-t")),
+        template=check_template(value("template", "worker.template", "-t")),
         shell=find_program(value("shell", "worker.shell", "--shell"), shell_place),
         bundlesize=value("bundlesize", "scheduler.bundlesize", "-b"),
         bundlewait_s=value("bundlewait", "scheduler.bundlewait", "-w"),
@@ -292,6 +292,22 @@ def check_apart(opened: Mapping[str, int]) -> None:
             raise RefusedError(f"{other} and {option} name the same file: choose another for one of them")
 
 
+def check_template(source: str) -> str:
+    """Return a template that makes sense.
+
+    Raises:
+        RefusedError: It does not, or would run nothing.
+
+    """
+    if not source.strip():
+        raise RefusedError(f"template: {source!r} would run nothing: give a command, as 'process {{}}'")
+    if source != "{}":
+        from hs_common.template import Template  # noqa: PLC0415 - most have none
+
+        Template(os.fsencode(source))
+    return source
+
+
 def _is_fifo(path: str) -> bool:
     """Whether whoever opens it waits for a reader: the one who was there may be gone when the results are written."""
     return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)
@@ -354,13 +370,3 @@ def _database(typed: str | None, settings: Settings) -> str | None:
     if not os.path.isdir(folder):
         raise RefusedError(f"{place} {path}: there is no folder {folder}")
     return os.path.abspath(path)
-
-
-def _template(source: str) -> str:
-    if not source.strip():
-        raise RefusedError(f"template: {source!r} would run nothing: give a command, as 'process {{}}'")
-    if source != "{}":
-        from hs_common.template import Template  # noqa: PLC0415 - most have none
-
-        Template(os.fsencode(source))
-    return source

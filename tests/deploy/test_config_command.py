@@ -165,6 +165,14 @@ def test_a_value_is_written_as_its_setting_has_it(home: Path, key: str, value: s
         (("set", "worker.num_tasks", "many"), "worker.num_tasks 'many' is not an integer"),
         (("set", "worker.num_tasks", "-1"), "worker.num_tasks '-1' is not in 0..10000"),
         (("set", "worker.shell_eval", ""), "hs config set: worker.shell_eval = '' names nothing"),
+        (("set", "worker.template", ""), "template: '' would run nothing: give a command, as 'process {}'"),
+        (("set", "launcher", "srun '"), "launcher srun ': No closing quotation: quote it as for a shell"),
+        (("set", "ssh.nodelist", "n[1-"), "ssh.nodelist n[1-: the brackets do not match"),
+        (("set", "ssh.nodelist.gpu", "n:0"), "ssh.nodelist.gpu n:0: 0 after the colon is no port"),
+        (("set", "ssh.args", "-X"), "ssh.args -X: cannot be honoured: use -i -p -l -J -F -o, or ssh.client = openssh"),
+        (("set", "database.url", "db"), "database.url: is no postgresql:// URL: a file is named by database.file"),
+        (("set", "database.url", "mysql://a"), "database mysql://...: is neither a path nor a postgresql:// URL"),
+        (("set", "database.file", "/etc"), "database.file /etc: is a folder, expected the path of a SQLite file"),
         (("set", "ssh.nodelist.", "a"), "ssh.nodelist.: '' is no name of a list of hosts"),
         (("get", "ssh.nodelist.gpu"), "there is no list of hosts gpu in ssh.nodelist"),
         (("set", "--local", "--system", "launcher", "x"), "--local and --system exclude each other"),
@@ -181,6 +189,29 @@ def test_a_setting_that_is_overridden_is_said(home: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HYPERSHELL_WORKER_NUM_TASKS", "9")
     said = ": worker.num_tasks is overridden by the variable HYPERSHELL_WORKER_NUM_TASKS\n"
     assert hs("set", "worker.num_tasks", "3").endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("worker.shell", "/no/sh", "worker.shell /no/sh: no such program on this host"),
+        ("launcher", "no-such-srun -N 2", "launcher no-such-srun: no such program on this host"),
+        ("broker.bind", "192.0.2.1", "broker.bind 192.0.2.1: cannot listen there: Cannot assign requested address on this host"),
+        ("database.file", "/no/such/x.db", "database.file /no/such/x.db: there is no folder /no/such on this host"),
+    ],
+)  # fmt: skip
+def test_what_this_host_does_not_have_is_told_and_written(home: Path, key: str, value: str, why: str) -> None:
+    """The file may be for another host, too."""
+    assert hs("set", key, value).endswith(f": {why}\n")
+    assert hs("get", key) == f"{value}\n"
+
+
+@pytest.mark.parametrize(
+    "key", ["launcher", "broker.bind", "ssh.nodelist", "ssh.args", "database.url", "database.file"]
+)
+def test_an_empty_value_is_as_none(home: Path, key: str) -> None:
+    """It overrides that of a weaker place."""
+    assert hs("set", key, "") == ""
 
 
 def test_get_lists_all_and_one_section(home: Path) -> None:

@@ -13,6 +13,7 @@ from hs_common.config import KEYS, SYSTEM, Place, Settings, Value, load_settings
 from hs_common.errors import RefusedError
 from hs_common.logs import configure_by
 from hs_common.setting import parse_option
+from hs_deploy.commands.setting_rules import check_rules
 from hs_deploy.commands.settings_file import SettingsFile, forms, key_of, line_of
 
 EXAMPLES = """\b
@@ -73,7 +74,9 @@ def set_(key: str, value: str, *, local: bool, system: bool) -> None:
     KEY_env takes the name of a variable that holds the value, KEY_eval a command whose first line of output is the value.
     """
     file = SettingsFile(_path(local=local, system=system))
-    for warning in file.set(key, _checked(key, value)):
+    written = _checked(key, value)
+    note = check_rules(key, written, load_settings())
+    for warning in [*file.set(key, written), *([note] if note else [])]:
         say(warning)
     key = key_of(key) if not key.startswith(NAMED_LIST) else NAMED_LIST[:-1]
     with contextlib.suppress(RefusedError):  # something else is wrong with another place: not what was asked
