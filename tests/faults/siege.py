@@ -5,7 +5,6 @@ task that reads from a FIFO.
 """
 
 import os
-import socket
 import sqlite3
 import subprocess
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Any
 from tests.faults.handmade import Handmade
 from tests.faults.home import Home
 from tests.faults.processes import resident_bytes, until
+from tests.ports import free_port
 
 DURING = 60
 AFTER = 60
@@ -102,13 +102,6 @@ def _opened(gate: str) -> bool:
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write("go\n")
     return True
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ended(process: subprocess.Popen[bytes]) -> bool:

@@ -15,6 +15,7 @@ import pytest
 import zmq
 from tests.faults.insiders import Insider
 from tests.faults.processes import until
+from tests.ports import free_port
 
 from hs_common import addresses, messages
 from hs_common.addresses import reserve_port
@@ -74,13 +75,6 @@ def is_welcome(connection: Connection) -> messages.Welcome:
         link.close()
         context.destroy(0)
     pytest.fail("no broker")
-
-
-def a_free_port() -> int:
-    """Return a port that the kernel just gave and took back."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("end", ["lifeline", "SIGTERM", "SIGINT"])
@@ -161,7 +155,7 @@ def test_keygen_makes_private_files_and_serves_nothing(start: Start, tmp_path: A
 
 def test_a_standing_broker_is_the_same_cluster_after_a_restart(start: Start, tmp_path: Any) -> None:
     """The connection file of before still opens the door."""
-    port = str(a_free_port())
+    port = str(free_port())
     path = str(tmp_path / "site" / "connect" / "main" / "control.json")
     ends(start("--keygen", "--bind", "127.0.0.1", "--port", port), 0)
     connection = read_connection(path)
@@ -194,7 +188,7 @@ def test_a_role_without_its_file_gets_a_new_key(start: Start, tmp_path: Any) -> 
 def _served(start: Start, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> "subprocess.Popen[bytes]":
     """Return a standing broker on a port that nobody but it knows, its log in a file."""
     monkeypatch.setenv("HYPERSHELL_LOGGING_FILE", str(tmp_path / "log"))
-    broker = start("--bind", "127.0.0.1", "--port", str(a_free_port()))
+    broker = start("--bind", "127.0.0.1", "--port", str(free_port()))
     assert until((tmp_path / "site" / "connect" / "main" / f"{ROLES[-1]}.json").exists, WAIT_S)  # the last
     return broker
 

@@ -1,5 +1,6 @@
 """Others may join a local cluster that listens: by a file, and only by that."""
 
+import contextlib
 import json
 import os
 import re
@@ -11,20 +12,25 @@ from pathlib import Path
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.system
 
 
-def a_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def descriptors(pid: int) -> set[str]:
+    """Return what a process has open; nothing when it has ended meanwhile."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for fd in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(fd.path))
+    return found
 
 
 def test_a_second_worker_joins_by_its_connection_file_and_takes_work(home: Home) -> None:
     """Two tasks that wait for each other need two workers of one slot."""
     home.write("tasks", b"touch a; until [ -e b ]; do sleep 0.05; done\ntouch b; until [ -e a ]; do sleep 0.05; done\n")
-    cluster = home.start("hs-cluster", "tasks", "-H", "127.0.0.1", "-p", str(a_port()), stderr=subprocess.PIPE)
+    cluster = home.start("hs-cluster", "tasks", "-H", "127.0.0.1", "-p", str(free_port()), stderr=subprocess.PIPE)
     assert cluster.stderr is not None
     found = re.search(rb"--connection (\S+)", cluster.stderr.readline())
     assert found is not None
@@ -44,25 +50,21 @@ def test_a_cluster_that_was_not_asked_to_listen_opens_no_port(home: Home) -> Non
     cluster = home.start("hs-cluster", "tasks")
     assert until(lambda: os.path.exists(home.path("started")))
 
-    inodes = {
-        os.readlink(f"/proc/{pid}/fd/{fd}")
-        for pid in home.alive()
-        for fd in os.listdir(f"/proc/{pid}/fd")
-        if os.path.islink(f"/proc/{pid}/fd/{fd}")
-    }
+    inodes = set().union(*map(descriptors, home.alive()))
     tcp = [
         line.split()[9] for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
     ]
     home.write("go", b"")
 
     assert cluster.wait(60) == 0
+    assert inodes
     assert not inodes & {f"socket:[{inode}]" for inode in tcp}
 
 
 def test_the_next_free_port_is_taken_when_none_was_asked_for(home: Home) -> None:
     """Two clusters on one host do not meet."""
-    port = a_port()
-    with socket.create_server(("127.0.0.1", port)):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
         done = home.run("hs-cluster", "-H", "127.0.0.1", stdin=b"true\n", env={"HYPERSHELL_BROKER_PORT": str(port)})
 
     found = re.search(rb"listening on port (\d+)", done.stderr)

@@ -9,7 +9,8 @@ from itertools import chain
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import command_line, descendants, until
-from tests.faults.siege import STEP_S, Siege, free_port
+from tests.faults.siege import STEP_S, Siege
+from tests.ports import free_port
 from tests.system import secrets
 
 pytestmark = pytest.mark.system

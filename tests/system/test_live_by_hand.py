@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import ended_within, until
-from tests.faults.siege import free_port
+from tests.ports import free_port
 from tests.system.standing import STEP_S
 
 pytestmark = pytest.mark.system
