@@ -20,7 +20,7 @@ from tests.faults.processes import Process, command_line, descendants, environme
 PROGRAMS = os.path.dirname(sys.executable)
 """Where pip put hs-cluster and its daemons: beside the python that runs this."""
 
-SWEEP_S = 30.0
+SWEEP_S = 60.0
 """What is still there so long after its end is left over; on a busy machine a moment may be seconds."""
 
 
@@ -93,7 +93,7 @@ class Home:
         return process
 
     def run(
-        self, *argv: str, stdin: bytes = b"", seconds: float = 60, env: Mapping[str, str] = MappingProxyType({})
+        self, *argv: str, stdin: bytes = b"", seconds: float = 120, env: Mapping[str, str] = MappingProxyType({})
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program to its end.
 

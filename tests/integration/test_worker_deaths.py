@@ -214,8 +214,9 @@ def test_the_end_of_the_lifeline_ends_a_worker_that_hangs_and_knows_no_broker(ho
 def test_the_first_signal_drains_and_the_second_stops(house: House) -> None:
     """SIGINT: what runs may finish, what waits goes back; again: what runs is stopped and goes back."""
     # Given one running and one waiting
-    process = house.welcome("-N", "1", "-S", "0.3")
-    house.broker.assign(a_task(1, b"trap 'echo stopped; exit 0' INT; echo runs; sleep 50 & wait"), a_task(2, b"true"))
+    process = house.welcome("-N", "1")
+    stops = b"trap 'echo stopped; exit 0' INT; echo runs; while :; do sleep 0.05; done"
+    house.broker.assign(a_task(1, stops), a_task(2, b"true"))
     process.line()
 
     # When it is told once

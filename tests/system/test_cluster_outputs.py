@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import until
+from tests.faults.processes import state, until
 
 pytestmark = pytest.mark.system
 
@@ -95,8 +95,6 @@ def test_a_process_substitution_is_an_output(home: Home) -> None:
     home.write("tasks", b"echo one\necho two\n")
 
     home.run("bash", "-c", script)
-
-    from tests.faults.processes import until  # noqa: PLC0415
 
     assert until(lambda: home.read("upper") == b"ONE\nTWO\n"), home.read("upper")
 
@@ -274,6 +272,7 @@ def test_a_restart_prints_what_was_whole_and_not_printed(home: Home) -> None:
     with open(home.path("out"), "wb") as file:
         cluster = home.start("hs-cluster", "tasks", "--group-output", "-N3", stdout=file, stderr=subprocess.DEVNULL)
     assert until(lambda: home.read("out") == b"1\nfirst\n")
+    assert until(lambda: state(cluster.pid) == "S"), "it has written down as well that it printed that"
     cluster.send_signal(signal.SIGSTOP)
     home.write("more", b"")
     assert until(lambda: done_tasks(home) == 2)

@@ -167,21 +167,24 @@ def states(home: Home, program: str) -> list[str]:
 
 def test_ctrl_z_stops_everything_and_fg_loses_nothing(home: Home) -> None:
     """What runs stands still, nothing else starts, no limit ends; then all of it goes on."""
-    # Given tasks that take a second each, and have four
-    home.write("tasks", b"sleep 1.125\n" * 4)
-    cluster = home.start("hs-cluster", "tasks", "-N2", "-W4", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert until(lambda: len(states(home, "sleep")) == 2)
+    # Given two tasks that run until somebody writes, and have 6 s; and two that wait
+    home.write("tasks", b"cat go\n" * 2 + b"echo after\n" * 2)
+    os.mkfifo(home.path("go"))
+    cluster = home.start("hs-cluster", "tasks", "-N2", "-W6", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert until(lambda: states(home, "cat") == ["S", "S"])
 
     # When it is stopped for longer than their limit
     cluster.send_signal(signal.SIGTSTP)
-    assert until(lambda: states(home, "sleep") == ["T", "T"])
+    assert until(lambda: states(home, "cat") == ["T", "T"])
     assert until(lambda: state(cluster.pid) == "T")
-    assert not until(lambda: states(home, "sleep") != ["T", "T"], 5)
+    assert not until(lambda: states(home, "cat") != ["T", "T"], 7)
 
     # Then it goes on as if nothing had been
     cluster.send_signal(signal.SIGCONT)
+    assert until(lambda: states(home, "cat") == ["S", "S"])
+    os.close(os.open(home.path("go"), os.O_WRONLY))
     status, out, err = ended(cluster)
-    assert (status, out) == (0, b""), err
+    assert (status, out) == (0, b"after\n" * 2), err
     assert b"4 tasks" in err
     assert home.leftovers() == []
 
