@@ -22,7 +22,7 @@ CREDIT_MAX = 10_000
 """Tasks that one worker may hold at once, running ones included. More is refused at decode."""
 
 SLOTS_MAX = 10_000
-"""Executors of one worker."""
+"""Tasks that one worker may run at a time."""
 
 BUNDLE_TASKS_MAX = 10_000
 """Tasks of one bundle; also the upper bound of --bundlesize."""

@@ -36,7 +36,7 @@ _LOGGED = "where logging.file is set"
 KEYS = {
     key.name: key
     for key in (
-        Key("worker.num_tasks", "integer", 1, "executors per worker; 0: all cores", 0, limits.SLOTS_MAX),
+        Key("worker.num_tasks", "integer", 1, "tasks at a time of one worker; 0: all cores", 0, limits.SLOTS_MAX),
         Key("worker.template", "text", "{}", "what is run for the args of a task"),
         Key("worker.shell", "text", "/bin/sh", "for lines that need one"),
         Key(
