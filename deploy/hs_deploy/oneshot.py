@@ -153,7 +153,8 @@ def _open_places(asked: Options, past: "Past | None") -> Places:
     file, source = _input(asked) if past is None else (past.file, None)
     named = {"-o": asked.output, "-e": asked.errors, "-f": asked.failures, "--joblog": asked.joblog}
     paths = {option: path for option, path in named.items() if path is not None}
-    opened = {option: options.open_output(path, option, asked.file) for option, path in paths.items()}
+    taken = os.stat(file) if file is not None else None if source is None else os.fstat(source)
+    opened = {option: options.open_output(path, option, taken) for option, path in paths.items()}
     options.check_apart(opened)
     port = None
     if asked.listens:

@@ -254,8 +254,13 @@ def regular_file(path: str) -> str | None:
     return real if stat.S_ISREG(mode) and os.path.exists(real) else None
 
 
-def open_output(path: str, option: str, source: str | None) -> int:
+def open_output(path: str, option: str, source: os.stat_result | None) -> int:
     """Open a file to append to, made if it is missing, not emptied yet.
+
+    Args:
+        path: Of the file.
+        option: That named it.
+        source: What the input is, a file or whatever stdin leads to; None: there is no input.
 
     Raises:
         RefusedError: It cannot be written, or it is the input itself, or the scheduler could not write there.
@@ -268,7 +273,7 @@ def open_output(path: str, option: str, source: str | None) -> int:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as exc:
         raise RefusedError(f"{option}: cannot write {path}: {exc.strerror}") from exc
-    if source is not None and os.path.samestat(os.fstat(fd), os.stat(source)):
+    if source is not None and stat.S_ISREG(source.st_mode) and os.path.samestat(os.fstat(fd), source):
         os.close(fd)
         raise RefusedError(f"{option}: {path} is the input: choose another file")
     os.set_blocking(fd, True)

@@ -205,7 +205,7 @@ def write_failures(store: Store, path: str) -> None:
     whole = not os.path.exists(path) or os.path.isfile(path)
     target = f"{path}.{os.getpid()}.tmp" if whole else path
     try:
-        with open(target, "wb") as file:
+        with open(target, "wb", opener=_open_at_once) as file:
             file.writelines(text)
         if whole:
             os.replace(target, path)
@@ -214,6 +214,13 @@ def write_failures(store: Store, path: str) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(target)
         raise StoppedError(f"cannot write the failed tasks into {path}: {exc.strerror}") from exc
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a FIFO that nobody reads is an error, for who might come to read it is not waited for."""
+    fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _numbers(counts: Counts, total_known: bool) -> dict[str, Any]:  # noqa: FBT001

@@ -298,7 +298,7 @@ def test_an_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
     link.symlink_to(path)
 
     with pytest.raises(RefusedError, match="is the input"):
-        open_output(str(link), "-e", str(path))
+        open_output(str(link), "-e", path.stat())
 
 
 @pytest.mark.parametrize(("one", "other"), [("-o", "-f"), ("-e", "--joblog"), ("-f", "--joblog")])

@@ -25,6 +25,30 @@ def test_all_output_goes_into_one_file_emptied_once(home: Home) -> None:
     assert b"20 tasks" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["hs-cluster -f tasks < tasks", "hs-cluster -o tasks tasks"])
+def test_the_input_is_no_output_whichever_way_it_comes(home: Home, command: str) -> None:
+    """It would be emptied before it is read, and the run succeed with nothing."""
+    home.write("tasks", b"false\n")
+
+    done = home.run("sh", "-c", command)
+
+    assert (done.returncode, home.read("tasks")) == (2, b"false\n")
+    assert b"tasks is the input: choose another file" in done.stderr
+
+
+def test_a_pipe_that_took_the_place_of_a_file_of_results_is_not_waited_for(home: Home) -> None:
+    """Nobody may ever read it."""
+    done = home.run("hs-cluster", "-f", "out", stdin=b"rm out && mkfifo out && false\n")
+
+    assert done.returncode == 3
+    assert b"cannot write the failed tasks into " in done.stderr
+
+
+def test_input_and_output_may_both_be_nothing(home: Home) -> None:
+    """A device is not emptied."""
+    assert home.run("sh", "-c", "hs-cluster -o /dev/null < /dev/null").returncode == 0
+
+
 def test_both_streams_may_go_into_the_same_file(home: Home) -> None:
     """Neither truncates the other."""
     home.run("hs-cluster", "-o", "both", "-e", "both", stdin=b"echo o; echo e >&2\n" * 5)
