@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tests.postgres_server import PostgresServer
 
-# How long an example takes is up to the machine and what else it does.
-settings.register_profile("any machine", deadline=None)
+# How long an example takes, and to make one, is up to the machine and what else it does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 

@@ -168,7 +168,8 @@ def test_a_bad_tag_in_a_file_refuses_all_of_it(site: Path) -> None:
     assert not (site / "main/tasks.db").exists()
 
 
-def test_a_database_that_a_scheduler_owns_says_so(tmp_path: Path) -> None:
+def test_a_database_that_a_scheduler_owns_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hs_scheduler.commands.live.START_S", 0.0)
     path = str(tmp_path / "mine.db")
     store = SqliteStore(path)
 

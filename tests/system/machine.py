@@ -14,7 +14,7 @@ from tests.faults.processes import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "/opt/hs-cluster"
-STEP_S = 60.0
+STEP_S = 180.0
 """To boot, and to switch off."""
 PROGRAMS = {
     "hs-broker": "hs_broker.cli",

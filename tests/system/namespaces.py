@@ -6,6 +6,9 @@ from itertools import count
 
 _NUMBERS = count()
 
+_NETS = 512
+"""As many as there are of 256 addresses in the block."""
+
 NOBODY = "02:00:00:00:00:01"
 """Address of a network card that does not exist."""
 
@@ -25,19 +28,24 @@ class Host:
     """A namespace with one address, `address`; we are `ours` at the other end of the cable."""
 
     def __init__(self) -> None:
-        number = next(_NUMBERS)
-        self.name = f"hs-{os.getpid()}-{number}"
-        self._cable = f"hs{os.getpid() % 100_000}x{number}"
-        # Of the block that nobody routes: benchmarks of networks (RFC 2544).
-        net = f"198.{18 + os.getpid() % 2}.{(os.getpid() // 2 + number) % 256}"
-        self.ours, self.address = f"{net}.1", f"{net}.2"
+        self.name = f"hs-{os.getpid()}-{next(_NUMBERS)}"
         _ip("netns", "add", self.name)
-        _ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        net = next(net for net in range(_NETS) if self._has_cable(net))
+        # Of the block that nobody routes: benchmarks of networks (RFC 2544).
+        self.ours, self.address = (f"198.{18 + net // 256}.{net % 256}.{end}" for end in (1, 2))
         _ip("addr", "add", f"{self.ours}/30", "dev", self._cable)
         _ip("link", "set", self._cable, "up")
         _ip("-n", self.name, "addr", "add", f"{self.address}/30", "dev", "eth0")
         _ip("-n", self.name, "link", "set", "eth0", "up")
         _ip("-n", self.name, "link", "set", "lo", "up")
+
+    def _has_cable(self, net: int) -> bool:
+        """Lay the cable of a net, unless there is one: of another test, at the same time, or of one that was killed."""
+        self._cable = f"hs-{net}"
+        words = ("ip", "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        done = subprocess.run(words, check=False, capture_output=True, text=True)
+        assert done.returncode == 0 or "File exists" in done.stderr, done.stderr
+        return done.returncode == 0
 
     @property
     def prefix(self) -> tuple[str, ...]:

@@ -2,17 +2,21 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
 from tests.faults.processes import until
 
-START_S = 60.0
+START_S = 120.0
+PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to whoever wants any: what is free when we look is so a moment later."""
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
 _CONF = """ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -36,6 +40,9 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,requeue_setup_env_fail
 ReturnToService=2
 KillWait=30
+MessageTimeout=60
+TCPTimeout=30
+BatchStartTimeout=60
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:60
 """
@@ -76,11 +83,15 @@ class Slurm:
         (munge / "key").chmod(0o400)
         named = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         files = [f"--{option}={munge}/{name}" for option, name in named.items()]
-        self._start("munged", "--foreground", "--force", *files)
-        assert until((munge / "socket").exists, START_S)
-        self.start_controller()
-        self._start("slurmd", "-D", "-f", str(self.conf))
-        assert until(lambda: self.run("sinfo", "-h", "-t", "idle,mix,alloc") != "", START_S), self.log()
+        try:
+            self._start("munged", "--foreground", "--force", *files)
+            assert until((munge / "socket").exists, START_S)
+            self.start_controller()
+            self._start("slurmd", "-D", "-f", str(self.conf))
+            assert until(lambda: self.run("sinfo", "-h", "-t", "idle,mix,alloc") != "", START_S), self.log()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -88,6 +99,9 @@ class Slurm:
         with contextlib.suppress(AssertionError):
             self.run("scancel", "--full", "--user=root")
             until(lambda: self.run("squeue", "-h") == "", START_S)
+        self._close()
+
+    def _close(self) -> None:
         for name in ("slurmd", "slurmctld", "munged"):
             self._end(name)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -108,7 +122,7 @@ class Slurm:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=START_S,
             check=False,
         )
         assert done.returncode == 0, f"{command}: {done.stderr}{self.log()}"
@@ -139,9 +153,13 @@ class Slurm:
             process.wait()
 
 
-def _free_ports() -> tuple[int, int]:
+def _free_ports() -> list[int]:
     """Return two that nobody has at this moment."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+    return list(islice(filter(_is_free, random.sample(PORTS, len(PORTS))), 2))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("", port))
+        return True
+    return False

@@ -140,7 +140,7 @@ DONE = [
     ("-W", "echo 'sleep 60' | hs-cluster -W 0.2; hs task search reason -f plain", 0, "timeout\n", "1 failed"),
     (
         "-S",
-        "echo \"trap '' INT; sleep 60\" | hs-cluster -W 0.2 -S 0.2; hs task search exit_status -w 'duration < 9' -f plain",
+        "echo \"trap '' INT; sleep 60\" | hs-cluster -W 2 -S 0.2; hs task search exit_status -w 'duration < 12' -f plain",
         0,
         "-15\n",
         "1 failed",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.faults.processes import until
+from tests.faults.processes import reaped, until
 from tests.postgres_server import PostgresServer
 
 from hs_scheduler.stores.engines import open_reader, owner_of
@@ -99,28 +99,24 @@ def test_a_scheduler_that_is_started_again_waits_for_a_server_that_is_down(site:
         location = server.new_schema("again")
         go = tmp_path / "go"
         os.mkfifo(go)
-        cluster = subprocess.Popen(
-            ["hs-cluster", "--initdb", "--database", location, "-t", f"cat {go}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert cluster.stdin is not None
-        cluster.stdin.write("x\n")
-        cluster.stdin.close()
-        assert until(lambda: owner_of(location) is not None, 30)
-        scheduler = owner_of(location)
-        assert scheduler is not None
-        with go.open("w") as gate:
-            gate.write("done\n")
-            server.stop(signal.SIGQUIT)
-            os.kill(scheduler.pid, signal.SIGKILL)
-            assert cluster.stderr is not None
-            assert "store.awaited" in next(line for line in cluster.stderr if "store." in line)
-            server.start()
-        cluster.stdin = None
-        output, said = cluster.communicate(timeout=60)
+        command = ["hs-cluster", "--initdb", "--database", location, "-t", f"cat {go}"]
+        pipe = subprocess.PIPE
+        with reaped(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)) as cluster:
+            assert cluster.stdin is not None
+            cluster.stdin.write("x\n")
+            cluster.stdin.close()
+            assert until(lambda: owner_of(location) is not None)
+            scheduler = owner_of(location)
+            assert scheduler is not None
+            with go.open("w") as gate:
+                gate.write("done\n")
+                server.stop(signal.SIGQUIT)
+                os.kill(scheduler.pid, signal.SIGKILL)
+                assert cluster.stderr is not None
+                assert "store.awaited" in next(line for line in cluster.stderr if "store." in line)
+                server.start()
+            cluster.stdin = None
+            output, said = cluster.communicate(timeout=60)
         assert (cluster.returncode, output) == (0, "done\n"), said
     finally:
         server.remove()
@@ -133,21 +129,20 @@ def test_a_server_that_is_killed_while_a_run_opens_its_database_is_waited_for() 
         server.start()
         location = server.new_schema("opening")
         assert run("hs", "initdb", "--database", location).returncode == 0
-        session = psycopg.connect(location, autocommit=True)
-        session.execute("BEGIN; LOCK TABLE owner IN ACCESS EXCLUSIVE MODE")
         pipe = subprocess.PIPE
-        with subprocess.Popen(
-            ["hs-cluster", "--database", location], stdin=pipe, stdout=pipe, stderr=pipe, text=True
-        ) as cluster:
-            assert cluster.stderr is not None
-            assert "store.busy" in next(line for line in cluster.stderr if "store." in line)
-            server.stop(signal.SIGQUIT)
-            session.close()
-            assert "store.awaited" in next(
-                line for line in cluster.stderr if "store.awaited" in line or "hs-cluster:" in line
-            )
-            server.start()
-            output, said = cluster.communicate("echo one\n", timeout=60)
+        with psycopg.connect(location, autocommit=True) as session:
+            session.execute("BEGIN; LOCK TABLE owner IN ACCESS EXCLUSIVE MODE")
+            command = ["hs-cluster", "--database", location]
+            with reaped(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)) as cluster:
+                assert cluster.stderr is not None
+                assert "store.busy" in next(line for line in cluster.stderr if "store." in line)
+                server.stop(signal.SIGQUIT)
+                session.close()
+                assert "store.awaited" in next(
+                    line for line in cluster.stderr if "store.awaited" in line or "hs-cluster:" in line
+                )
+                server.start()
+                output, said = cluster.communicate("echo one\n", timeout=60)
         assert (cluster.returncode, output) == (0, "one\n"), said
     finally:
         server.remove()
@@ -183,9 +178,8 @@ def test_a_password_is_nowhere_but_in_a_private_file(url: str, site: Path, tmp_p
 def test_an_idle_scheduler_whose_session_was_ended_notices_what_was_submitted(url: str, tmp_path: Path) -> None:
     """Nobody owns the database for a moment: the command writes into it by itself, and the scheduler has to look again."""
     assert run("hs", "initdb", "--database", url).returncode == 0
-    with (tmp_path / "out").open("wb") as out:
-        cluster = subprocess.Popen(["hs-cluster", "--forever", "-N1", "--database", url], stdout=out, stderr=out)
-    try:
+    command = ["hs-cluster", "--forever", "-N1", "--database", url]
+    with (tmp_path / "out").open("wb") as out, reaped(subprocess.Popen(command, stdout=out, stderr=out)) as cluster:
         assert until(lambda: run("hs", "submit", "--database", url, "--", "echo one").returncode == 0)
         assert until(lambda: b"one\n" in (tmp_path / "out").read_bytes())
         with psycopg.connect(url, autocommit=True) as session:
@@ -199,6 +193,5 @@ def test_an_idle_scheduler_whose_session_was_ended_notices_what_was_submitted(ur
             session.execute("UPDATE owner SET uuid = 'another'")
             session.execute("COMMIT")
         assert until(lambda: b"two\n" in (tmp_path / "out").read_bytes()), (tmp_path / "out").read_text()
-    finally:
         cluster.terminate()
         assert cluster.wait(60) == 128 + signal.SIGTERM

@@ -171,7 +171,7 @@ def test_sigusr2_ends_no_daemon_that_has_only_just_started(home: Home) -> None:
     os.mkfifo(home.path("wait"))
     home.write("tasks", b"cat wait\n")
     run = home.start("hs-cluster", "tasks")
-    assert until(lambda: len(children(run.pid)) == 3, 20, poll_s=0.001)
+    assert until(lambda: len(children(run.pid)) == 3, poll_s=0.001)
     before = children(run.pid)
     for pid in before:
         os.kill(pid, signal.SIGUSR2)

@@ -16,7 +16,8 @@ from tests.system.slurm import Slurm
 
 pytestmark = pytest.mark.system
 
-STEP_S = 60.0
+STEP_S = 180.0
+"""On a machine that has much else to do; usually it is seconds."""
 ARRAY = str(REPOSITORY / "deploy/slurm/worker-array.sbatch")
 SHORT = {"HYPERSHELL_WORKER_MARGIN": "4"}
 
@@ -100,12 +101,12 @@ def test_an_array_survives_requeue_scancel_and_a_controller_that_restarts(slurm:
 
 def test_a_worker_whose_job_ends_cuts_no_task_off(slurm: Slurm, cluster: Home) -> None:
     """It learns from Slurm that it has a minute, and uses all of it that fits: for the long ones, then for short ones."""
-    submit(cluster, [*marked(8, 20, "timeout:25", "long"), *marked(30, 4, "timeout:6", "short")])
+    submit(cluster, [*marked(8, 20, "timeout:25", "long"), *marked(30, 4, "timeout:9", "short")])
 
     job = sbatch(slurm, cluster, "--array=1", "--time=1", "--cpus-per-task=2", ARRAY, "main")
 
-    assert until(lambda: cluster.read("ended"), 2 * STEP_S), cluster.read(f"hs-worker-{job}_1.log")
-    assert until(lambda: slurm.run("squeue", "-h", "-j", job) == "", 2 * STEP_S)
+    assert until(lambda: cluster.read("ended"), STEP_S), cluster.read(f"hs-worker-{job}_1.log")
+    assert until(lambda: slurm.run("squeue", "-h", "-j", job) == "", STEP_S)
     done = cluster.read("ended").split()
     assert sorted(cluster.read("begun").split()) == sorted(done)
     assert {word[:4] for word in done} == {b"long", b"shor"}
@@ -141,7 +142,7 @@ def test_fifty_elements_at_once_are_no_storm(slurm: Slurm, cluster: Home) -> Non
     job = sbatch(slurm, cluster, "--array=1-50", ARRAY, "main")
     submit(cluster, [f"echo {n} >>ended" for n in range(500)])
 
-    assert until(lambda: ended(cluster) == 500, 2 * STEP_S), slurm.log()
+    assert until(lambda: ended(cluster) == 500, STEP_S), slurm.log()
     assert sorted(map(int, cluster.read("ended").split())) == list(range(500))
     logs = b"".join(cluster.read(f"hs-worker-{job}_{n}.log") for n in range(1, 51))
     assert b"refused" not in logs
@@ -155,7 +156,7 @@ def test_a_file_in_one_allocation_goes_on_with_the_same_line(slurm: Slurm, home:
     assert until(lambda: len(home.read("ended").split()) >= 3, STEP_S), home.read(f"hs-cluster-{job}.log")
     requeue(slurm, job)
 
-    assert until(lambda: "COMPLETED" in slurm.run("scontrol", "show", "job", job), 2 * STEP_S), home.read(
+    assert until(lambda: "COMPLETED" in slurm.run("scontrol", "show", "job", job), STEP_S), home.read(
         f"hs-cluster-{job}.log"
     )
     assert set(home.read("ended").split()) == {b"%d" % n for n in range(40)}
@@ -201,13 +202,15 @@ def test_a_pbs_job_that_is_deleted_gives_back_what_it_ran(cluster: Home) -> None
 
 def test_the_script_for_pbs_starts_a_worker_that_knows_its_end(cluster: Home) -> None:
     """It asks `qstat`, and uses of its time what fits."""
-    # Given tasks of 1 s
-    submit(cluster, marked(60, 1, "timeout:2"))
+    # Given tasks of half a second that may take six
+    submit(cluster, marked(60, 0.5, "timeout:6"))
 
-    # When it runs in a job of 12 s
-    job = qsub(cluster, "00:00:12")
+    # When it runs in a job of 16 s, of which it leaves the last four
+    job = qsub(cluster, "00:00:16")
 
     # Then it has cut off none, and ends by itself with status 0
     assert ended_within(job.pid, STEP_S)
     assert job.wait() == 0
-    assert sorted(cluster.read("begun").split()) == sorted(cluster.read("ended").split())
+    begun = cluster.read("begun").split()
+    assert 0 < len(begun) < 60
+    assert sorted(begun) == sorted(cluster.read("ended").split())

@@ -4,13 +4,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import kill, state, until
-from tests.sshd import a_port
 from tests.system.conftest import Hosts
 from tests.system.namespaces import may_make
 
@@ -195,12 +195,12 @@ def test_ctrl_z_reaches_the_tasks_of_all_hosts(home: Home, hosts: Hosts, client:
 
     # When hs-cluster is stopped
     cluster.send_signal(signal.SIGTSTP)
-    assert until(lambda: list(map(state, [*pids, cluster.pid])) == ["T"] * 3, 30)
+    assert until(lambda: list(map(state, [*pids, cluster.pid])) == ["T"] * 3)
     assert not until(lambda: list(map(state, pids)) != ["T"] * 2, 2)
 
     # Then it goes on as if nothing had been
     cluster.send_signal(signal.SIGCONT)
-    assert until(lambda: list(map(state, pids)) == ["S"] * 2, 30)
+    assert until(lambda: list(map(state, pids)) == ["S"] * 2)
     for pid in pids:
         kill(pid)
     _, said = cluster.communicate(timeout=60)
@@ -371,7 +371,10 @@ def test_nobody_there_ends_the_run_within_seconds(home: Home, client: str) -> No
     """A port where nobody listens; the reason of each host is said."""
     home.write("tasks", b"true\n")
 
-    done = home.run("hs-cluster", "--ssh", f"127.0.0.1:{a_port()}", "tasks")
+    # Ours, so nobody else listens there meanwhile.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        done = home.run("hs-cluster", "--ssh", f"127.0.0.1:{deaf.getsockname()[1]}", "tasks")
 
     assert done.returncode == 3
     assert b"Connection refused" in done.stderr
@@ -427,7 +430,7 @@ def test_a_key_that_only_the_agent_has_is_used(home: Home, hosts: Hosts, client:
     args = f"-F {os.devnull} -o UserKnownHostsFile={home.path('.ssh/known_hosts')}"
     home.env["SSH_AUTH_SOCK"] = home.path("agent")
     agent = home.start("ssh-agent", "-D", "-a", home.path("agent"), stdout=subprocess.DEVNULL)
-    assert until(lambda: os.path.exists(home.path("agent")), 30)
+    assert until(lambda: os.path.exists(home.path("agent")))
     for server in hosts.servers:
         assert home.run("ssh-add", "-q", server.key).returncode == 0
         os.unlink(server.key)
