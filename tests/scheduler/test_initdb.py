@@ -174,16 +174,40 @@ def test_a_copy_is_made_while_its_owner_writes(database: str, tmp_path: Path) ->
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_a_copy_takes_the_archives_along_and_overwrites_nothing(database: str, tmp_path: Path) -> None:
+def test_a_copy_takes_the_archives_along(database: str, tmp_path: Path) -> None:
     output(initdb, "--rotate", "-y", "--database", database)
     (tmp_path / "folder").mkdir()
 
-    output(initdb, "--backup", str(tmp_path / "folder" / "copy.db"), "--database", database)
+    said = output(initdb, "--backup", str(tmp_path / "folder" / "copy.db"), "--database", database)
+    assert [line.rpartition("/")[2] for line in said.splitlines()] == ["copy.db", "copy.1.db"]
     shutil.rmtree(tmp_path / "site", ignore_errors=True)
     os.unlink(path_of(database, 1))
     assert count(str(tmp_path / "folder" / "copy.db")) == 6
-    again = run(initdb, "--backup", str(tmp_path / "folder" / "copy.db"), "--database", database)
-    assert isinstance(again.exception, StoppedError | RefusedError)
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("there", "--backup there: is a folder, expected"),
+        ("nowhere/copy.db", "--backup nowhere/copy.db: there is no folder "),
+        ("tasks.db", "--backup tasks.db: there is a file already: choose another name"),
+        ("copy.db", "--backup copy.db: an archive goes to copy.1.db, which is there already: choose another name"),
+    ],
+)
+def test_a_copy_overwrites_nothing(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, why: str
+) -> None:
+    """Nor is half of it made before that is seen."""
+    output(initdb, "--rotate", "-y", "--database", database)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "copy.1.db").touch()
+
+    refused = run(initdb, "--backup", target, "--database", database)
+
+    assert isinstance(refused.exception, RefusedError)
+    assert str(refused.exception).startswith(why)
+    assert [path.name for path in tmp_path.rglob("*copy*")] == ["copy.1.db"]
 
 
 def test_the_space_of_removed_tasks_comes_back(tmp_path: Path) -> None:

@@ -84,15 +84,36 @@ def _back_up(location: str, target: str) -> int:
     with reading(location) as reader:
         older = archives.paths(reader, location)
         targets = [archives.path_of(target, number) for number in range(1, len(older) + 1)]
-        for path in (target, *targets):
-            if os.path.lexists(path):
-                raise RefusedError(f"--backup {path}: there is a file already")
+        _check_free(target, targets)
         for archive, path in zip(older, targets, strict=True):
             with reading(archive) as one:
                 one.back_up(path)
         reader.back_up(target)
-    click.echo(f"{location} is copied to {target}{f' and {len(older)} archives beside it' if older else ''}")
+    for source, path in zip([location, *older], [target, *targets], strict=True):
+        click.echo(f"{source} is copied to {path}")
     return 0
+
+
+def _check_free(target: str, beside: list[str]) -> None:
+    """Check that a copy can be made.
+
+    Args:
+        target: Where to.
+        beside: Where its archives go.
+
+    Raises:
+        RefusedError: It is a folder or in none, or something is there already.
+
+    """
+    if os.path.isdir(target):
+        raise RefusedError(f"--backup {target}: is a folder, expected the path of a file that is not there yet")
+    folder = os.path.dirname(os.path.abspath(target))
+    if not os.path.isdir(folder):
+        raise RefusedError(f"--backup {target}: there is no folder {folder}")
+    for path in (target, *beside):
+        if os.path.lexists(path):
+            what = "there is a file already" if path == target else f"an archive goes to {path}, which is there already"
+            raise RefusedError(f"--backup {target}: {what}: choose another name")
 
 
 def _vacuum(location: str) -> int:
