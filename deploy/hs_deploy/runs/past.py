@@ -107,7 +107,7 @@ def look(database: str, *, failed_too: bool) -> Past | None:
 def _read(database: str) -> list[Past]:
     """Return all runs in a database, the last one first; behind them what was submitted and is of no run."""
     from hs_scheduler.stores.engines import open_reader  # noqa: PLC0415 - only who continues needs a database here
-    from hs_scheduler.tasks.state import FAILED  # noqa: PLC0415
+    from hs_scheduler.tasks.state import ASIDE, FAILED, OUT, State  # noqa: PLC0415
 
     with open_reader(database) as reader:
         recorded = reader.execute("SELECT run, uid, settings, end_time FROM run ORDER BY run DESC").fetchall()
@@ -116,11 +116,14 @@ def _read(database: str) -> list[Past]:
             for run, offset, ended in reader.execute('SELECT run, "offset", ended <> 0 OR "offset" >= size FROM input')
         }
         counts = {
-            run: (left, failed)
+            run: (int(left), int(failed))
             for run, left, failed in reader.execute(
-                # What succeeded is passed over, not grouped: there may be millions of it.
-                f"""SELECT run, count(CASE WHEN state < 3 THEN 1 END), count(CASE WHEN state >= 3 THEN 1 END) FROM task
-                WHERE state < 3 OR ({FAILED} AND next IS NULL) GROUP BY run"""  # noqa: S608
+                # One index each: there may be millions that have succeeded.
+                f"""SELECT run, sum(to_do), sum(failed) FROM (
+                SELECT run, 1 AS to_do, 0 AS failed FROM task WHERE state = 0
+                UNION ALL SELECT run, 1, 0 FROM task WHERE {OUT}
+                UNION ALL SELECT run, 1, 0 FROM task WHERE {ASIDE} AND state = {State.ON_HOLD:d}
+                UNION ALL SELECT run, 0, 1 FROM task WHERE {FAILED} AND next IS NULL) AS rest GROUP BY run"""  # noqa: S608
             )
         }
     strangers = counts.get(None, (0, 0))

@@ -22,10 +22,9 @@ class Listings(Runs):
 
     def ready(self, count: int) -> list[Ready]:
         """Return up to `count` NEW rows of the lowest group that has one, in the order of dispatch."""
-        index = self._engine.indexed.format("task_ready" if self._whole else "task_ready_in_run")
-        statement = self._scoped(statements.READY).replace("{indexed}", index)
         with self._engine.translated():
-            rows = self._engine.execute(statement, {"count": count, "run": self._run}).fetchall()
+            values = {"count": count, "run": self._run}
+            rows = self._engine.execute(self._scoped(statements.READY), values).fetchall()
             folders = self._folders
             found = []
             for row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place, group in rows:
@@ -57,10 +56,8 @@ class Listings(Runs):
 
     def held(self) -> Iterator[Held]:
         """Yield every ASSIGNED or RUNNING row, and those that were cancelled while they were, until they are settled."""
-        # Without an index, for it would cost each task something; the counts say when there is nothing to look for.
-        if self.counts.assigned or self.counts.cancelled:
-            for bundle, row, dispatch, worker, group, state in self._read(self._scoped(statements.HELD)):
-                yield Held(bundle, row, dispatch, worker or b"", group, state != State.CANCELLED)
+        for bundle, row, dispatch, worker, group, state in self._read(self._scoped(statements.HELD)):
+            yield Held(bundle, row, dispatch, worker or b"", group, state != State.CANCELLED)
 
     def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
         """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from hs_scheduler.stores import statements
 from hs_scheduler.stores.answers import Answers
-from hs_scheduler.stores.store import NO_RUN, InputState
+from hs_scheduler.stores.store import NO_RUN, Counts, InputState
 
 
 class RunRecord(NamedTuple):
@@ -36,6 +36,7 @@ class Runs(Answers):
         """Record the run once, count what is there, return the settings in force; the zero id means the whole database."""
         if run_id != NO_RUN:
             with self.transaction():
+                (known,) = self._engine.execute("SELECT count(*) FROM run WHERE uid = ?", (run_id,)).fetchone()
                 self._engine.execute(
                     "INSERT INTO run (uid, settings, host, start_time) VALUES (?, ?, ?, ?)"
                     " ON CONFLICT (uid) DO UPDATE SET end_time = NULL, status = NULL",
@@ -46,6 +47,9 @@ class Runs(Answers):
                 ).fetchone()
                 settings = json.loads(recorded)
             self._whole = whole
+            if not (known or whole):
+                self.counts.take(Counts())  # no row is of a run that is new
+                return settings
         self._count()
         return settings
 
@@ -67,9 +71,7 @@ class Runs(Answers):
         if self._whole:
             return 0
         with self._engine.translated():
-            (count,) = self._engine.execute(
-                "SELECT count(*) FROM task WHERE state < 3 AND (run IS NULL OR run <> ?)", (self._run,)
-            ).fetchone()
+            (count,) = self._engine.execute(self._scoped(statements.OTHERS), {"run": self._run}).fetchone()
         return int(count)
 
     def input_state(self) -> InputState | None:

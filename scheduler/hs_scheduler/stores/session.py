@@ -5,6 +5,7 @@ dispatches that run's tasks only; without one (a standing queue, --restart of a 
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -16,6 +17,8 @@ from hs_scheduler.stores.engine import Engine
 from hs_scheduler.stores.store import Counts
 from hs_scheduler.tasks.state import State
 from hs_scheduler.tasks.uids import Uids
+
+_BY = re.compile(r"\{by (\w+)\}")
 
 
 class Session:
@@ -116,6 +119,10 @@ class Session:
         return self._engine.stream(statement, {"run": self._run} if ":run" in statement else ())
 
     def _scoped(self, statement: str) -> str:
+        """Return a statement about the tasks of our scope, with the names of its indexes where the engine wants to hear them."""
+        if not self._whole:
+            statement = statement.replace("{by task_ready}", "{by task_ready_in_run}")
+        statement = _BY.sub(lambda found: self._engine.indexed.format(found[1]), statement)
         return statement.replace("{scope}", "" if self._whole else "AND task.run = :run")
 
     def _count(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from hs_common.tasks import Detail, Tag
 from hs_scheduler.stores.engine import Bulk
 from hs_scheduler.tasks.fields import FIELDS, FROM
-from hs_scheduler.tasks.state import FAILED, State
+from hs_scheduler.tasks.state import ASIDE, FAILED, OUT, State
 
 _PLAIN = "row, state, dispatch, bundle, submit_time, schedule_time, run, place, uid, args"
 _PLAIN_KINDS = ("INTEGER", "INTEGER", "INTEGER", "INTEGER", "REAL", "REAL", "INTEGER", "INTEGER", "BLOB", "BLOB")
@@ -42,10 +42,10 @@ FROM task WHERE row = ? AND attempt <= ?""",
 
 LINK_RETRY = Bulk("UPDATE task SET next = ? WHERE row = ?", ("INTEGER", "INTEGER"))
 
-# Both halves name the index to SQLite: with the statistics that `optimize` gathers it might sort a million rows instead.
+# `{by INDEX}`: SQLite is told; with the statistics that `optimize` gathers it might sort, or look at, a million rows instead.
 READY = """SELECT row, uid, dispatch, attempt, args, timeout, cores, memory, tag, template, place, "group"
-FROM task {indexed} WHERE state = 0 {scope} AND "group" = (
-    SELECT "group" FROM task {indexed} WHERE state = 0 {scope} ORDER BY "group" LIMIT 1
+FROM task {by task_ready} WHERE state = 0 {scope} AND "group" = (
+    SELECT "group" FROM task {by task_ready} WHERE state = 0 {scope} ORDER BY "group" LIMIT 1
 ) ORDER BY late, priority DESC, row LIMIT :count"""
 
 ASSIGN = Bulk(
@@ -81,8 +81,9 @@ WHERE row = ? AND dispatch = ? AND state IN (1, 2)""",
     ("INTEGER", "INTEGER"),
 )
 
-RELEASE_ALL = """UPDATE task SET state = 0, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
-WHERE state IN (1, 2) {scope}"""
+RELEASE_ALL = f"""UPDATE task {{by task_out}}
+SET state = 0, bundle = NULL, worker = NULL, schedule_time = NULL, start_time = NULL
+WHERE {OUT} {{scope}}"""
 
 LOOK = "SELECT state, dispatch, fence, attempt, crashes FROM task WHERE row = ?"
 
@@ -94,7 +95,8 @@ CANCEL = Bulk("UPDATE task SET state = 4, completion_time = ? WHERE row = ?", ("
 
 SETTLE = Bulk("UPDATE task SET bundle = NULL WHERE row = ? AND dispatch = ? AND state = 4", ("INTEGER", "INTEGER"))
 
-SETTLE_ALL = "UPDATE task SET bundle = NULL WHERE state = 4 AND bundle IS NOT NULL {scope}"
+SETTLE_ALL = f"""UPDATE task {{by task_aside}} SET bundle = NULL
+WHERE {ASIDE} AND state = {State.CANCELLED:d} AND bundle IS NOT NULL {{scope}}"""
 
 SET_STATE = Bulk("UPDATE task SET state = ? WHERE row = ?", ("INTEGER", "INTEGER"))
 
@@ -121,18 +123,18 @@ _KINDS = {
 }
 """Of columns that the user sets."""
 
-_PLAIN_SUCCESS = (
-    """task.state = 3 AND coalesce(task.exit_status, 1) = 0 AND task.reason IS NULL AND task.next IS NULL"""
-)
+COUNTS = f"""SELECT {State.NEW:d}, false, false, count(*) FROM task {{by task_ready}} WHERE state = 0 {{scope}}
+UNION ALL SELECT state, false, false, count(*) FROM task {{by task_out}} WHERE {OUT} {{scope}} GROUP BY 1
+UNION ALL SELECT state, false, next IS NOT NULL, count(*) FROM task {{by task_aside}} WHERE {ASIDE} {{scope}} GROUP BY 1, 3
+UNION ALL SELECT state, true, next IS NOT NULL, count(*) FROM task {{by task_failed}} WHERE {FAILED} {{scope}} GROUP BY 1, 3
+UNION ALL SELECT {State.DONE:d}, false, false, count(*) FROM task WHERE true {{scope}}"""
+"""All rows, as if each had succeeded, which an engine only counts; and those that have not, which are in indexes."""
 
-COUNTS = f"""SELECT state, {FAILED}, next IS NOT NULL, count(*) FROM task
-WHERE NOT ({_PLAIN_SUCCESS}) {{scope}} GROUP BY 1, 2, 3
-UNION ALL SELECT {State.DONE:d}, false, false, count(*) FROM task WHERE true {{scope}} ORDER BY 1, 2, 3"""
-"""All rows, as if each had simply succeeded, and those that have not: grouping the whole history took three times as long."""
+_HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid, task."group", task.state FROM task {by INDEX}
+LEFT JOIN worker ON worker.worker = task.worker WHERE task.bundle IS NOT NULL"""
 
-HELD = """SELECT task.bundle, task.row, task.dispatch, worker.uid, task."group", task.state FROM task
-LEFT JOIN worker ON worker.worker = task.worker
-WHERE task.state IN (1, 2, 4) AND task.bundle IS NOT NULL {scope} ORDER BY task.row"""
+HELD = f"""{_HELD.replace("INDEX", "task_out")} AND {OUT} {{scope}}
+UNION ALL {_HELD.replace("INDEX", "task_aside")} AND {ASIDE} AND state = {State.CANCELLED:d} {{scope}} ORDER BY 2"""
 
 FAILURES = f"""SELECT args, timeout, cores, memory, tag, template, "group", priority FROM task
 WHERE {FAILED} AND next IS NULL {{scope}} ORDER BY coalesce(origin, row)"""
@@ -141,10 +143,15 @@ INPUT_ORDER = "SELECT row, state, next FROM task WHERE row > :after AND attempt 
 
 FAILED_GROUP = f"""SELECT min("group") FROM task WHERE {FAILED} AND next IS NULL {{scope}}"""
 
-LEFT_OF_GROUP = f"""SELECT count(*) FROM task WHERE state BETWEEN {State.NEW:d} AND {State.RUNNING:d}
-AND "group" = :group {{scope}}"""
+LEFT_OF_GROUP = f"""SELECT (SELECT count(*) FROM task {{by task_ready}} WHERE state = 0 AND "group" = :group {{scope}})
++ (SELECT count(*) FROM task {{by task_out}} WHERE {OUT} AND "group" = :group {{scope}})"""
 
-ON_HOLD_GROUP = f"""SELECT min("group") FROM task WHERE state = {State.ON_HOLD:d} {{scope}}"""
+OTHERS = f"""SELECT (SELECT count(*) FROM task {{by task_ready}} WHERE state = 0 AND (run IS NULL OR run <> :run))
++ (SELECT count(*) FROM task {{by task_out}} WHERE {OUT} AND (run IS NULL OR run <> :run))
++ (SELECT count(*) FROM task {{by task_aside}} WHERE {ASIDE} AND state = {State.ON_HOLD:d} AND (run IS NULL OR run <> :run))"""
+
+ON_HOLD_GROUP = f"""SELECT min("group") FROM task {{by task_aside}}
+WHERE {ASIDE} AND state = {State.ON_HOLD:d} {{scope}}"""
 
 FAILURES_BEFORE = f"""SELECT count(*) FROM task
 WHERE {FAILED} AND next IS NULL AND completion_time < :instant {{scope}}"""

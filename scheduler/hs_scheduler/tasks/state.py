@@ -1,4 +1,4 @@
-"""Where a task stands, as numbers of a database, and the SQL that says whether it failed."""
+"""Where a task stands, as numbers of a database, and the SQL that says which tasks failed, are out, or stand aside."""
 
 from enum import IntEnum
 
@@ -20,3 +20,9 @@ class State(IntEnum):
 FAILED = f"""(task.state IN ({State.QUARANTINED:d}, {State.REJECTED:d})
 OR task.state = {State.DONE:d} AND (coalesce(task.exit_status, 1) <> 0 OR task.reason IS NOT NULL))"""
 """COMMANDS section 1, Output and end."""
+
+OUT = f"task.state IN ({State.ASSIGNED:d}, {State.RUNNING:d})"
+"""Handed out. As `FAILED`, this and the next are the conditions of partial indexes, word for word."""
+
+ASIDE = f"task.state IN ({State.ON_HOLD:d}, {State.CANCELLED:d})"
+"""Out of the ordinary course, by the user's word."""

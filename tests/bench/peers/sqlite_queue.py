@@ -23,7 +23,7 @@ RUN = 1
 PLACE = 1
 WORKER = 1
 
-READY = statements.READY.format(indexed="INDEXED BY task_ready", scope="")
+READY = statements.READY.replace("{by task_ready}", "INDEXED BY task_ready").replace("{scope}", "")
 
 
 def connect(path: str) -> sqlite3.Connection:
