@@ -121,6 +121,7 @@ def _run(options: "Options") -> int:
 
 def _serve(options: "Options", report: "Report") -> int:
     """Build the parts, run, write what was asked for, close in order."""
+    from hs_common import site  # noqa: PLC0415
     from hs_common.clock import wall  # noqa: PLC0415
     from hs_common.garbage import search_seldom  # noqa: PLC0415
     from hs_common.notify import Notifier, of_service  # noqa: PLC0415
@@ -129,6 +130,7 @@ def _serve(options: "Options", report: "Report") -> int:
     from hs_scheduler.daemon import SchedulerDaemon  # noqa: PLC0415
     from hs_scheduler.patience import Patience  # noqa: PLC0415
     from hs_scheduler.report import write_failures  # noqa: PLC0415
+    from hs_scheduler.stores.locations import NAME  # noqa: PLC0415
 
     signals = SignalPipe([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
     by_hand = options.report_fd is None
@@ -138,6 +140,8 @@ def _serve(options: "Options", report: "Report") -> int:
         if not await_connection(options.connection, "scheduler", signals.fd, "scheduler"):
             return 0
     parts = assemble(options, report, signals)
+    if by_hand and options.database == os.path.join(site.main(), NAME):
+        site.set_latest(site.main())
     try:
         daemon = SchedulerDaemon(parts, of_service() if by_hand else Notifier())
         search_seldom()
@@ -145,7 +149,7 @@ def _serve(options: "Options", report: "Report") -> int:
         # The last acknowledgements leave before we say that we are done: then everybody else may end at once.
         parts.link.close(linger_ms=LAST_WORDS_MS)
         if options.failures or (by_hand and not options.forever):
-            write_failures(parts.store, options.failures or "/dev/stdout")
+            write_failures(parts.store, options.failures)
         if parts.joblog is not None:
             parts.joblog.close()
         if parts.ordering is not None and not (parts.lifeline is not None and parts.lifeline.ended):

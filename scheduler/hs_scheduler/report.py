@@ -6,6 +6,7 @@ One JSON line each: {"progress": {...}} at most five times a second, {"ordered":
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TextIO
@@ -192,17 +193,29 @@ class JobLog:
             raise StoppedError(f"cannot write the job log {self._path}: {exc.strerror}") from exc
 
 
-def write_failures(store: Store, path: str) -> None:
+def write_failures(store: Store, path: str | None) -> None:
     """Write the args of each finally failed task once, in a form that can be run again.
 
-    Into a file by way of a temporary one, so that it is whole or untouched; into anything else (a pipe, a terminal) directly.
+    Into a file by way of a temporary one, so that it is whole or untouched; into anything else (a pipe, a terminal) directly,
+    and through a link, which may be /dev/stdout: to replace that would take it from the whole machine.
+
+    Args:
+        store: Where the tasks are.
+        path: Of the file; None: stdout, whatever that is.
 
     Raises:
-        StoppedError: The file cannot be written.
+        StoppedError: It cannot be written.
 
     """
     text = (format_line(args, detail, group, priority) + b"\n" for args, detail, group, priority in store.failures())
-    whole = not os.path.exists(path) or os.path.isfile(path)
+    if path is None:
+        try:
+            with open(sys.stdout.fileno(), "wb", closefd=False) as stdout:
+                stdout.writelines(text)
+        except OSError as exc:
+            raise StoppedError(f"cannot write the failed tasks to stdout: {exc.strerror}") from exc
+        return
+    whole = not os.path.lexists(path) or (os.path.isfile(path) and not os.path.islink(path))
     target = f"{path}.{os.getpid()}.tmp" if whole else path
     try:
         with open(target, "wb", opener=_open_at_once) as file:

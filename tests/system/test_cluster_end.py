@@ -29,6 +29,17 @@ def test_the_summary_says_what_failed_and_ends_with_one_line(home: Home, store: 
     assert "2 slots used" in line
 
 
+def test_what_failed_is_written_through_a_link(home: Home) -> None:
+    """Which is not replaced by a file of its own."""
+    home.write("failed", b"of the run before, and longer\n")
+    os.symlink("failed", home.path("link"))
+
+    assert home.run("hs-cluster", "-f", "link", stdin=b"exit 3\n").returncode == 1
+
+    assert home.read("failed") == b"exit 3\n"
+    assert os.readlink(home.path("link")) == "failed"
+
+
 def test_a_run_without_failures_ends_with_one_line(home: Home) -> None:
     """Where nothing stands out there is nothing more to say."""
     done = home.run("hs-cluster", "-N2", stdin=b"true\ntrue\n")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -49,6 +50,25 @@ def test_they_find_each_other_in_any_order(home: Home, order: tuple[str, ...]) -
         _, errors = daemons[name].communicate(timeout=STEP_S)
         assert daemons[name].returncode == 0, errors
     assert home.run("hs", "status").returncode == 3
+
+
+def test_a_scheduler_runs_a_file_and_prints_what_failed(home: Home) -> None:
+    """On stdout, also where that is a file, behind what is in it; and the task commands look at its queue."""
+    daemons = [started(home, name) for name in ("broker", "worker")]
+    before = os.readlink("/dev/stdout")
+    with open(home.write("printed", b"before\n"), "ab") as printed:
+        scheduler = home.start(
+            "hs-scheduler", home.write("tasks", b"true\nexit 3\n"), "--connection", "main", stdout=printed
+        )
+
+    assert scheduler.wait(STEP_S) == 1
+
+    assert home.read("printed") == b"before\nexit 3\n"
+    assert os.readlink("/dev/stdout") == before, "as root it can be replaced"
+    assert home.run("hs", "task", "search", "args", "-F", "-f", "plain").stdout == b"exit 3\n"
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        assert ended_within(daemon.pid, STEP_S)
 
 
 @pytest.mark.parametrize("name", ["scheduler", "worker"])
