@@ -1,13 +1,13 @@
-"""A real sshd for tests: own keys, own configuration, a port that the kernel chose, on loopback or in a network namespace."""
+"""A real sshd for tests: own keys, own configuration, a port of its own, on loopback or in a network namespace."""
 
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 from collections.abc import Sequence
 
 from tests.faults.processes import ended_within, kill, until
+from tests.ports import free_port
 
 CONFIGURATION = """\
 Port {port}
@@ -69,7 +69,7 @@ class Sshd:
         assert server is not None, "no sshd: see .ci/tools"
         self._log = open(f"{folder}/log", "wb")  # noqa: SIM115 - as long as the server
         for _ in range(TRIES_MAX):
-            self.port = port or a_port(address)
+            self.port = port or free_port(address)
             text = CONFIGURATION.format(port=self.port, address=address, folder=folder, home=home, serves=serves)
             with open(f"{folder}/config", "w", encoding="ascii") as file:
                 file.write(text)
@@ -112,9 +112,3 @@ class Sshd:
         ended_within(self.process.pid)
         self.process.wait()
         self._log.close()
-
-
-def a_port(address: str = "127.0.0.1") -> int:
-    """Return a port that is free now."""
-    with socket.create_server((address, 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -133,12 +133,14 @@ def test_a_daemon_that_does_not_leave_is_killed(tmp_path: Path) -> None:
 
 def test_the_orphans_of_a_dead_guardian_are_gone_before_the_next_starts(tmp_path: Path) -> None:
     """Otherwise both would run tasks."""
+    # After its document: by then hs-cluster adopts what is left behind.
     worker = """
+        read -r document
         if [ ! -e once ]; then
             touch once; (setsid sleep 600 & echo $! >orphan); kill -9 $$
         fi
         kill -0 "$(cat orphan)" 2>/dev/null && echo overlap >>overlap
-        touch second; read -r document; cat >/dev/null
+        touch second; cat >/dev/null
     """
 
     run(tmp_path, worker=worker, scheduler=f"until [ -e second ]; do sleep 0.05; done; {END}")

@@ -2,21 +2,18 @@
 
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
 from tests.faults.processes import until
+from tests.ports import free_ports
 
 START_S = 120.0
-PORTS = range(20_000, 32_000)
-"""Below those that the kernel gives to whoever wants any: what is free when we look is so a moment later."""
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
 _CONF = """ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -68,7 +65,7 @@ class Slurm:
             (self.folder / name).mkdir(mode=0o700)
         self.conf = self.folder / "slurm.conf"
         host = socket.gethostname().partition(".")[0]
-        controller_port, node_port = _free_ports()
+        controller_port, node_port = free_ports(2)
         text = _CONF.format(
             host=host, folder=self.folder, controller_port=controller_port, node_port=node_port, cores=os.cpu_count()
         )
@@ -151,15 +148,3 @@ class Slurm:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_ports() -> list[int]:
-    """Return two that nobody has at this moment."""
-    return list(islice(filter(_is_free, random.sample(PORTS, len(PORTS))), 2))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe, contextlib.suppress(OSError):
-        probe.bind(("", port))
-        return True
-    return False

@@ -16,7 +16,8 @@ from hs_scheduler.stores.engines import open_reader, owner_of
 
 pytestmark = pytest.mark.system
 
-SECRET = "pw-that-nobody-shows"
+SECRET = f"pw-that-nobody-shows-{os.getpid()}"
+"""No other: these tests may run twice on one machine, and look at all of its processes."""
 
 
 @pytest.fixture(autouse=True)
