@@ -40,8 +40,8 @@ def update(queue: Queue, *options: str) -> list[str]:
     return [line.replace(f" in {queue.database}", "") for line in done.stdout.decode().splitlines()]
 
 
-def cancel(queue: Queue, uid: str) -> list[str]:
-    return update(queue, "--cancel", "-w", f"id == {uid}")
+def cancel(queue: Queue, uid: str, *options: str) -> list[str]:
+    return update(queue, "--cancel", "-w", f"id == {uid}", *options)
 
 
 def states(queue: Queue) -> dict[str, str]:
@@ -58,6 +58,20 @@ def block(queue: Queue) -> str:
 
 def sleeping(queue: Queue) -> list[str]:
     return sorted(line for line in queue.home.alive().values() if line in ("sleep 1234", "sleep 1235"))
+
+
+def test_who_means_the_cluster_is_told_that_a_run_came_between(queue: Queue) -> None:
+    """The database used last is that of the run; what the cluster has is left alone, and named."""
+    uid = block(queue)
+    assert queue.home.run("hs-cluster", stdin=b"true\n").returncode == 0
+
+    done = queue.home.run("hs", "task", "update", "--cancel", "--all", "-y")
+
+    assert done.returncode == 0
+    assert done.stderr.endswith(b"cluster which runs here: --database %s\n" % queue.database.encode())
+    assert states(queue) == {uid: "RUNNING"}
+    assert cancel(queue, uid, "--database", queue.database) == ["1 task changed"]
+    queue.end()
 
 
 def test_a_cancel_at_four_moments(queue: Queue) -> None:

@@ -1,13 +1,14 @@
 """Which database a command means: --database, else the setting, else the site's own. A path, or the URL of a server."""
 
 import os
+from shlex import quote
 
 from hs_common import site
 from hs_common.config import load_settings
 from hs_common.errors import StoppedError
 from hs_common.logs import configure_by
 from hs_common.setting import A_DATABASE, require_text
-from hs_scheduler.stores.locations import NAME, check, is_url, of_folder
+from hs_scheduler.stores.locations import NAME, check, is_url, of_folder, real, shown
 
 
 def to_read(asked: str | None) -> str:
@@ -28,6 +29,25 @@ def to_write(asked: str | None) -> tuple[str, bool]:
     """Return the database to add tasks to, and whether it is the site's standing queue."""
     location = named(asked)
     return (location, False) if location else (os.path.join(site.main(), NAME), True)
+
+
+def not_the_cluster(asked: str | None, location: str) -> str:
+    """Return what to tell who names no database and changes the one used last while a cluster works on the standing queue.
+
+    Args:
+        asked: What was typed.
+        location: The database that it means.
+
+    """
+    standing = of_folder(site.main())
+    if named(asked) or real(standing) == real(location):
+        return ""
+    from hs_scheduler.stores.engines import owner_of  # noqa: PLC0415 - most name one, or have one
+
+    owner = owner_of(standing)
+    if owner is None or owner.brief:
+        return ""
+    return f"this is the database used last; that of the cluster which runs here: --database {quote(shown(standing))}"
 
 
 def _without_links(location: str) -> str:

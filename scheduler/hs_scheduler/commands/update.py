@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hs_common.command_line import one_of
+from hs_common.command_line import one_of, say
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.asking import agreed, tasks_text
 from hs_scheduler.commands.filtering import filter_of, filter_options
@@ -42,7 +42,7 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     """Change tasks, as many as the filters find. The table of what applies to which state is in docs/queries.md."""
     # Only now: --help needs none of this.
     from hs_scheduler.commands.changing import carry_out  # noqa: PLC0415
-    from hs_scheduler.commands.location import to_read  # noqa: PLC0415
+    from hs_scheduler.commands.location import not_the_cluster, to_read  # noqa: PLC0415
     from hs_scheduler.commands.looking import archived, pieces_of  # noqa: PLC0415
     from hs_scheduler.stores import locations  # noqa: PLC0415
     from hs_scheduler.stores.changes import Action, Change, Changed  # noqa: PLC0415
@@ -64,6 +64,8 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     name = locations.shown(location)
     pieces = pieces_of(location, change.filter)
     count = sum(count for *_, count in pieces)
+    if note := not_the_cluster(asked["database"], location):
+        say(f"{name}: {note}")
     if count and not agreed(f"{_what(change)} {tasks_text(count)} in {name}?", yes=asked["yes"]):
         return 1
     done = carry_out(location, change, [(first, last) for first, last, _ in pieces]) if pieces else Changed()
