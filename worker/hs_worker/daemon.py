@@ -2,7 +2,7 @@
 
     pipe of the guardian ─┐                       ┌─ Spawn, Signal ──▶ executor
     SIGCHLD ──────────────┼──▶ core.handle ──▶────┼─ Record, Release ▶ shared map
-    socket, its monitor ──┤    core.expire        ├─ Send, Reopen ───▶ link
+    socket, its monitor ──┤    core.expire        ├─ Send, Reopen ───▶ contact
     pipes of the relay ───┘                       └─ Note ───────────▶ log
 
 The descriptors of ZeroMQ are edge-triggered: after anything was sent, or a wake-up, the socket is read until it has nothing more.
@@ -13,9 +13,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from math import ceil, inf
-
-import zmq
+from math import ceil
 
 from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
@@ -23,9 +21,8 @@ from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
 from hs_common.messages import Committed, Message, Result, Welcome
 from hs_common.signals import SignalPipe
-from hs_common.sockets import Link
 from hs_worker import events
-from hs_worker.complaint import Complaint
+from hs_worker.contact import Contact
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event
 from hs_worker.execution.children import Children
@@ -34,7 +31,6 @@ from hs_worker.execution.tree import sweep
 from hs_worker.guardian import EXIT_REFUSED
 from hs_worker.output.outputs import Piped
 from hs_worker.shared_map import SharedMap
-from hs_worker.vigil import Vigil
 
 _TURN_MAX_S = 60.0
 """Of the loop, when nothing happens and nothing is due."""
@@ -43,9 +39,6 @@ _RECEIVE_MAX = 256
 _ROUNDS_MAX = 64
 """Of tasks that ended as they were spawned, before the broker is served again."""
 _READ_BYTES = 4096
-_DENIED_MAX = 10
-"""Then the broker is not one that we may speak to."""
-_REOPEN_S = 1.0
 _STOPPED_WAIT_S = 1.0
 """After the guardian's end: for the acknowledgement of what was handed back."""
 _IDLE_WAIT_S = 0.1
@@ -65,41 +58,36 @@ class WorkerDaemon:
 
     Args:
         core: Decides.
-        link: To the broker.
+        contact: With the broker; in the poller already.
         executor: Runs tasks.
         poller: The relay, if any, is registered there already.
         pipe: Of the guardian, its document read.
         shared: The map; None: nothing is recorded there (null executor).
         relay: None: tasks write by themselves.
-        vigil: Looks for the end of the cluster while nobody answers.
         grace_s: Of running tasks after the word `grace`.
-        patience_s: Until a worker that no broker ever answered ends.
 
     """
 
-    def __init__(  # noqa: PLR0913 - its parts, made elsewhere
+    def __init__(
         self,
         core: WorkerCore,
-        link: Link,
+        contact: Contact,
         executor: Executor,
         poller: select.epoll,
         pipe: Lifeline,
         *,
         shared: SharedMap | None,
         relay: Piped | None,
-        vigil: Vigil,
         grace_s: float | None,
-        patience_s: float = inf,
     ) -> None:
         self._core = core
-        self._link = link
+        self._contact = contact
+        self._link = contact.link
         self._executor = executor
         self._poller = poller
         self._pipe = pipe
         self._shared = shared
         self._relay = relay
-        self._vigil = vigil
-        self._vigil.begin(monotonic())
         self._grace_s = grace_s
         # Only the guardian's signals count (see there): ours get handlers that do nothing, for a default would kill.
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT)
@@ -109,22 +97,14 @@ class WorkerDaemon:
         self._poller.register(self._children.fd, select.EPOLLIN)
         self._poller.register(self._signals.fd, select.EPOLLIN)
         self._poller.register(self._pipe.fd, select.EPOLLIN)
-        self._link_fds: tuple[int, int] = (-1, -1)
         self._log = get_logger("worker")
         self._offset_s = 0.0
-        self._sent = False
+        self._sent = True
         """Something was sent since the socket was last read to its end, or it may have become ready unseen."""
         self._again = False
         """More children may have ended than were reaped."""
         self._lingering: set[int] = set()
-        self._denied = 0
-        self._authenticated = False
-        """The broker of this connection answered once: whoever denies us afterwards is somebody else in its place."""
-        self._reopen_at = float("inf")
-        self._patience_s = patience_s
-        self._complaint = Complaint(link.endpoints, self._log.warning, monotonic(), patience_s)
         self._status: int | None = None
-        self._register_link()
 
     def run(self, beat: Callable[[], None] | None = None, turn_max_s: float = _TURN_MAX_S) -> int:
         """Work until the core says that it leaves; return the exit status.
@@ -147,7 +127,7 @@ class WorkerDaemon:
 
     def step(self, wait_max_s: float = _TURN_MAX_S) -> None:
         """Wait for something to happen, then act on it."""
-        deadline = min(self._core.deadline(), self._reopen_at, self._complaint.due_at, self._vigil.due_at)
+        deadline = min(self._core.deadline(), self._contact.due_at)
         wait_s = min(wait_max_s, deadline - monotonic())
         if self._again or self._sent or self._executor.has_ended:
             wait_s = 0.0
@@ -161,7 +141,7 @@ class WorkerDaemon:
                 reap = True
             elif fd == self._signals.fd:
                 os.read(fd, _READ_BYTES)  # none of our business
-            elif fd in self._link_fds:
+            elif fd in self._contact.fds:
                 listen = True
             elif fd == self._pipe.fd:
                 self._obey()
@@ -181,13 +161,10 @@ class WorkerDaemon:
             self._listen()
 
     def _on_due(self, now: float) -> None:
-        if now >= self._complaint.due_at:
-            self._complaint.say(now)
-        if now >= self._vigil.due_at and self._vigil.look(now):
-            self._log.warning("cluster.over", reason="no broker answers, and the connection file was removed")
-            self._handle(events.StopAsked(kill=False, wait_s=0.0))
-        if now >= self._reopen_at:
-            self._reopen()
+        if now >= self._contact.due_at:
+            self._sent = True  # what was opened anew may have become ready unseen
+            if self._contact.look(now):
+                self._handle(events.StopAsked(kill=False, wait_s=0.0))
         self._perform(self._core.expire(now))
 
     def _listen(self) -> None:
@@ -195,18 +172,16 @@ class WorkerDaemon:
         self._sent = False
         for event in self._link.events():
             if event == "connected":
-                self._denied = 0
-                self._authenticated = True
-                self._complaint.hush()
-                self._vigil.end()
+                self._contact.on_connected()
                 self._handle(events.Connected())
             else:
-                self._vigil.begin(monotonic())
+                self._contact.on_disconnected()
                 self._handle(events.Disconnected())
-                if event == "denied":
-                    self._on_denied()
+                if event == "denied" and self._contact.on_denied():
+                    self._status = EXIT_REFUSED
                 elif event == "moved":
-                    self._on_moved()
+                    self._contact.on_moved()
+                    self._sent = True
         messages = self._link.receive(_RECEIVE_MAX)
         for message in messages:
             crash_point("worker.received")
@@ -309,7 +284,8 @@ class WorkerDaemon:
             case events.Signal() | events.Look() | events.Abandon():
                 self._stop(effect, answers)
             case events.Reopen():
-                self._reopen()
+                self._contact.reopen()
+                self._sent = True
             case events.Leave(refused):
                 self._status = EXIT_REFUSED if refused else 0
             case events.Note(level, event, keys):
@@ -330,52 +306,14 @@ class WorkerDaemon:
                 self._executor.abandon(slot)
 
     def _send(self, message: Message, answers: list[Event]) -> None:
-        if type(message) is Result:
+        is_result = type(message) is Result
+        if is_result:
             crash_point("worker.before_result")
-            self._sent = True
-            if not self._link.send(message):
-                answers.append(events.Unsent())
-            crash_point("worker.after_result")
-            return
         self._sent = True
         if not self._link.send(message):
             answers.append(events.Unsent())
-
-    # --- The socket ---
-
-    def _register_link(self) -> None:
-        dealer, monitor = (socket.getsockopt(zmq.FD) for socket in self._link.sockets)
-        assert isinstance(dealer, int)
-        assert isinstance(monitor, int)
-        self._link_fds = (dealer, monitor)
-        for fd in self._link_fds:
-            self._poller.register(fd, select.EPOLLIN)
-        self._sent = True  # it may have become ready before we asked
-
-    def _reopen(self) -> None:
-        self._reopen_at = float("inf")
-        for fd in self._link_fds:
-            self._poller.unregister(fd)
-        self._link.reopen()
-        self._register_link()
-
-    def _on_denied(self) -> None:
-        """Try again a little later: a refused socket never comes back by itself."""
-        self._denied += 1
-        if self._denied >= _DENIED_MAX and not self._authenticated:
-            self._complaint.despair()
-            self._log.error(
-                "broker.denied", endpoint=self._link.endpoint, advice="is this the cluster's connection file?"
-            )
-            self._status = EXIT_REFUSED
-        self._reopen_at = monotonic() + _REOPEN_S
-
-    def _on_moved(self) -> None:
-        """Go where the connection file says that the broker is now."""
-        self._reopen()
-        if not self._authenticated:
-            self._complaint = Complaint(self._link.endpoints, self._log.warning, monotonic(), self._patience_s)
-        self._log.warning("broker.moved", endpoints=" ".join(self._link.endpoints))
+        if is_result:
+            crash_point("worker.after_result")
 
     def _set_clock(self) -> None:
         offset_s = wall() - monotonic()

@@ -19,6 +19,7 @@ from hs_common.rendezvous import await_connection
 from hs_common.security import Connection, read_connection
 from hs_common.site import connection_file, site
 from hs_common.sockets import Link, new_context
+from hs_worker.contact import Contact
 from hs_worker.core import WorkerCore
 from hs_worker.daemon import WorkerDaemon
 from hs_worker.execution.processes import Executor, NullExecutor, Processes
@@ -95,19 +96,22 @@ def work(options: Options, start: Start) -> int:
     else:
         executor = Processes(shared, options.shell, os.environb, outputs, log.warning)
     core = WorkerCore(rules, identity, settle(shared), monotonic())
-    link = Link(context, connection, _connection_path(options))
+    contact = Contact(
+        Link(context, connection, _connection_path(options)),
+        poller,
+        Vigil(_connection_path(options) if options.connection == _connection_path(options) else ""),
+        # The successor of one that was known has something to tell.
+        patience_s=options.patience_s if not shared.replaces else inf,
+    )
     daemon = WorkerDaemon(
         core,
-        link,
+        contact,
         executor,
         poller,
         pipe,
         shared=None if options.null else shared,
         relay=relay,
-        vigil=Vigil(_connection_path(options) if options.connection == _connection_path(options) else ""),
         grace_s=options.grace_s,
-        # The successor of one that was known has something to tell.
-        patience_s=options.patience_s if not shared.replaces else inf,
     )
     search_seldom()
     return daemon.run(shared.beat if start.beat_s < inf else None, start.beat_s)
