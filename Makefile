@@ -45,7 +45,7 @@ demo: $(STAMP)
 	deploy/demo/run.sh
 
 test: $(STAMP) tools
-	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
+	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist loadfile --max-worker-restart 0 $(TESTS)
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
