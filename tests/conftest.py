@@ -1,5 +1,6 @@
 """What concerns every part of the tests."""
 
+import signal
 from collections.abc import Iterator
 from itertools import count
 
@@ -10,6 +11,12 @@ from tests.postgres_server import PostgresServer
 # How long an example takes, and to make one, is up to the machine and what else it does.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# What ignores a signal when it begins goes on doing so, and so would all programs that we start: whoever runs us under nohup, or
+# as a background job of a script, would wait for ever for a run that was told to stop. A handler ends with exec.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

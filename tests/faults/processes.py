@@ -39,7 +39,7 @@ def state(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 

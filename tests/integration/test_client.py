@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from tests.faults.processes import until
 
 from hs_common import messages
 from hs_common.client import Client, DeadlineError, NobodyError
@@ -117,8 +118,9 @@ def test_a_refusal_is_raised_with_its_reason(stage: Stage, status: int, error: t
         stage.client().ask("update")
 
 
-def test_without_a_scheduler_it_gives_up_when_its_patience_ends(stage: Stage) -> None:
+def test_without_a_scheduler_it_gives_up_when_its_patience_ends(stage: Stage, tmp_path: Path) -> None:
     """And says what the broker says."""
+    assert until((tmp_path / "b").exists)
     with pytest.raises(NobodyError, match="within 4 s: no scheduler is connected"):
         stage.client(patience_s=4).ask("status")
 
@@ -136,7 +138,7 @@ def test_a_scheduler_that_is_silent_has_the_callers_time(stage: Stage) -> None:
     client.ask("status")  # so it is heard from now on
     with pytest.raises(DeadlineError):
         client.ask("wait", until=monotonic() + 1.5)
-    assert [asked.verb for asked in stage.asked] == ["status", "wait"]
+    assert until(lambda: [asked.verb for asked in stage.asked] == ["status", "wait"])
 
 
 def test_a_request_is_said_again_after_a_restart_of_the_broker(stage: Stage) -> None:
