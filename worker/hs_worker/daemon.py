@@ -26,7 +26,7 @@ from hs_worker.contact import Contact
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event
 from hs_worker.execution.children import Children
-from hs_worker.execution.processes import REAP_MAX, Executor
+from hs_worker.execution.executor import REAP_MAX, Executor
 from hs_worker.execution.tree import sweep
 from hs_worker.guardian import EXIT_REFUSED
 from hs_worker.output.outputs import Piped

@@ -22,7 +22,8 @@ from hs_common.sockets import Link, new_context
 from hs_worker.contact import Contact
 from hs_worker.core import WorkerCore
 from hs_worker.daemon import WorkerDaemon
-from hs_worker.execution.processes import Executor, NullExecutor, Processes
+from hs_worker.execution.executor import Executor, NullExecutor
+from hs_worker.execution.processes import Processes
 from hs_worker.guardian import Start
 from hs_worker.host import cores_usable, memory_usable
 from hs_worker.options import Options
