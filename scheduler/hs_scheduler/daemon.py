@@ -42,6 +42,7 @@ from hs_scheduler.report import End, Progress
 from hs_scheduler.serving.status import ended
 from hs_scheduler.stores.ownership import RENEW_S
 from hs_scheduler.stores.store import Applied, StoreBusyError
+from hs_scheduler.watched import Watched
 
 log = get_logger("scheduler")
 
@@ -69,8 +70,8 @@ class SchedulerDaemon:
         self._ending = Ending(parts)
         self._poller = zmq.Poller()
         self._registered: list[object] = []
-        self._input_fd: int | None = None
-        self._store_fd: int | None = None
+        self._input = Watched(self._poller)
+        self._session = Watched(self._poller)
         self._effects: list[Effect] = []
         self._idle = False
         self._upkeep_at = 0.0
@@ -117,8 +118,10 @@ class SchedulerDaemon:
     # --- Hearing ---
 
     def _wait(self) -> None:
-        self._watch_input()
-        self._watch_store()
+        # A piped input only while its lines are wanted: otherwise its producer has to wait.
+        self._input.watch(self._parts.control.input_fd if self._feed.wants_lines() else None)
+        # The session with a server may end while we are idle, and others may submit before we have another.
+        self._session.watch(self._store.fd)
         now = monotonic()
         until = min(self._core.deadline(), self._upkeep_at, self._notifier.due_at, self._desk.looks.due_at())
         if (held := self._feed.held_until()) is not None:
@@ -131,31 +134,9 @@ class SchedulerDaemon:
         wait_ms = 0 if self._feed.available() else max(0, int((until - now) * 1000) + 1)
         # A pipe that polls readable is nothing to do: its lines are wanted when there is room, or nothing else is to do.
         found = [source for source, _ in self._poller.poll(wait_ms)]
-        self._idle = all(source == self._input_fd for source in found)
-        if self._store_fd in found:
+        self._idle = all(source == self._input.fd for source in found)
+        if self._session.fd in found:
             self._upkeep_at = 0.0
-
-    def _watch_input(self) -> None:
-        """Poll a piped input only while its lines are wanted; otherwise its producer has to wait."""
-        fd = self._parts.control.input_fd if self._feed.wants_lines() else None
-        if fd == self._input_fd:
-            return
-        if self._input_fd is not None:
-            self._poller.unregister(self._input_fd)
-        if fd is not None:
-            self._poller.register(fd, zmq.POLLIN)
-        self._input_fd = fd
-
-    def _watch_store(self) -> None:
-        """Poll the session with a server: it may end while we are idle, and others may submit before we have another."""
-        fd = self._store.fd
-        if fd == self._store_fd:
-            return
-        if self._store_fd is not None:
-            self._poller.unregister(self._store_fd)
-        if fd is not None:
-            self._poller.register(fd, zmq.POLLIN)
-        self._store_fd = fd
 
     def _hear_signals(self) -> None:
         for number in self._parts.signals.drain():
