@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple, TextIO
 
 from hs_common.errors import RefusedError, StoppedError
@@ -90,8 +91,8 @@ class Report:
         return self._descriptor is not None and now >= self._next_at
 
     def deadline(self) -> float:
-        """Return when progress may be told again, monotonic seconds."""
-        return self._next_at
+        """Return when progress may be told again, monotonic seconds; infinity: nobody asks."""
+        return inf if self._descriptor is None else self._next_at
 
     def progress(self, counts: Counts, progress: Progress, now: float) -> None:
         """Tell how far it is, if that changed."""

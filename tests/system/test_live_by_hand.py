@@ -5,11 +5,13 @@ import json
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import ended_within, until
+from tests.faults.processes import state as state_of
 from tests.ports import free_port
 from tests.system.standing import STEP_S
 
@@ -33,6 +35,11 @@ def workers(home: Home) -> int:
     return len(json.loads(done.stdout)) if done.returncode == 0 else 0
 
 
+def sleeps(pid: int) -> bool:
+    """Whether it does so however often one looks; who is busy is at work, or waits for a processor."""
+    return {state_of(pid) for _ in range(1000)} == {"S"}
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(COMMANDS)), ids=">".join)
 def test_they_find_each_other_in_any_order(home: Home, order: tuple[str, ...]) -> None:
     """Each waits for the others with one clear line; told to stop, each ends with status 0, also after failed tasks."""
@@ -50,6 +57,19 @@ def test_they_find_each_other_in_any_order(home: Home, order: tuple[str, ...]) -
         _, errors = daemons[name].communicate(timeout=STEP_S)
         assert daemons[name].returncode == 0, errors
     assert home.run("hs", "status").returncode == 3
+
+
+def test_with_nothing_to_do_all_of_them_sleep(home: Home) -> None:
+    """Nobody looks whether there is something: it is told."""
+    daemons = {name: started(home, name) for name in COMMANDS}
+    assert until(lambda: workers(home) == 1, STEP_S)
+
+    for daemon in daemons.values():
+        assert until(partial(sleeps, daemon.pid), STEP_S)
+
+    for daemon in reversed(daemons.values()):
+        daemon.terminate()
+        assert ended_within(daemon.pid, STEP_S)
 
 
 def test_a_scheduler_runs_a_file_and_prints_what_failed(home: Home) -> None:
