@@ -106,7 +106,8 @@ def test_a_scheduler_that_is_started_again_waits_for_a_server_that_is_down(site:
             assert cluster.stdin is not None
             cluster.stdin.write("x\n")
             cluster.stdin.close()
-            assert until(lambda: owner_of(location) is not None)
+            # Whoever has only just taken it has not said yet who it is.
+            assert until(lambda: (owner := owner_of(location)) is not None and owner.pid)
             scheduler = owner_of(location)
             assert scheduler is not None
             with go.open("w") as gate:
@@ -114,7 +115,7 @@ def test_a_scheduler_that_is_started_again_waits_for_a_server_that_is_down(site:
                 server.stop(signal.SIGQUIT)
                 os.kill(scheduler.pid, signal.SIGKILL)
                 assert cluster.stderr is not None
-                assert "store.awaited" in next(line for line in cluster.stderr if "store." in line)
+                assert any("store.awaited" in line for line in cluster.stderr)
                 server.start()
             cluster.stdin = None
             output, said = cluster.communicate(timeout=60)
