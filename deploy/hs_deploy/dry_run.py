@@ -9,7 +9,8 @@ import select
 from hs_common.errors import ExpansionError, StoppedError
 from hs_common.printable import printable
 from hs_common.template import Template
-from hs_deploy.options import Options, regular_file
+from hs_deploy.named_files import regular_file
+from hs_deploy.options import Options
 from hs_scheduler.input.input_file import check_file
 from hs_scheduler.input.source import FileSource, Source, StreamSource
 from hs_scheduler.stores.store import NewTask

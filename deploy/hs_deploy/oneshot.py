@@ -1,27 +1,23 @@
-"""`hs-cluster` from its options to its exit status: open what it needs, run the cluster, tell how it went.
-
-Everything that can be refused is refused before the first folder is made and the first daemon is started.
-"""
+"""`hs-cluster` from its options to its exit status: open what it needs (`places`), run the cluster, tell how it went."""
 
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hs_common import site
 from hs_common.clock import monotonic, wall
 from hs_common.config import HANDED
-from hs_common.errors import RefusedError, StoppedError
+from hs_common.errors import StoppedError
 from hs_common.signals import SignalPipe
-from hs_deploy import arguments, options
+from hs_deploy import arguments
 from hs_deploy.daemons import Daemon
 from hs_deploy.launchers import local
 from hs_deploy.options import Options
 from hs_deploy.output.terminal import Terminal
+from hs_deploy.places import Places, clean_up, open_places
 from hs_deploy.runs import folders
 from hs_deploy.runs.folders import Run
-from hs_deploy.runs.spool import KeptSpool, Spool
 from hs_deploy.supervision.launch import SIGNALS, Launcher, Streams
 
 if TYPE_CHECKING:
@@ -34,25 +30,6 @@ LAST_WORDS_MS = 2000
 """How long our own last lines wait for somebody who reads stderr."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """What was opened before the start."""
-
-    run: Run
-    port: int | None
-    """Where others may join, or None."""
-    file: str | None
-    """The input where it is a file that the scheduler reads itself."""
-    source: int | None
-    """The input where it is a stream."""
-    spool: Spool | KeptSpool | None
-    """Its copy."""
-    output: int | None
-    errors: int | None
-    record: dict[str, Any]
-    """What the scheduler is told of the run: its id, its settings, and what does not change when a scheduler is started anew."""
-
-
 def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ()) -> int:
     """Run everything; return the exit status. `past`: what is continued. `notes`: what to say first.
 
@@ -62,7 +39,7 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
 
     """
     began = monotonic()
-    places = _open_places(options, past)
+    places = open_places(options, past)
     terminal = Terminal(quiet=options.quiet)
     for note in notes:
         terminal.say(note)
@@ -104,7 +81,7 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
     finally:
         if printer is not None:
             printer.close()
-        _clean_up(places)
+        clean_up(places)
     if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.reports.totals.unread:
         spool.remove()
     if finish.status != STATUS_STOPPED:
@@ -133,109 +110,6 @@ def _prune() -> None:
         from hs_deploy.runs.pruning import prune  # noqa: PLC0415
 
         prune(wall(), random.Random())  # noqa: S311 - which old run is looked at is no secret
-
-
-def _input(asked: Options) -> tuple[str | None, int | None]:
-    """Return the input: a path that the scheduler reads itself, or a descriptor of a stream, or neither."""
-    if asked.file is None:
-        return None, local.copy_out_of_the_way(0) if asked.reads_stdin else None
-    file = options.regular_file(asked.file)
-    if file is None:
-        # A FIFO: this waits until somebody writes to it. Nothing has been started yet, so any signal ends us.
-        return None, local.out_of_the_way(os.open(asked.file, os.O_RDONLY | os.O_CLOEXEC))
-    from hs_scheduler.input.input_file import check_file  # noqa: PLC0415 - a stream needs none of it
-
-    check_file(asked.file)
-    return file, None
-
-
-def _open_places(asked: Options, past: "Past | None") -> Places:
-    file, source = _input(asked) if past is None else (past.file, None)
-    named = {"-o": asked.output, "-e": asked.errors, "-f": asked.failures, "--joblog": asked.joblog}
-    paths = {option: path for option, path in named.items() if path is not None}
-    taken = os.stat(file) if file is not None else None if source is None else os.fstat(source)
-    opened = {option: options.open_output(path, option, taken) for option, path in paths.items()}
-    options.check_apart(opened)
-    port = None
-    if asked.listens:
-        from hs_deploy.joining import free_port  # noqa: PLC0415 - few listen
-
-        port = free_port(asked.bind, asked.port, exactly=asked.port_typed)
-    run = _make_run(asked, past, file)
-    if asked.spools:
-        folders.make_outputs(run, in_order=asked.keep_order)
-    spooled = run.database is not None and (source is not None if past is None else past.spool is not None)
-    record = _record(asked, run, past, spooled=spooled)
-    spool: Spool | KeptSpool | None = None
-    if past is not None and past.spool is not None:
-        from hs_deploy.runs.past import whole_bytes  # noqa: PLC0415 - loaded long ago
-
-        spool = KeptSpool(past.spool, whole_bytes(past.spool))
-    elif source is not None and run.database is not None:
-        if asked.once:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(run.spool)  # of an earlier start: what it held is read anew
-        spool = Spool(source, run.spool, whole=asked.once)
-    goes_on = {past.settings.get(name) for name in ("output", "errors")} if past is not None else set()
-    for option, fd in opened.items():
-        if os.path.abspath(paths[option]) not in goes_on:
-            with contextlib.suppress(OSError):  # a pipe or a terminal cannot be emptied
-                os.ftruncate(fd, 0)
-        if option not in ("-o", "-e"):
-            os.close(fd)  # the scheduler's to write
-    return Places(
-        run=run,
-        port=port,
-        file=file,
-        source=source,
-        spool=spool,
-        output=opened.get("-o"),
-        errors=opened.get("-e"),
-        record=record,
-    )
-
-
-def _make_run(asked: Options, past: "Past | None", file: str | None) -> Run:
-    """Make the folders of a run, or find those of the run that is continued."""
-    uid = folders.uuid7(wall(), os.urandom(10))
-    if past is not None:
-        return folders.make_run(past.uid or uid, no_db=False, database=past.database, keep_folder=True, known=True)
-    database = asked.database
-    if asked.forever and database is None:
-        database = os.path.join(site.main(), folders.DATABASE_NAME)
-    if asked.once and database is None:
-        if file is None:
-            raise RefusedError("--once without a FILE: say which database with --database")
-        return folders.make_run(folders.uid_of(file), no_db=False, database=None, keep_folder=True, known=True)
-    return folders.make_run(uid, no_db=asked.no_db, database=database, keep_folder=asked.listens or asked.spools)
-
-
-def _record(asked: Options, run: Run, past: "Past | None", *, spooled: bool) -> dict[str, Any]:
-    """Return what the scheduler is told of the run; write down what a restart needs before there is a scheduler."""
-    if past is not None and past.uid:
-        settings = dict(past.settings)
-    else:
-        settings = arguments.settings_of(asked, run, spooled=spooled)
-        settings["whole"] |= past is not None
-    if asked.forever or (run.map and os.path.exists(run.map)):
-        from hs_deploy.runs import recovery  # noqa: PLC0415 - everybody was killed
-        from hs_scheduler.stores.store import Retry  # noqa: PLC0415
-
-        retry = Retry(asked.retries_max, asked.eager)
-        recovery.take_up(run, settings, retry)
-        if asked.forever and run.database is not None:
-            recovery.take_up_before(run.database, retry)
-    if run.database is not None:
-        if past is not None and run.folder is not None:
-            folders.remove_remains(run.folder)
-        folders.record(run, settings)
-    return {
-        "id": run.uid.hex(),
-        "settings": settings,
-        "whole": settings.get("whole", False),
-        "cwd": settings["cwd"],
-        "began": wall(),
-    }
 
 
 def _launcher(asked: Options, places: Places, terminal: Terminal) -> Launcher:
@@ -304,17 +178,6 @@ def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Ter
         assert places.run.folder is not None, "who lets others join has a folder"
         path = connection_file(places.run.folder, "worker")
         terminal.say(f"listening on port {places.port}; others join by: hs-worker --connection {path}")
-
-
-def _clean_up(places: Places) -> None:
-    folders.remove_runtime(places.run)
-    if places.port is not None:
-        from hs_deploy.joining import remove_connections  # noqa: PLC0415
-
-        assert places.run.folder is not None
-        remove_connections(places.run.folder)
-    if places.run.database is None and places.run.folder is not None:
-        os.rmdir(places.run.folder)
 
 
 def _say_how_it_ended(

@@ -1,0 +1,80 @@
+"""Files that the user names, opened before anything starts: where the tasks come from, and where results go."""
+
+import os
+import stat
+from collections.abc import Mapping
+
+from hs_common.errors import RefusedError
+
+WRITTEN_BY_SCHEDULER = ("-f", "--joblog")
+DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self/fd/")
+"""Paths that lead each process somewhere else, the scheduler into nothing; a shell makes one of `>(command)`."""
+
+
+def regular_file(path: str) -> str | None:
+    """Return where the input can be read by offset, and again after a restart; None: it is a stream.
+
+    Links are followed: `/dev/stdin` is another file in another process.
+
+    Raises:
+        RefusedError: There is no such file, it is a folder, or it may not be read.
+
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}") from exc
+    if stat.S_ISDIR(mode):
+        raise RefusedError(f"{path}: is a folder, expected a file with one task per line")
+    if not os.access(path, os.R_OK):
+        raise RefusedError(f"{path}: you may not read it")
+    real = os.path.realpath(path)
+    return real if stat.S_ISREG(mode) and os.path.exists(real) else None
+
+
+def open_output(path: str, option: str, source: os.stat_result | None) -> int:
+    """Open a file to append to, made if it is missing, not emptied yet.
+
+    Args:
+        path: Of the file.
+        option: That named it.
+        source: What the input is, a file or whatever stdin leads to; None: there is no input.
+
+    Raises:
+        RefusedError: It cannot be written, or it is the input itself, or the scheduler could not write there.
+
+    """
+    if option in WRITTEN_BY_SCHEDULER and (os.path.abspath(path).startswith(DESCRIPTORS) or _is_fifo(path)):
+        raise RefusedError(f"{option}: {path} is a pipe or a descriptor: name a file")
+    try:
+        # Not blocking: a FIFO without a reader is an error here, not a wait. Afterwards the descriptor is a plain one.
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as exc:
+        raise RefusedError(f"{option}: cannot write {path}: {exc.strerror}") from exc
+    if source is not None and stat.S_ISREG(source.st_mode) and os.path.samestat(os.fstat(fd), source):
+        os.close(fd)
+        raise RefusedError(f"{option}: {path} is the input: choose another file")
+    os.set_blocking(fd, True)
+    return fd
+
+
+def check_apart(opened: Mapping[str, int]) -> None:
+    """Refuse that one file is named twice, as option -> descriptor; the tasks' two streams may share one.
+
+    Raises:
+        RefusedError: One would be written over the other.
+
+    """
+    found: dict[tuple[int, int], str] = {}
+    for option, fd in opened.items():
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        other = found.setdefault((status.st_dev, status.st_ino), option)
+        if other != option and option in WRITTEN_BY_SCHEDULER:
+            raise RefusedError(f"{other} and {option} name the same file: choose another for one of them")
+
+
+def _is_fifo(path: str) -> bool:
+    """Whether whoever opens it waits for a reader: the one who was there may be gone when the results are written."""
+    return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)
