@@ -86,7 +86,9 @@ class SchedulerCore:
         self._grace_s = grace_s
         self._link = Conversation(identity, now)
         self._credit = 0
-        self._counter = 0
+        # A worker remembers the bundles of the scheduler before this one, which may have had another store, at the same epoch.
+        # 38 of 40 bits leave three quarters of the numbers, and more, to count on.
+        self._counter = int.from_bytes(identity.scheduler[:5]) >> 2
         self._out = Out()
         self._crew = Crew()
         self._due_at = now + limits.SILENCE_S

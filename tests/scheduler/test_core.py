@@ -1,5 +1,7 @@
 """The scheduler's core, without a store, a socket or time passing."""
 
+from dataclasses import replace
+
 import pytest
 
 from hs_common.errors import StoppedError
@@ -46,9 +48,9 @@ from hs_scheduler.stores.store import Applied, Held
 from hs_scheduler.tasks.state import State
 
 SESSION, BROKER, W1, W2 = b"s" * 16, b"b" * 16, b"1" * 16, b"2" * 16
-IDENTITY = Identity(scheduler=b"i" * 16, version="0", host="h", pid=7, epoch=3)
+IDENTITY = Identity(scheduler=bytes(16), version="0", host="h", pid=7, epoch=3)
 FIRST = 3 << 40 | 1
-"""The first bundle id of epoch 3."""
+"""The first bundle id of epoch 3, of this scheduler."""
 
 
 def a_core(bundlesize: int = 1) -> SchedulerCore:
@@ -324,6 +326,13 @@ def test_place(bundlesize: int, credit: int, expected: list[int]) -> None:
     """Neighbours alike share a bundle."""
     core = live(a_core(bundlesize), credit)
     assert [3 << 40 | n for n in expected] == core.place([(b"/", NO_DEMAND)] * 4)
+
+
+def test_the_scheduler_of_another_store_has_other_bundles() -> None:
+    """Also at the same epoch: a worker remembers what it had, and would take the new for the old."""
+    other = replace(IDENTITY, scheduler=b"\xff" * 16)
+    core = SchedulerCore(identity=other, bundlesize=1, grace_s=5, now=0)
+    assert core.place([(b"/", NO_DEMAND)]) == [3 << 40 | 1 << 38]
 
 
 def test_place_keeps_folders_and_demands_apart() -> None:

@@ -59,6 +59,21 @@ def test_they_find_each_other_in_any_order(home: Home, order: tuple[str, ...]) -
     assert home.run("hs", "status").returncode == 3
 
 
+def test_one_database_after_another_is_served_by_the_same_broker_and_worker(home: Home) -> None:
+    """Both begin with the same numbers; the worker takes none of the second for what it had of the first."""
+    daemons = [started(home, name) for name in ("broker", "worker")]
+    tasks = home.write("tasks", b"echo ran >>ran\n")
+
+    for database in ("a.db", "b.db"):
+        done = home.run("hs-scheduler", tasks, "--connection", "main", "--database", home.path(database))
+        assert done.returncode == 0, done.stderr
+
+    assert home.read("ran") == b"ran\nran\n"
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        assert ended_within(daemon.pid, STEP_S)
+
+
 def test_with_nothing_to_do_all_of_them_sleep(home: Home) -> None:
     """Nobody looks whether there is something: it is told."""
     daemons = {name: started(home, name) for name in COMMANDS}
