@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Tag
-from hs_scheduler.stores.changes import Action, Change
+from hs_scheduler.stores.changes import PIECE_ROWS, Action, Change, Piece
 from hs_scheduler.stores.sql import SqlStore
 from hs_scheduler.stores.store import NewTask, Retry
 from hs_scheduler.tasks.fields import BY_NAME, Field
@@ -49,7 +49,7 @@ def fill(store: SqlStore, random: Random) -> None:
         (Action.REVERT, "exit_status == 2"),
     ):
         with store.transaction():
-            store.change(Change(filter=Filter(conditions=(test,)), action=action), 1, 9_999, T0 + 300)
+            store.change(Piece(Change(filter=Filter(conditions=(test,)), action=action), 1, PIECE_ROWS), T0 + 300)
 
 
 def _line(random: Random) -> NewTask:

@@ -14,7 +14,7 @@ from tests.scheduler.test_desk import CLIENT, OTHER, SESSION, Bench, bench, stor
 
 from hs_common.message_requests import AGAIN, DONE, MISUSED
 from hs_common.messages import Request
-from hs_scheduler.search.questions import Question, asking, pieces_of
+from hs_scheduler.search.questions import Question, asking, spans
 from hs_scheduler.serving.asking import LOOK_BYTES_MAX, pack_ids, pack_look, unpack_info, unpack_look, unpack_page
 from hs_scheduler.serving.looks import QUIET_S, REST, Looks
 from hs_scheduler.stores import pages
@@ -78,7 +78,7 @@ def test_what_is_counted_are_the_pieces_of_an_update(location: str, monkeypatch:
         monkeypatch.setattr(f"hs_scheduler.stores.{module}.PIECE_ROWS", 10)
     failed = Filter(ended="failed")
     found = list(read(location, Look(failed, None)))
-    assert [tuple(row) for page in found for row in page.rows] == pieces_of(location, failed)
+    assert [tuple(row) for page in found for row in page.rows] == [span[:3] for span in spans(location, failed)]
     assert len(found) > 10
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from hs_scheduler.commands.search import search
 from hs_scheduler.stores import schema
-from hs_scheduler.stores.changes import Action, Change
+from hs_scheduler.stores.changes import Action, Change, Piece
 from hs_scheduler.stores.sqlite import SqliteStore
 from hs_scheduler.stores.store import NO_RUN, Counts
 from hs_scheduler.tasks.filters import Filter
@@ -93,7 +93,7 @@ def test_work_goes_on_in_it(tmp_path: Path, version: int) -> None:
 
     again = Change(filter=Filter(ended="failed"), action=Action.RETRY)
     with store.transaction():
-        done = store.change(again, 1, rows(version), T0)
+        done = store.change(Piece(again, 1, rows(version)), T0)
     assert (done.count, done.left) == (2, {"cannot run: the line was refused as it was read": 1})
     assert [item.task.attempt for item in store.ready(9)][-2:] == [3, 3]
     store.close()

@@ -19,7 +19,7 @@ from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_scheduler.search.questions import Question, number_of
 from hs_scheduler.stores import locations, postgres, postgres_schema, schema
-from hs_scheduler.stores.changes import PIECE_ROWS, Action, Change
+from hs_scheduler.stores.changes import PIECE_ROWS, Action, Change, Piece
 from hs_scheduler.stores.engines import open_reader, open_store, owner_of
 from hs_scheduler.stores.locations import shown
 from hs_scheduler.stores.postgres_link import written
@@ -202,7 +202,7 @@ def test_a_change_of_a_piece_takes_a_few_trips(wire: Wire, far: SqlStore, action
     before = wire.sent
 
     with far.transaction():
-        assert far.change(change, 1, PIECE_ROWS, T0).count == PIECE_ROWS
+        assert far.change(Piece(change, 1, PIECE_ROWS), T0).count == PIECE_ROWS
 
     assert wire.sent - before < TRIPS_MAX
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hs_common.tasks import Outcome, OutcomeKind
-from hs_scheduler.stores.changes import Action, Change
+from hs_scheduler.stores.changes import Action, Change, Piece
 from hs_scheduler.stores.database import Database
 from hs_scheduler.stores.engines import open_store
 from hs_scheduler.stores.postgres import PostgresDatabase
@@ -43,8 +43,8 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             store.record(WORKER, "host", ends, Retry(0, eager=False), T0)
         with store.transaction():
             store.record(WORKER, "host", [ended(4, 256)], Retry(1, eager=False), T0)
-            change(store, Action.CANCEL, "5", "7")
-            change(store, Action.HOLD, "8")
+            change(store, Action.CANCEL, 5, 7)
+            change(store, Action.HOLD, 8)
     return at
 
 
@@ -52,9 +52,9 @@ def ended(row: int, status: int) -> Outcome:
     return Outcome(row, 1, OutcomeKind.FINISHED, status, "", T0, 0.1, 0.0, 0.0, 0, b"", b"", b"")
 
 
-def change(store: SqlStore, action: Action, *rows: str) -> None:
+def change(store: SqlStore, action: Action, *rows: int) -> None:
     for row in rows:
-        store.change(Change(filter=Filter(), action=action), int(row), int(row), T0)
+        store.change(Piece(Change(filter=Filter(), action=action), row, row), T0)
 
 
 def started(store: SqlStore) -> Iterator[Any]:

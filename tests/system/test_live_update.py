@@ -1,5 +1,6 @@
 """`hs task update` on a cluster that works: rows and processes agree, at whatever moment it comes."""
 
+import json
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -9,10 +10,18 @@ from tests.faults.home import Home
 from tests.faults.processes import daemon, kill, until
 from tests.system.standing import STEP_S, Queue
 
+from hs_scheduler.commands.live import client_of
+
 pytestmark = pytest.mark.system
 
 MANY = 1_000
 """More tasks than are handed out at once."""
+
+LASTING = 400
+"""Tasks that take some seconds together."""
+
+WAITING = 30_000
+"""Tasks that cannot be cancelled in the time in which the scheduler does anything else once."""
 
 BLOCKER = "sleep 1234 & echo started >>ran; exec sleep 1235"
 """Runs until it is stopped, and has a child."""
@@ -141,6 +150,26 @@ def test_a_revert_and_new_values_go_at_once(queue: Queue) -> None:
     assert until(lambda: [row["state"] for row in queue.search("-t", "again:true")] == ["DONE"], STEP_S)
     assert update(queue, "--delete", "-t", "again") == ["1 task changed"]
     assert queue.search() == []
+    queue.end()
+
+
+def test_a_large_cancel_leaves_the_scheduler_free(queue: Queue) -> None:
+    """Also one by a regular expression: between its pieces tasks go out and end, and questions are answered."""
+    submit_lines(queue, *["sleep 0.01"] * LASTING, *[f": waits {n} # HYPERSHELL: group:1" for n in range(WAITING)])
+
+    cancel = queue.home.start("hs", "task", "update", "--cancel", "-w", "args ~ ^: w", "-y", stdout=subprocess.PIPE)
+    client = client_of(queue.database)
+    assert client is not None
+    with closing(client):
+        answers = []
+        while cancel.poll() is None:
+            answers.append(json.loads(client.ask("status", b"")))
+
+    assert cancel.stdout is not None
+    assert cancel.stdout.read().startswith(b"%d tasks changed" % WAITING)
+    during = [answer for answer in answers if 0 < answer["cancelled"] < WAITING]
+    assert during, "questions are answered meanwhile"
+    assert during[-1]["succeeded"] > during[0]["succeeded"], "tasks end meanwhile"
     queue.end()
 
 

@@ -7,6 +7,7 @@ the scheduler left before it answered, and nobody owns it now ──▶ the same
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hs_common.client import Client, NobodyError
 from hs_common.clock import wall
@@ -14,30 +15,31 @@ from hs_common.errors import StoppedError
 from hs_scheduler.commands.asking import tasks_text
 from hs_scheduler.commands.live import client_of
 from hs_scheduler.serving.asking import Update, new_key, pack_update
-from hs_scheduler.stores.changes import Change, Changed, Piece
+from hs_scheduler.stores.changes import Change, Changed, Piece, Span
 from hs_scheduler.stores.engines import open_store
 from hs_scheduler.stores.sql import SqlStore
 from hs_scheduler.stores.store import StoreBusyError
 
 
-def carry_out(location: str, change: Change, pieces: Iterable[tuple[int, int]]) -> Changed:
+def carry_out(location: str, change: Change, spans: Iterable[Span]) -> Changed:
     """Change tasks, piece by piece, and return what became of them.
 
     Args:
         location: The database.
         change: What is to be done.
-        pieces: First and last row of each.
+        spans: Where it finds something to do.
 
     Raises:
         RefusedError: The change makes no sense to the scheduler.
         StoppedError: The database is owned by a process that takes no changes, or cannot be written.
 
     """
+    change = replace(change, filter=change.filter.split()[0])
     done = Changed()
     changing = _Changing(location)
     try:
-        for first, last in pieces:
-            done = done.plus(changing.make(Piece(change, first, last)))
+        for first, last, _, rows in spans:
+            done = done.plus(changing.make(Piece(change, first, last, rows)))
     except (StoppedError, StoreBusyError) as exc:
         before = f" ({tasks_text(done.count)} changed before)" if done.count else ""
         raise StoppedError(f"{exc}{before}") from exc
@@ -83,7 +85,7 @@ class _Changing:
         with self._store.transaction():
             if answer := self._store.answer_to(key):
                 return _heard(answer)
-            return self._store.change(piece.change, piece.first, piece.last, wall())
+            return self._store.change(piece, wall())
 
 
 def _heard(answer: bytes) -> Changed:

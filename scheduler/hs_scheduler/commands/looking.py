@@ -20,6 +20,7 @@ from hs_scheduler.tasks.filters import Filter
 
 if TYPE_CHECKING:
     from hs_scheduler.commands.paging import Scheduler
+    from hs_scheduler.stores.changes import Span
 
 
 @contextmanager
@@ -43,17 +44,17 @@ def number_of(location: str, question: Question) -> int:
     if scheduler is None:
         return questions.number_of(location, question)
     with closing(scheduler):
-        count = sum(count for *_, count in scheduler.pieces(question.filter)) + _in_archives(scheduler, question)
+        count = sum(span.tasks for span in scheduler.spans(question.filter)) + _in_archives(scheduler, question)
     return min(count, question.limit or count)
 
 
-def pieces_of(location: str, tasks: Filter) -> list[tuple[int, int, int]]:
-    """Return (first row, last row, tasks) of each piece that has such tasks; see `questions.pieces_of`."""
+def spans(location: str, tasks: Filter) -> "list[Span]":
+    """Return where such tasks are; see `questions.spans`."""
     scheduler = scheduler_of(location)
     if scheduler is None:
-        return questions.pieces_of(location, tasks)
+        return questions.spans(location, tasks)
     with closing(scheduler):
-        return list(scheduler.pieces(tasks))
+        return list(scheduler.spans(tasks))
 
 
 def archived(location: str, tasks: Filter) -> int:

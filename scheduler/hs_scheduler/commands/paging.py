@@ -7,7 +7,6 @@ moments.
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from itertools import groupby
 from typing import Any
 
 import msgpack
@@ -18,12 +17,12 @@ from hs_scheduler.commands.live import OWNERS_MAX, client_of
 from hs_scheduler.search.questions import Placed, Question, Row
 from hs_scheduler.serving.asking import pack_ids, pack_info, pack_look, pack_page, unpack_info, unpack_page
 from hs_scheduler.stores import archives
-from hs_scheduler.stores.changes import PIECE_ROWS
+from hs_scheduler.stores.changes import Span, spans_of
 from hs_scheduler.stores.engines import open_reader
 from hs_scheduler.stores.pages import Look, page_of, task_of
 from hs_scheduler.stores.reader import Reader
 from hs_scheduler.tasks.fields import Field
-from hs_scheduler.tasks.filters import Filter
+from hs_scheduler.tasks.filters import Filter, matching
 
 
 class Scheduler:
@@ -61,16 +60,14 @@ class Scheduler:
         self._archives, values = unpack_info(self._ask("info", pack_ids([uid]), out_of))
         return values
 
-    def pieces(self, tasks: Filter) -> Iterator[tuple[int, int, int]]:
-        """Yield (first row, last row, tasks) of each piece that has such tasks."""
+    def spans(self, tasks: Filter) -> Iterator[Span]:
+        """Yield where such tasks are."""
         found, matches = tasks.split()
-        if not matches:
-            for rows in self._pages(Look(found, None)):
-                yield from ((first, last, count) for first, last, count in rows)
+        if matches:
+            yield from spans_of(number for number, *_ in self._rows(tasks, ()))
             return
-        for piece, placed in groupby(self._rows(tasks, ()), lambda row: (row[0] - 1) // PIECE_ROWS):
-            numbers = [number for number, *_ in placed]
-            yield piece * PIECE_ROWS + 1, numbers[-1], len(numbers)
+        for rows in self._pages(Look(found, None)):
+            yield from (Span(first, last, count) for first, last, count in rows)
 
     def placed(self, question: Question) -> Iterator[Placed]:
         """Yield what the database has, in order."""
@@ -86,7 +83,7 @@ class Scheduler:
         width = 1 + len(fields)
         for rows in self._pages(Look(found, (*fields, *(field for field, _ in matches)), downwards=downwards)):
             for row in rows:
-                if all(match(value) for (_, match), value in zip(matches, row[width:], strict=True)):
+                if matching(matches, row[width:]):
                     yield row[:width]
 
     def _pages(self, look: Look) -> Iterator[list[list[Any]]]:

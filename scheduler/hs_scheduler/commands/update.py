@@ -43,7 +43,7 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     # Only now: --help needs none of this.
     from hs_scheduler.commands.changing import carry_out  # noqa: PLC0415
     from hs_scheduler.commands.location import not_the_cluster, to_read  # noqa: PLC0415
-    from hs_scheduler.commands.looking import archived, pieces_of  # noqa: PLC0415
+    from hs_scheduler.commands.looking import archived, spans  # noqa: PLC0415
     from hs_scheduler.stores import locations  # noqa: PLC0415
     from hs_scheduler.stores.changes import Action, Change, Changed  # noqa: PLC0415
 
@@ -62,13 +62,13 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
         )
     location = to_read(asked["database"])
     name = locations.shown(location)
-    pieces = pieces_of(location, change.filter)
-    count = sum(count for *_, count in pieces)
+    found = spans(location, change.filter)
+    count = sum(span.tasks for span in found)
     if note := not_the_cluster(asked["database"], location):
         say(f"{name}: {note}")
     if count and not agreed(f"{_what(change)} {tasks_text(count)} in {name}?", yes=asked["yes"]):
         return 1
-    done = carry_out(location, change, [(first, last) for first, last, _ in pieces]) if pieces else Changed()
+    done = carry_out(location, change, found) if found else Changed()
     if kept := archived(location, change.filter):
         done.left[ARCHIVED] = kept
     for line in _lines(done, name):

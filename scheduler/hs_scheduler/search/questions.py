@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from hs_scheduler.stores.engines import dialect_of, open_reader
 from hs_scheduler.stores.locations import is_url
 from hs_scheduler.tasks.fields import Field, tables_of
-from hs_scheduler.tasks.filters import Filter
+from hs_scheduler.tasks.filters import Filter, matching
 
 if TYPE_CHECKING:
+    from hs_scheduler.stores.changes import Span
     from hs_scheduler.stores.reader import Reader
 
 Row = Sequence[Any]
@@ -76,25 +77,34 @@ def archived(location: str, tasks: Filter) -> int:
         return sum(counted(reader, Question(filter=tasks, fields=())) for reader in readers[:-1])
 
 
-def pieces_of(location: str, tasks: Filter) -> list[tuple[int, int, int]]:
-    """Return (first row, last row, tasks) of each piece of the database, archives apart, that has such tasks now.
+def spans(location: str, tasks: Filter) -> "list[Span]":
+    """Return where in the database, archives apart, there are such tasks now.
 
     Raises:
         RefusedError: The filter makes no sense.
         StoppedError: The database cannot be read.
 
     """
-    from hs_scheduler.stores.changes import PIECE_ROWS  # noqa: PLC0415 - a search need not load what changes tasks
+    from hs_scheduler.stores.changes import PIECE_ROWS, Span, spans_of  # noqa: PLC0415 - a search need not load them
 
-    where = tasks.where(dialect_of(location))
-    statement = (
-        f"SELECT (task.row - 1) / {PIECE_ROWS}, count(*), max(task.row) FROM {tables_of(where.sql)}"  # noqa: S608 - ours
-        f" WHERE {where.sql} GROUP BY 1 ORDER BY 1"
-    )
-    with open_reader(location) as reader, reader.defined(where.functions):
-        found = reader.execute(statement, where.values).fetchall()
-    # No further than the last one: what is added meanwhile is not meant.
-    return [(int(piece) * PIECE_ROWS + 1, last, count) for piece, count, last in found]
+    found, matches = tasks.split()
+    where = found.where(dialect_of(location))
+    with open_reader(location) as reader:
+        if matches:
+            columns = ", ".join(["task.row", *(field.sql for field, _ in matches)])
+            tables = tables_of(f"{columns} {where.sql}")
+            statement = f"SELECT {columns} FROM {tables} WHERE {where.sql} ORDER BY task.row"  # noqa: S608 - ours
+            rows = reader.stream(statement, where.values)
+            return list(spans_of(row for row, *values in rows if matching(matches, values)))
+        statement = (
+            f"SELECT (task.row - 1) / {PIECE_ROWS}, count(*), max(task.row) FROM {tables_of(where.sql)}"  # noqa: S608 - ours
+            f" WHERE {where.sql} GROUP BY 1 ORDER BY 1"
+        )
+        # No further than the last one: what is added meanwhile is not meant.
+        return [
+            Span(int(piece) * PIECE_ROWS + 1, last, count)
+            for piece, count, last in reader.execute(statement, where.values).fetchall()
+        ]
 
 
 @contextmanager

@@ -200,8 +200,7 @@ class Desk:
         return _json(answer), bundles
 
     def _update(self, store: QueueStore, body: Update, now: float) -> bytes:
-        change, first, last = body.piece
-        changed = store.change(change, first, last, now)
+        changed = store.change(body.piece, now)
         self._changed.append(changed)
         return _json({"count": changed.count, "left": changed.left})
 

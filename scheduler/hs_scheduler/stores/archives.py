@@ -21,7 +21,7 @@ from hs_common.crash import crash_point
 from hs_common.errors import StoppedError
 from hs_scheduler.stores import schema
 from hs_scheduler.stores.locations import APPLICATION_ID
-from hs_scheduler.stores.reader import Reader, SqliteReader
+from hs_scheduler.stores.reader import Answering, SqliteReader
 
 _BESIDE = ("", "-journal", "-wal", "-shm")
 """A database and what SQLite may have left beside it."""
@@ -37,13 +37,13 @@ def path_of(database: str, number: int) -> str:
     return f"{stem}.{number}{extension}"
 
 
-def count_of(reader: Reader) -> int:
+def count_of(reader: Answering) -> int:
     """Return how many archives belong to this database."""
     (count,) = reader.execute("SELECT coalesce(max(value), 0) FROM meta WHERE name = 'archives'").fetchone()
     return int(count)
 
 
-def paths(reader: Reader, database: str) -> list[str]:
+def paths(reader: Answering, database: str) -> list[str]:
     """Return the paths of the archives of this database, the oldest first."""
     return first_paths(database, count_of(reader))
 

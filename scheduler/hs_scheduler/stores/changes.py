@@ -13,13 +13,15 @@ Superseded: a later attempt follows; what one wants of the task is wanted of its
 the row: they could run, or remove, what the last attempt has long settled.
 
 A `Change` holds the texts as they were typed, so that it can travel to the scheduler that owns the database; a `Plan` is what
-they mean.
+they mean. Regular expressions do not travel: who asks works them out, and says which rows they chose (`Span`).
 """
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from hs_common import limits
@@ -224,31 +226,67 @@ class Change:
         raise WireError("not a change of tasks")
 
 
+class Span(NamedTuple):
+    """Rows among which there are tasks that are meant, at most `PIECE_ROWS`."""
+
+    first: int
+    last: int
+    """Included: the last one that is meant."""
+    tasks: int
+    """That are meant."""
+    rows: tuple[int, ...] | None = None
+    """Their numbers, where regular expressions chose them: one can take a day for a single row. None: SQL finds them again."""
+
+
+def spans_of(rows: Iterable[int]) -> Iterator[Span]:
+    """Yield the spans that these rows are in; rows: ascending."""
+    for piece, found in groupby(rows, lambda row: (row - 1) // PIECE_ROWS):
+        numbers = tuple(found)
+        yield Span(piece * PIECE_ROWS + 1, numbers[-1], len(numbers), numbers)
+
+
 class Piece(NamedTuple):
     """The part of a change that is made in one transaction."""
 
     change: Change
+    """Its filter without regular expressions (`Filter.split`)."""
     first: int
     """Row."""
     last: int
     """Row, included; at most `PIECE_ROWS` rows."""
+    rows: tuple[int, ...] | None = None
+    """No others than these, see `Span`."""
 
     def plain(self) -> list[Any]:
         """Return it as lists, bytes and numbers, to be sent."""
-        return [self.change.plain(), self.first, self.last]
+        return [self.change.plain(), self.first, self.last, self.rows]
 
     @classmethod
     def from_plain(cls, plain: Any) -> "Piece":  # noqa: ANN401 - what a peer sent
         """Return the piece that was sent.
 
         Raises:
-            WireError: It is none. The peer is at fault.
+            WireError: It is none, or has a regular expression. The peer is at fault.
+            RefusedError: A condition makes no sense.
 
         """
         match plain:
-            case [change, int() as first, int() as last] if 0 < first <= last < first + PIECE_ROWS <= limits.ID_MAX:
-                return cls(Change.from_plain(change), first, last)
+            case [asked, int() as first, int() as last, rows] if (
+                0 < first <= last < first + PIECE_ROWS <= limits.ID_MAX
+            ):
+                change = Change.from_plain(asked)
+                if not change.filter.split()[1]:
+                    return cls(change, first, last, _numbers(rows))
         raise WireError("not a piece of a change")
+
+
+def _numbers(plain: Any) -> tuple[int, ...] | None:  # noqa: ANN401 - what a peer sent
+    match plain:
+        case None:
+            return None
+        case list() if len(plain) <= PIECE_ROWS and all(type(number) is int for number in plain):
+            return tuple(plain)
+    raise WireError("not the rows of a piece")
 
 
 def _assigned(text: str) -> tuple[str, Any]:

@@ -8,8 +8,8 @@ There is never a second connection that writes: SQLite before 3.51.3 can corrupt
 
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from hs_common import limits
@@ -17,7 +17,6 @@ from hs_common.errors import StoppedError
 from hs_common.filesystems import network_name
 from hs_scheduler.stores import ownership, schema
 from hs_scheduler.stores.engine import Bulk, Cursor, Values
-from hs_scheduler.stores.sqlite_functions import defined
 from hs_scheduler.stores.store import StoreBusyError
 from hs_scheduler.tasks.dialect import SQLITE
 
@@ -138,10 +137,6 @@ class Database:
         """Give the rows of a query, as SQLite finds them."""
         with self.translated():
             yield from self.connection.execute(statement, values)
-
-    def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
-        """Let statements call these functions, for a while."""
-        return defined(self.connection, functions)
 
     def last_row(self) -> int:
         """Return the highest number that a row of `task` ever had."""

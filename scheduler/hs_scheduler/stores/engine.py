@@ -3,7 +3,7 @@
 Statements are written in the part of SQL that all engines share, with `?` and `:name` for values. A row is a tuple.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -91,9 +91,6 @@ class Engine(Protocol):
 
     def failure(self, error: BaseException) -> Exception | None:
         """Return what an error of the engine means to us; None: it is none of the engine's."""
-
-    def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
-        """Let statements call these functions of one raw value (`filters.Where`), for a while."""
 
     def last_row(self) -> int:
         """Return the highest number that a row of `task` ever had."""

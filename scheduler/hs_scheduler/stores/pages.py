@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hs_scheduler.stores import archives
 from hs_scheduler.stores.changes import PIECE_ROWS
-from hs_scheduler.stores.reader import Reader
+from hs_scheduler.stores.reader import Answering
 from hs_scheduler.tasks.fields import FIELDS, FROM, Field, tables_of
 from hs_scheduler.tasks.filters import Filter, Where
 
@@ -55,7 +55,7 @@ class Page(NamedTuple):
     """Number of the row and raw values of the fields; without fields: first row, last row found, and tasks of a piece."""
 
 
-def page_of(reader: Reader, look: Look, enough: Callable[[], bool]) -> Page:
+def page_of(reader: Answering, look: Look, enough: Callable[[], bool]) -> Page:
     """Read one page.
 
     Args:
@@ -90,13 +90,13 @@ def page_of(reader: Reader, look: Look, enough: Callable[[], bool]) -> Page:
     return Page(archives.count_of(reader), first, last, rows)
 
 
-def task_of(reader: Reader, uid: bytes) -> list[Any] | None:
+def task_of(reader: Answering, uid: bytes) -> list[Any] | None:
     """Return the raw values of `FIELDS` of the task with this id, or None: the database does not have it."""
     found = reader.execute(_TASK, (uid,)).fetchone()
     return None if found is None else list(found)
 
 
-def _newest(reader: Reader) -> int:
+def _newest(reader: Answering) -> int:
     (row,) = reader.execute("SELECT coalesce(max(row), 0) FROM task").fetchone()
     return int(row)
 
@@ -111,7 +111,7 @@ def _step(look: Look, first: int, last: int) -> tuple[int, int]:
     return first, min(last, first + STEP_ROWS - 1)
 
 
-def _counted(reader: Reader, where: Where, low: int, high: int) -> list[list[Any]]:
+def _counted(reader: Answering, where: Where, low: int, high: int) -> list[list[Any]]:
     """Return how many there are from row `low` to `high`, if there are any."""
     statement = (
         f"SELECT count(*), max(task.row) FROM {tables_of(where.sql)} WHERE task.row BETWEEN ? AND ? AND {where.sql}"  # noqa: S608 - ours
@@ -120,7 +120,9 @@ def _counted(reader: Reader, where: Where, low: int, high: int) -> list[list[Any
     return [[low, last, count]] if count else []
 
 
-def _found(reader: Reader, look: Look, where: Where, span: tuple[int, int], room: int) -> tuple[list[list[Any]], int]:
+def _found(
+    reader: Answering, look: Look, where: Where, span: tuple[int, int], room: int
+) -> tuple[list[list[Any]], int]:
     """Return the rows of a span for which there is room, in bytes, and how much of it is left: none, if some were left out."""
     assert look.fields is not None, "only then there are rows"
     columns = ", ".join(["task.row", *(field.sql for field in look.fields)])

@@ -9,8 +9,8 @@ asked by its transaction id, as soon as it can be: so nothing is done twice, and
 """
 
 import select
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from hs_common import limits
@@ -22,7 +22,6 @@ from hs_scheduler.stores.engine import Bulk, Cursor, Values
 from hs_scheduler.stores.locations import shown
 from hs_scheduler.stores.ownership import Owner
 from hs_scheduler.stores.postgres_bulk import column, copying, is_plain_insert, updating
-from hs_scheduler.stores.postgres_functions import Functions
 from hs_scheduler.stores.postgres_link import (
     CONNECT_S,
     FIRST_CONNECT_S,
@@ -84,7 +83,6 @@ class PostgresDatabase:
         self._transaction_id = ""
         self._control = ""
         self._streams = 0
-        self._functions = Functions(self.execute)
         self._session: Session | None = None
         try:
             self._session = self._first_session(awaited=awaited)
@@ -169,7 +167,6 @@ class PostgresDatabase:
 
     def execute(self, statement: str, values: Values = ()) -> Cursor:
         """Carry out one statement; a question outside a transaction is asked until it is answered."""
-        statement = self._functions.worked_out(statement)
         if self._in_transaction:
             return self._connected().execute(written(statement), values)  # type: ignore[no-any-return]
         return self._asked(lambda: self._connected().execute(written(statement), values))  # type: ignore[no-any-return]
@@ -227,10 +224,6 @@ class PostgresDatabase:
         if isinstance(error, Error) and (error.sqlstate or "").startswith(_ENDED) and self._session is not None:
             self._session.close()
         return failure(error, self.name)
-
-    def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
-        """Let statements call these functions, for a while."""
-        return self._functions.defined(functions)
 
     def last_row(self) -> int:
         """Return the highest number that a row of `task` ever had."""

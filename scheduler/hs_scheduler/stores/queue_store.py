@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hs_scheduler.stores.store import Standing, Store
 
 if TYPE_CHECKING:
-    from hs_scheduler.stores.changes import Change, Changed
+    from hs_scheduler.stores.changes import Changed, Piece
     from hs_scheduler.stores.pages import Look, Page
 
 
@@ -33,8 +33,8 @@ class QueueStore(Store, Protocol):
     def forget_answers(self, now: float) -> None:
         """Drop those that nobody asks for any more; a transaction of its own."""
 
-    def change(self, change: "Change", first: int, last: int, now: float) -> "Changed":
-        """Do what the user wants (`changes.py`) of the tasks from row `first` to row `last`, inside a transaction.
+    def change(self, piece: "Piece", now: float) -> "Changed":
+        """Do what the user wants (`changes.py`) of the tasks of a piece, inside a transaction.
 
         The counts are right again when it returns.
 

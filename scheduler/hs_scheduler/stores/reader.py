@@ -29,8 +29,8 @@ _PATIENCE = 25
 _TRY_S = 0.02
 
 
-class Reader(Protocol):
-    """Answers questions about a database, whatever its engine."""
+class Answering(Protocol):
+    """Answers questions about a database, whatever its engine: who only looks at it, and who owns it."""
 
     @property
     def dialect(self) -> Dialect:
@@ -41,6 +41,10 @@ class Reader(Protocol):
 
     def stream(self, statement: str, values: Values = ()) -> Generator[Any, None, None]:
         """Ask as `execute`, for rows that may be millions; whoever does not want them all closes it."""
+
+
+class Reader(Answering, Protocol):
+    """Answers those who only look, and may take their time: their questions can call functions."""
 
     def defined(self, functions: Mapping[str, Callable[[Any], bool]]) -> AbstractContextManager[None]:
         """Let questions call these functions of one raw value (`filters.Where`), for a while."""

@@ -17,7 +17,7 @@ from hs_scheduler.stores.store import Applied, Counts, NewTask, Retry
 from hs_scheduler.tasks.state import State
 
 if TYPE_CHECKING:
-    from hs_scheduler.stores.changes import Change, Changed
+    from hs_scheduler.stores.changes import Changed, Piece
 
 
 _ROWS_AT_ONCE = 1_000
@@ -141,8 +141,8 @@ class SqlStore(Listings):
         self._count()
         return len(rows)
 
-    def change(self, change: "Change", first: int, last: int, now: float) -> "Changed":
-        """Do what the user wants of the tasks from row `first` to row `last`."""
+    def change(self, piece: "Piece", now: float) -> "Changed":
+        """Do what the user wants of the tasks of a piece."""
         from hs_scheduler.stores.sql_changes import Changer  # noqa: PLC0415 - a run that nobody changes need not load it
 
         self._writing()
@@ -152,7 +152,7 @@ class SqlStore(Listings):
             counted=lambda run: self._whole or run == self._run,
             retry=lambda rows: self._retry_anew(rows, now),
         )
-        return changer.change(change.plan(self._engine.dialect), first, last, now)
+        return changer.change(piece.change.plan(self._engine.dialect), piece, now)
 
     def clear(self) -> None:
         """Remove every task and run; numbers and epochs go on from where they are. A transaction of its own."""

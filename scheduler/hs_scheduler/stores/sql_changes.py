@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from hs_scheduler.stores import statements
-from hs_scheduler.stores.changes import FOLLOWING, Changed, Effect, Plan, Standing, effect, standing
+from hs_scheduler.stores.changes import FOLLOWING, Changed, Effect, Piece, Plan, Standing, effect, standing
 from hs_scheduler.stores.engine import Engine
 from hs_scheduler.stores.store import Counts
 from hs_scheduler.tasks.state import State
@@ -71,12 +71,13 @@ class Changer:
         self._counted = counted
         self._retry = retry
 
-    def change(self, plan: Plan, first: int, last: int, now: float) -> Changed:
-        """Change the tasks that are meant among the rows from `first` to `last`; now: wall clock, seconds since the epoch."""
-        with self._engine.defined(plan.where.functions):
-            statement = f"{statements.MEANT} WHERE task.row BETWEEN ? AND ? AND {plan.where.sql} ORDER BY task.row"
-            found = self._engine.execute(statement, (first, last, *plan.where.values)).fetchall()
-        meant = [_Row._make(values) for values in found]
+    def change(self, plan: Plan, piece: Piece, now: float) -> Changed:
+        """Change the tasks that are meant among the rows of the piece; now: wall clock, seconds since the epoch."""
+        assert not plan.where.functions, "they are left to who asks"
+        statement = f"{statements.MEANT} WHERE task.row BETWEEN ? AND ? AND {plan.where.sql} ORDER BY task.row"
+        found = self._engine.execute(statement, (piece.first, piece.last, *plan.where.values)).fetchall()
+        chosen = None if piece.rows is None else frozenset(piece.rows)
+        meant = [_Row._make(values) for values in found if chosen is None or values[0] in chosen]
         if plan.action in FOLLOWING:
             meant = self._last_attempts(meant)
         left: Counter[str] = Counter()

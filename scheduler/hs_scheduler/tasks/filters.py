@@ -116,6 +116,11 @@ def texts_of(plain: Any) -> tuple[str, ...]:  # noqa: ANN401 - what a peer sent
     return tuple(os.fsdecode(text) for text in plain)
 
 
+def matching(matches: Matches, values: Sequence[Any]) -> bool:
+    """Whether the raw values of those fields satisfy them all."""
+    return all(match(value) for (_, match), value in zip(matches, values, strict=True))
+
+
 class Where:
     """A filter as SQL over `fields.FROM`.
 
