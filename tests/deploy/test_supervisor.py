@@ -28,6 +28,7 @@ from hs_deploy.supervision.events import (
     StandStill,
     Start,
     Tell,
+    Warn,
 )
 from hs_deploy.supervision.supervisor import CLOSE_S, KILLED_S, LEAVE_S, PATIENCE_S, SWEEP_S, Phase, SupervisorCore
 
@@ -44,6 +45,11 @@ def a_running_core(*, recorded: bool = True) -> SupervisorCore:
 
 def killed(daemon: Daemon) -> DaemonEnded:
     return DaemonEnded(daemon=daemon, status=-9)
+
+
+def again(daemon: Daemon) -> Warn:
+    """What is said of one that was killed."""
+    return Warn(f"{daemon} was killed by SIGKILL: it is started again")
 
 
 def play(core: SupervisorCore, *events: Event, now: float = 1) -> list[Effect]:
@@ -81,7 +87,7 @@ def test_a_killed_daemon_is_started_again_at_once(daemon: Daemon) -> None:
     """The store knows what is done, the peers know what is out."""
     core = a_running_core()
 
-    assert [Start(daemon)] == play(core, killed(daemon))
+    assert [again(daemon), Start(daemon)] == play(core, killed(daemon))
 
 
 @pytest.mark.parametrize("daemon", [BROKER, SCHEDULER])
@@ -90,7 +96,7 @@ def test_the_second_restart_without_progress_waits_a_moment(daemon: Daemon) -> N
     core = a_running_core()
     play(core, killed(daemon))
 
-    assert [] == play(core, killed(daemon), now=1)
+    assert [again(daemon)] == play(core, killed(daemon), now=1)
 
     at = core.deadline()
     assert at is not None
@@ -173,7 +179,7 @@ def test_ten_restarts_within_a_long_time_are_not_too_many() -> None:
 
     play(core, Progressed(finished=1, left=4))
 
-    assert [Start(SCHEDULER)] == play(core, killed(SCHEDULER), now=60)
+    assert [again(SCHEDULER), Start(SCHEDULER)] == play(core, killed(SCHEDULER), now=60)
 
 
 @pytest.mark.parametrize("status", [2, 3])
@@ -205,7 +211,7 @@ def test_a_worker_whose_guardian_died_is_swept_before_another_starts() -> None:
     """Two of them would run more tasks than there are slots."""
     core = a_running_core()
 
-    assert [AwaitOrphans()] == play(core, killed(WORKER), now=1)
+    assert [AwaitOrphans(), again(WORKER)] == play(core, killed(WORKER), now=1)
     assert [] == core.expire(1.5)
     assert [Start(WORKER)] == core.handle(OrphansGone(), 1.5)
     core.check()
@@ -268,7 +274,7 @@ def test_a_scheduler_that_exits_without_a_last_report_has_crashed() -> None:
     """Status 1 is also what a traceback ends with."""
     core = a_running_core()
 
-    assert [Start(SCHEDULER)] == play(core, DaemonEnded(daemon=SCHEDULER, status=1))
+    assert [Start(SCHEDULER)] == only(Start, play(core, DaemonEnded(daemon=SCHEDULER, status=1)))
 
 
 # --- signals ---
@@ -350,7 +356,7 @@ def test_a_scheduler_killed_while_draining_comes_back_and_drains() -> None:
     core = a_running_core()
     play(core, Interrupted(signum=signal.SIGINT))
 
-    assert [Start(SCHEDULER)] == play(core, killed(SCHEDULER))
+    assert [again(SCHEDULER), Start(SCHEDULER)] == play(core, killed(SCHEDULER))
     assert [Tell(SCHEDULER, signal.SIGINT)] == play(core, Progressed(finished=2, left=3))
 
 

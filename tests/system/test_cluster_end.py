@@ -55,6 +55,29 @@ def test_quiet_says_nothing_when_there_is_nothing_to_say(home: Home) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [((), b"hs-cluster: hs-scheduler was killed by SIGKILL: it is started again\n"), (("-q",), b"")],
+    ids=["default", "quiet"],
+)
+def test_a_daemon_that_is_started_again_is_told_of(home: Home, options: tuple[str, ...], said: bytes) -> None:
+    """In a line of its own, unless less of it is wanted."""
+    home.write("tasks", b"touch started; until [ -e go ]; do sleep 0.05; done\n")
+    cluster = home.start("hs-cluster", "tasks", *options, stderr=subprocess.PIPE)
+    assert until(lambda: os.path.exists(home.path("started")), 60)
+    pid = daemon(cluster.pid, "scheduler")
+    assert pid is not None
+
+    os.kill(pid, signal.SIGKILL)
+    assert until(lambda: daemon(cluster.pid, "scheduler") not in (None, pid), 60)
+    home.write("go", b"")
+
+    _, err = cluster.communicate(timeout=60)
+    assert cluster.returncode == 0
+    assert err.startswith(said)
+    assert bool(err) is bool(said)
+
+
 def test_a_run_leaves_its_database_and_nothing_else(home: Home) -> None:
     """No copy of the input, no socket, no lock; `latest` leads to it."""
     home.run("hs-cluster", stdin=b"true\n" * 50)

@@ -17,6 +17,7 @@ class Terminal:
     """Where everything that people read goes."""
 
     def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
         self.out = Outlet(1)
         self.err = Outlet(2)
         self.wants_progress = not quiet and os.isatty(2) and os.environ.get("TERM", "") not in ("", "dumb")
@@ -65,6 +66,11 @@ class Terminal:
         """Write a line of our own, or a block that begins with one."""
         self._end_line()
         self.write_err(f"hs-cluster: {text}\n".encode(errors="backslashreplace"))
+
+    def warn(self, text: str) -> None:
+        """Write a line of our own that `-q` leaves out."""
+        if not self._quiet:
+            self.say(text)
 
     def update(self, totals: "Totals", now: float) -> None:
         """Take new numbers for the progress line."""

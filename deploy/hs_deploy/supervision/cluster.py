@@ -38,6 +38,7 @@ from hs_deploy.supervision.events import (
     StandStill,
     Start,
     Tell,
+    Warn,
 )
 from hs_deploy.supervision.launch import Launcher
 from hs_deploy.supervision.orphans import Orphans, kill
@@ -265,6 +266,8 @@ class Cluster:
                     self._stand_still()
                 case Say(text=text):
                     self._terminal.say(text)
+                case Warn(text=text):
+                    self._terminal.warn(text)
                 case Finish():
                     self._finish = effect
 

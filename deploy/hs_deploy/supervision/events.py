@@ -129,6 +129,13 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class Warn:
+    """One line on stderr, unless less of it is wanted (-q)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Sweep, clean up, and exit with this status; `reason` says why it could not go on, or ""."""
 
@@ -136,4 +143,4 @@ class Finish:
     reason: str
 
 
-Effect = Start | Tell | Release | KillOrphans | AwaitOrphans | KillAll | StandStill | Say | Finish
+Effect = Start | Tell | Release | KillOrphans | AwaitOrphans | KillAll | StandStill | Say | Warn | Finish

@@ -15,7 +15,7 @@ import signal
 from enum import Enum, auto
 
 from hs_common import limits
-from hs_deploy.daemons import Daemon
+from hs_deploy.daemons import Daemon, how_it_ended
 from hs_deploy.supervision.events import (
     AwaitOrphans,
     DaemonEnded,
@@ -37,6 +37,7 @@ from hs_deploy.supervision.events import (
     StandStill,
     Start,
     Tell,
+    Warn,
 )
 from hs_deploy.supervision.restarts import Restarts, end_of
 
@@ -204,6 +205,8 @@ class SupervisorCore:
             effects.append(AwaitOrphans())
         if backoff_s is None:
             return effects + self._leave(STATUS_STOPPED, self._restarts.reason(ended), now)
+        # What it said itself is on stderr already.
+        effects.append(Warn(f"{daemon} {how_it_ended(ended.status, '')}: it is started again"))
         if backoff_s or (self._sweeping and daemon is Daemon.WORKER):
             self._due[daemon] = now + backoff_s
             return effects
