@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hs_common import older_settings
 from hs_common.errors import RefusedError
 from hs_common.setting import KEYS, Key, Value, parse
 
@@ -181,14 +182,14 @@ def read_text(content: bytes, path: str) -> tuple[dict[str, Place], list[str]]:
     found: dict[str, Place] = {}
     unknown = []
     for section, value in document.items():
-        if section in _SECTIONS and isinstance(value, dict):
+        if section in _SECTIONS | older_settings.SECTIONS and isinstance(value, dict):
             pairs = [(f"{section}.{name}", item) for name, item in value.items()]
         else:
             pairs = [(section, value)]
         for written, item in pairs:
             key, kind = _split(written)
             if key not in KEYS:
-                unknown.append(f"{path}: unknown setting {written}")
+                unknown.append(f"{path}: unknown setting {written}{older_settings.advice(key)}")
                 continue
             if key in found:
                 raise RefusedError(f"{path}: {found[key].written} and {written} exclude each other")
@@ -231,7 +232,8 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Place], lis
             continue
         name = _VARIABLE_OF.get(variable)
         if name is None:
-            unknown.append(f"environment: unknown setting {variable}")
+            advice = older_settings.advice(older_settings.of_variable(variable))
+            unknown.append(f"environment: unknown setting {variable}{advice}")
         else:
             found[name] = Place(variable, variable, "value", parse(KEYS[name], text, variable))
     return found, unknown

@@ -8,6 +8,7 @@ import pytest
 
 from hs_common.config import KEYS, Settings, load_settings, parse
 from hs_common.errors import RefusedError
+from hs_common.older_settings import OURS
 
 
 class Places:
@@ -89,6 +90,24 @@ def test_unknown_names_are_warnings_that_name_them(places: Places) -> None:
         f"{path}: unknown setting colour",
         "environment: unknown setting HYPERSHELL_NUM_THREADS",
     )
+
+
+def test_names_of_older_tools_are_answered_with_ours(places: Places) -> None:
+    """What else is in a section of theirs is named as it stands."""
+    places.file("cwd").write_text("[server]\nport = 5\nauth = 'x'\n")
+    places.environ["HYPERSHELL_CLIENT_TIMEOUT"] = "5"
+    path = places.file("cwd")
+    assert places.load().warnings == (
+        f"{path}: unknown setting server.port: use broker.port",
+        f"{path}: unknown setting server.auth",
+        "environment: unknown setting HYPERSHELL_CLIENT_TIMEOUT: use worker.timeout",
+    )
+
+
+def test_what_older_names_are_answered_with_is_there() -> None:
+    """And no name is theirs alone that is ours too."""
+    assert set(OURS.values()) <= set(KEYS)
+    assert not set(OURS) & set(KEYS)
 
 
 @pytest.mark.parametrize("name", ["HYPERSHELL_SITE", "HYPERSHELL_CRASH_AT", "HYPERSHELL_WORKER_EXECUTOR"])

@@ -168,6 +168,10 @@ def _known(key: str) -> str:
 def _refuse(key: str) -> NoReturn:
     from difflib import get_close_matches  # noqa: PLC0415
 
+    from hs_common.older_settings import advice  # noqa: PLC0415
+
+    if use := advice(key):
+        raise RefusedError(f"there is no setting {key}{use}")
     close = get_close_matches(key, [*KEYS, *(name.partition(".")[2] for name in KEYS)], n=1, cutoff=0.75)
     full = next((name for name in KEYS if close and close[0] in (name, name.partition(".")[2])), None)
     raise RefusedError(f"there is no setting {key}: {f'do you mean {full}?' if full else 'hs config get lists them'}")
