@@ -56,6 +56,7 @@ from hs_scheduler.events import (
     Withdrawn,
 )
 from hs_scheduler.out import Out, submits, withdrawals
+from hs_scheduler.reminder import Reminder
 from hs_scheduler.stores.store import Held
 from hs_scheduler.tasks.state import State
 
@@ -64,6 +65,9 @@ PARKED_TASKS_MAX = 10_000
 
 AWAY_S = 5.0
 """`expire` called so late means that this process itself was stopped."""
+
+WAITING = "no worker has the cores, memory or time for them; they wait for a larger one, or for hs task update --cancel"
+"""What is said of tasks that fit nobody."""
 
 FITS_NOBODY = "fits nobody"
 """The broker's reason for a bundle that no present worker could ever run."""
@@ -91,6 +95,7 @@ class SchedulerCore:
         self._counter = int.from_bytes(identity.scheduler[:5]) >> 2
         self._out = Out()
         self._crew = Crew()
+        self._reminder = Reminder()
         self._due_at = now + limits.SILENCE_S
         self.draining = False
 
@@ -187,7 +192,7 @@ class SchedulerCore:
             case Lost():
                 return self._on_lost(event, now)
             case Refused():
-                return self._on_refused(event)
+                return self._on_refused(event, now)
             case Welcome():
                 return self._on_welcome(event, now)
             case Connected() | WhoAreYou():
@@ -227,12 +232,14 @@ class SchedulerCore:
             effects += [*self.handle(Disconnected(), now), Reopen()]
         elif (beat := self._link.beat(now)) is not None:
             effects.append(Send(beat))
+        if self._reminder.due(now, still=bool(self._out.parked_tasks)):
+            effects.append(Tell("tasks.waiting", WAITING, self._out.parked_tasks))
         self._due_at = self.deadline()
         return effects
 
     def deadline(self) -> float:
         """Return when `expire` has to be called next (monotonic seconds)."""
-        due = self._link.deadline()
+        due = min(self._link.deadline(), self._reminder.at)
         if self._out.unconfirmed and self._link.census:
             due = min(due, self._link.grace_until)
         return due
@@ -294,14 +301,17 @@ class SchedulerCore:
             if out := self._out.bundles.get(bundle):
                 out.worker = received.worker
 
-    def _on_refused(self, refused: Refused) -> list[Effect]:
+    def _on_refused(self, refused: Refused, now: float) -> list[Effect]:
         if refused.fatal:
             raise StoppedError(f"the broker refuses this scheduler: {refused.reason}")
         known = [bundle for bundle in refused.bundles if bundle in self._out.bundles]
         if refused.reason != FITS_NOBODY:
             return self._release(known)
+        if not known:
+            return []
         self._out.park(known)
-        return [Tell("tasks.waiting", "no worker has the cores, memory or time for them", len(known))] if known else []
+        self._reminder.begin(now)
+        return [Tell("tasks.waiting", WAITING, len(known))]
 
     def _on_outcomes(self, result: Outcomes) -> list[Effect]:
         if not self._link.follows(result.worker, result.sequence, result.oldest):

@@ -26,13 +26,14 @@ from hs_common.messages import (
 )
 from hs_common.tasks import Outcome, OutcomeKind
 from hs_scheduler.conversation import Identity
-from hs_scheduler.core import SchedulerCore
+from hs_scheduler.core import WAITING, SchedulerCore
 from hs_scheduler.events import (
     Claimed,
     ClaimedBundle,
     Connected,
     Disconnected,
     DrainAsked,
+    Effect,
     ForgetWorker,
     Outcomes,
     Record,
@@ -271,11 +272,31 @@ def test_a_task_that_fits_nobody_waits_and_does_not_hold_others_up() -> None:
 
     effects = core.handle(refused, now=2)
 
-    assert [Tell("tasks.waiting", "no worker has the cores, memory or time for them", 1)] == effects
+    assert [Tell("tasks.waiting", WAITING, 1)] == effects
     assert core.room() == 1
     again = Send(Submit(session=SESSION, bundles=((FIRST, 1, 4, Demand(64, 0, 0.0)),), body=b"body"))  # type: ignore[arg-type]
     assert [RememberWorker(W2, b"", "n1"), again] == core.handle(attached(W2), now=3)
     core.check()
+
+
+def test_that_a_task_waits_is_said_again_and_less_often_each_time() -> None:
+    """Who did not see it at first may wait for ever; until a worker comes that has room for it."""
+    core = live(a_core(), credit=1)
+    core.handle(Claimed([a_bundle(FIRST, 1, demand=Demand(64, 0, 0.0))]), now=0)
+    core.handle(Refused(session=SESSION, reason="fits nobody", fatal=False, bundles=(FIRST,)), now=0)
+
+    said = [now for now in range(500) if any(isinstance(effect, Tell) for effect in beaten(core, now))]
+    assert said == [60, 180, 420]
+
+    core.handle(attached(W2), now=500)
+    assert not [now for now in range(500, 2000) if any(isinstance(effect, Tell) for effect in beaten(core, now))]
+    core.check()
+
+
+def beaten(core: SchedulerCore, now: int) -> list[Effect]:
+    """Let the broker be heard, and time pass; return what comes of that."""
+    core.handle(Heartbeat(session=SESSION), now)
+    return core.expire(now)
 
 
 def test_a_refused_bundle_goes_back_to_the_store() -> None:

@@ -255,7 +255,9 @@ def test_a_task_that_fits_no_worker_waits_and_says_so(home: Home) -> None:
     cluster = home.start("hs-cluster", "tasks", "--memory", "1G", stderr=subprocess.PIPE)
     assert cluster.stderr is not None
 
-    assert b"tasks.waiting" in cluster.stderr.readline()
+    said = cluster.stderr.readline()
+    assert b"tasks.waiting" in said
+    assert b"hs task update --cancel" in said
     cluster.send_signal(signal.SIGINT)
     _, err = cluster.communicate(timeout=60)
 
