@@ -1,14 +1,17 @@
 """The lock beside a database."""
 
 import fcntl
+import json
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from hs_common.clock import wall
 from hs_common.errors import StoppedError
-from hs_scheduler.stores.ownership import LockFile, Owner, holder_of
+from hs_scheduler.stores.database import Database
+from hs_scheduler.stores.ownership import RENEW_S, STALE_S, LockFile, Owner, holder_of, this_process
 
 OWNER = Owner("hs-scheduler", brief=False, host="here", boot="b", pid=1, uuid="u")
 
@@ -33,3 +36,54 @@ def test_who_only_looks_at_the_lock_of_a_dead_owner_keeps_nobody_out(tmp_path: P
         LockFile.take(path, OWNER, needed=True)
     lock.release()
     assert holder_of(path) is None
+
+
+# --- Locks that do not reach other hosts ---
+
+
+def test_an_owner_on_another_host_is_seen_without_its_lock(tmp_path: Path) -> None:
+    """As on Lustre with localflock. Whoever opened its database meanwhile would remove its log at the end."""
+    path = str(tmp_path / "tasks.db.lock")
+    now = int(wall())
+    far = left_behind(path, OWNER._replace(control="/home/connect/main/control.json", renewed_at=now))
+    here = this_process("hs submit", brief=True)
+
+    assert holder_of(path) == far
+    with pytest.raises(StoppedError, match="is owned by hs-scheduler on host here, pid 1"):
+        LockFile.take(path, here._replace(renewed_at=now + int(STALE_S) - 1), needed=False)
+
+    lock = LockFile.take(path, here._replace(renewed_at=now + int(STALE_S)), needed=False)
+    assert lock is not None
+    lock.release()
+
+
+def test_an_owner_that_was_silent_for_long_is_taken_for_dead(tmp_path: Path) -> None:
+    path = str(tmp_path / "tasks.db.lock")
+    left_behind(path, OWNER._replace(renewed_at=int(wall() - STALE_S) - 1))
+
+    assert holder_of(path) is None
+
+
+def test_an_owner_that_was_taken_for_dead_does_not_write_any_more(tmp_path: Path) -> None:
+    """It may have been stopped for minutes: it looks before its next transaction."""
+    path = str(tmp_path / "tasks.db")
+    database = Database(path, this_process("hs-scheduler", brief=False), wall() - RENEW_S, lambda _: "Lustre")
+    database.begin()
+    database.roll_back()
+    assert (holder := holder_of(f"{path}.lock")) is not None
+    assert wall() - holder.renewed_at < RENEW_S
+
+    left_behind(f"{path}.lock", OWNER._replace(renewed_at=int(wall())))
+    database._owner = database._owner._replace(renewed_at=0)
+    with pytest.raises(StoppedError, match="was taken over by another scheduler"):
+        database.begin()
+    database.close()
+    assert holder_of(f"{path}.lock") is not None, "it is not ours to remove"
+    assert os.path.getsize(f"{path}-wal") > 0, "nor is the log"
+
+
+def left_behind(path: str, owner: Owner) -> Owner:
+    """Write a lock file as another host does, whose lock does not reach us."""
+    Path(f"{path}.new").write_text(json.dumps(owner._asdict()))
+    os.rename(f"{path}.new", path)
+    return owner

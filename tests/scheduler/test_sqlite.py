@@ -509,9 +509,9 @@ def test_a_local_database_has_no_owner_row(path: Path) -> None:
 def test_an_owner_on_another_host_keeps_us_out_until_it_is_three_renewals_silent(path: Path) -> None:
     left_by(path, elsewhere(), T0)
 
-    with pytest.raises(StoppedError, match="owned by host other, pid 77"):
+    with pytest.raises(StoppedError, match="owned by hs-scheduler on host other, pid 77"):
         Database(str(path), here(), T0 + ownership.STALE_S - 1, on_nfs)
-    with pytest.raises(StoppedError, match="owned by host other"):
+    with pytest.raises(StoppedError, match="owned by hs-scheduler on host other"):
         Database(str(path), here(), T0 - 1000, on_nfs)
 
     database = Database(str(path), here(), T0 + ownership.STALE_S, on_nfs)
@@ -537,7 +537,7 @@ def test_a_renewal_keeps_others_out_longer(path: Path) -> None:
     database.renew_owner(T0 + 80)
     kill(database)
 
-    with pytest.raises(StoppedError, match="owned by host other"):
+    with pytest.raises(StoppedError, match="owned by hs-scheduler on host other"):
         Database(str(path), here(), T0 + 100, on_nfs)
 
 
@@ -567,6 +567,6 @@ def test_without_locks_on_a_network_file_system_the_row_decides(path: Path, monk
 def test_the_lock_file_names_its_owner(path: Path, store: SqliteStore) -> None:
     content = json.loads(Path(f"{path}.lock").read_text())
 
-    assert content.keys() == {"program", "brief", "host", "boot", "pid", "uuid", "control"}
+    assert content.keys() == {"program", "brief", "host", "boot", "pid", "uuid", "control", "renewed_at"}
     assert (content["pid"], content["host"]) == (os.getpid(), os.uname().nodename)
     assert len(content["boot"]) == 36

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from hs_common import limits
+from hs_common.clock import wall
 from hs_common.errors import StoppedError
 from hs_common.filesystems import network_name
 from hs_scheduler.stores import ownership, schema
@@ -74,12 +75,15 @@ class Database:
             raise StoppedError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
         self.path = os.path.realpath(path)  # the lock is beside the file itself, whatever links lead to it
         self._owner = owner
+        self._taken = False
         folder = os.path.dirname(self.path)
         try:
             self.network = network(folder)
         except OSError as exc:
             raise StoppedError(f"database {path}: {exc.strerror}") from exc
-        self._lock = ownership.LockFile.take(f"{self.path}.lock", owner, needed=not self.network)
+        if self.network:
+            self._owner = owner._replace(renewed_at=int(now))
+        self._lock = ownership.LockFile.take(f"{self.path}.lock", self._owner, needed=not self.network)
         try:
             self.connection = self._open(now)
         except BaseException:
@@ -98,6 +102,9 @@ class Database:
         if connection is None:
             return
         try:
+            if self._taken:
+                _leave_open(connection)
+                return
             # What cannot be tidied now stays in the log, where the next owner finds it.
             with suppress(sqlite3.Error):
                 if self.network:
@@ -115,6 +122,8 @@ class Database:
 
     def begin(self) -> bool:
         """Begin a transaction that writes: it cannot find out later that it may not."""
+        if self.network and wall() - self._owner.renewed_at >= ownership.RENEW_S:
+            self._renew_lock(wall())  # we were busy, or away: others may have taken us for dead
         with self.translated():
             self.connection.execute("BEGIN IMMEDIATE")
         return False
@@ -162,8 +171,9 @@ class Database:
 
     def announce(self, control: str) -> None:
         """Say where the connection file is by which we can be asked."""
+        self._owner = self._owner._replace(control=control)
         if self._lock:
-            self._lock.announce(self._owner._replace(control=control))
+            self._lock.announce(self._owner)
 
     @property
     def fd(self) -> int | None:
@@ -171,7 +181,7 @@ class Database:
         return None
 
     def renew_owner(self, now: float) -> bool:
-        """Renew the owner's row on a network file system; a transaction of its own.
+        """Say on a network file system that we are alive; a transaction of its own.
 
         Raises:
             StoreBusyError: Not now.
@@ -180,10 +190,12 @@ class Database:
         """
         if not self.network:
             return False
+        self._renew_lock(now)
         with self.translated():
             self.connection.execute("BEGIN IMMEDIATE")
             try:
-                ownership.renew_row(self.connection, self.path, self._owner, now)
+                with self._unless_taken():
+                    ownership.renew_row(self.connection, self.path, self._owner, now)
                 self.check_file()
                 self.connection.execute("COMMIT")
             finally:
@@ -212,6 +224,20 @@ class Database:
     def failure(self, error: BaseException) -> Exception | None:
         """Return what an error of SQLite means: wait (StoreBusyError), give up (StoppedError), or a bug of ours (itself)."""
         return failure(error, self.path) if isinstance(error, sqlite3.Error) else None
+
+    def _renew_lock(self, now: float) -> None:
+        self._owner = self._owner._replace(renewed_at=int(now))
+        if self._lock:
+            with self._unless_taken():
+                self._lock.renew(self._owner)
+
+    @contextmanager
+    def _unless_taken(self) -> Iterator[None]:
+        try:
+            yield
+        except StoppedError:
+            self._taken = True
+            raise
 
     def _open(self, now: float) -> sqlite3.Connection:
         unclean = _size(f"{self.path}-wal") > 0
@@ -265,6 +291,13 @@ def failure(error: sqlite3.Error, path: str) -> Exception:
     if code & 0xFF in _PASSING and code not in _LOST:
         return StoreBusyError(f"database {path}: {error}")
     return StoppedError(f"database {path}: {error}")
+
+
+def _leave_open(connection: sqlite3.Connection) -> None:
+    """Let the end of the process end it: closed by SQLite, it would write our log back over what the next owner has written."""
+    import ctypes  # noqa: PLC0415 - that hardly ever happens
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _size(path: str) -> int:

@@ -4,8 +4,10 @@ On a local disk a lock file says so: `tasks.db.lock`, held by flock, with the ow
 at the end. The kernel drops the lock with the process, so one that was left behind means nothing. Why a file of its own: closing
 any descriptor of the database file would drop SQLite's own locks.
 
-On a network file system locks may be lost, or lie. There a row in the database says it too: renewed every 30 s, it keeps other
-hosts out until it is three renewals old.
+On a network file system locks may be lost, or reach nobody but this host (Lustre mounted with localflock): and who only opens
+and closes a database that another host has open removes its log. So there the lock file also says when its owner was heard last.
+That is renewed every 30 s, before the next transaction at the latest, and keeps other hosts out until it is three renewals old.
+A row in the database says the same, for where the file has no lock at all, or was removed.
 """
 
 import fcntl
@@ -15,13 +17,14 @@ import select
 import sqlite3
 from typing import Any, NamedTuple
 
+from hs_common.clock import wall
 from hs_common.errors import StoppedError
 
 RENEW_S = 30.0
-"""How often the owner's row is renewed."""
+"""How often an owner on a network file system says that it is alive."""
 
 STALE_S = 3 * RENEW_S
-"""A row that is older belongs to nobody any more."""
+"""What was said longer ago is of nobody any more."""
 
 WAIT_S = 10.0
 """How long to wait for an owner that needs the database only for a moment (hs submit)."""
@@ -42,6 +45,12 @@ class Owner(NamedTuple):
     uuid: str
     control: str = ""
     """Path of the connection file by which it takes requests; "": it takes none, or none yet."""
+    renewed_at: int = 0
+    """When it was heard last, seconds since the epoch; 0: on a local disk, where the lock says it all."""
+
+    def lives_beside(self, host: str, boot: str, now: float) -> bool:
+        """Whether it may be alive though a process of this host could lock its file. Of the future: its clock is ahead."""
+        return (self.host, self.boot) != (host, boot) and now - self.renewed_at < STALE_S
 
     def __str__(self) -> str:
         """Return how a message names it."""
@@ -50,24 +59,35 @@ class Owner(NamedTuple):
 
 def this_process(program: str, *, brief: bool) -> Owner:
     """Return this process as an owner."""
+    return Owner(program, brief, *_here(), os.getpid(), os.urandom(16).hex())
+
+
+def _here() -> tuple[str, str]:
+    """Return host and boot."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             boot = file.read().strip()
     except OSError:
         boot = ""
-    return Owner(program, brief, os.uname().nodename, boot, os.getpid(), os.urandom(16).hex())
+    return os.uname().nodename, boot
 
 
 class LockFile:
     """The lock beside a database."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, uuid: str) -> None:
         self._path = path
         self._fd = fd
+        self._uuid = uuid
 
     @classmethod
     def take(cls, path: str, owner: Owner, *, needed: bool) -> "LockFile | None":
-        """Take the lock, after waiting for a brief owner; not `needed`: None where the file system has no locks.
+        """Take the lock, after waiting for a brief owner.
+
+        Args:
+            path: Of the lock file.
+            owner: We; on a network file system with the present time.
+            needed: Whether the lock says it all. If not, None is returned where the file system has none.
 
         Raises:
             StoppedError: Somebody else has it, or the folder cannot be written.
@@ -79,39 +99,60 @@ class LockFile:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             except OSError as exc:
                 raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
+            busy, holder = False, None
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 # Who only looks has it for a moment too, and the file may be of an owner that was killed.
-                holder = None if _is_shared(fd) else _read(fd)
-                os.close(fd)
-                # Nothing in it: its owner has only just taken it, or is about to remove it.
-                if (holder is not None and not holder.brief) or not tries_left:
-                    raise StoppedError(f"database {path.removesuffix('.lock')} is owned by {holder}") from None
-                tries_left -= 1
-                select.poll().poll(_TRY_S * 1000)
-                continue
+                busy, holder = True, None if _is_shared(fd) else _read(fd)
             except OSError as exc:
                 os.close(fd)
                 if not needed:
                     return None
                 raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
+            else:
+                if not needed and (other := _read(fd)) and other.lives_beside(owner.host, owner.boot, owner.renewed_at):
+                    busy, holder = True, other
+            if busy:
+                os.close(fd)
+                # Nothing in it: its owner has only just taken it, or is about to remove it.
+                if (holder is not None and not holder.brief) or not tries_left:
+                    raise StoppedError(f"database {path.removesuffix('.lock')} is owned by {holder}")
+                tries_left -= 1
+                select.poll().poll(_TRY_S * 1000)
+                continue
             if _same_file(fd, path):
                 content = json.dumps(owner._asdict()).encode()
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, content, 0)
-                return cls(path, fd)
+                return cls(path, fd, owner.uuid)
             os.close(fd)  # Its owner removed it between our open and our lock: there is a newer one, or none.
 
     def announce(self, owner: Owner) -> None:
         """Say more of the owner. In one write of what is longer than before: a reader sees either."""
         os.pwrite(self._fd, json.dumps(owner._asdict()).encode(), 0)
 
+    def renew(self, owner: Owner) -> None:
+        """Say when the owner was heard last.
+
+        Raises:
+            StoppedError: Another host took it for dead.
+
+        """
+        if not self._is_ours():
+            raise StoppedError(f"database {self._path.removesuffix('.lock')} was taken over by another scheduler")
+        self.announce(owner)
+
     def release(self) -> None:
         """Remove the file, then drop the lock: in this order nobody can have taken it meanwhile."""
-        if _same_file(self._fd, self._path):
+        if self._is_ours():
             os.unlink(self._path)
         os.close(self._fd)
+
+    def _is_ours(self) -> bool:
+        """Whether no other host has taken it from us, nor anybody removed it."""
+        said = _read(self._fd)
+        return _same_file(self._fd, self._path) and said is not None and said.uuid == self._uuid
 
 
 def holder_of(path: str) -> Owner | None:
@@ -126,9 +167,11 @@ def holder_of(path: str) -> Owner | None:
         return _read(fd) or Owner("another program", brief=True, host="?", boot="", pid=0, uuid="")
     except OSError:
         return None
+    else:
+        holder = _read(fd)
+        return holder if holder is not None and holder.renewed_at and holder.lives_beside(*_here(), wall()) else None
     finally:
         os.close(fd)
-    return None
 
 
 def enter_row(connection: sqlite3.Connection, path: str, owner: Owner, now: float) -> None:
