@@ -17,6 +17,8 @@ def ignoring() -> Iterator[None]:
     """As under nohup, in the background of a script."""
     numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    # We may be in the background of a script ourselves.
+    before[signal.SIGQUIT] = signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
