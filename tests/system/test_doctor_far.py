@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ FAULTS = {
     "clock": ("export LD_PRELOAD={folder}/clock.so", "clock", "-36", "time server"),
     "version": ("export PYTHONPATH={folder}/older", "same version", "0.0.1 here", "install the same version"),
     "open files": ("ulimit -n 256", "open files", "256, at most 256", "hard limit raised"),
-    "shared path": ("mount -t tmpfs none {folder}/queue", "shared path", "queue/tasks.db", "--connection"),
+    "shared path": ("mount -t tmpfs none {folder}/queue", "shared path", "queue/tasks.db", "run task commands on"),
     "space": ("mount -t tmpfs -o size=1m,mode=700 none {folder}/site", "space", "MiB free in the site", "make room"),
     "file of others": ("chmod 644 {copy}", "connection", "copy.json", "chmod 600"),
     "no file": ("rm {copy}", "connection", "copy.json", "copy it from the host of the broker"),
@@ -54,8 +54,25 @@ class Pair(NamedTuple):
     home: Home
     host: Host
 
-    def examined(self, before: str = ":") -> tuple[int, dict[str, dict[str, Any]]]:
-        """Run it there after a shell line; return the status, and each finding by what was looked at."""
+    def examined(self, before: str = ":", *, wrong: Sequence[str] = ()) -> tuple[int, dict[str, dict[str, Any]]]:
+        """Examine until just these things are wrong: on a busy machine who is well may not answer in time.
+
+        Returns the status, and each finding by what was looked at.
+        """
+        found = self._examined(before)
+
+        def as_expected() -> bool:
+            nonlocal found
+            if [name for name, finding in found[1].items() if not finding["ok"]] == list(wrong):
+                return True
+            found = self._examined(before)
+            return False
+
+        assert until(as_expected), found
+        return found
+
+    def _examined(self, before: str) -> tuple[int, dict[str, dict[str, Any]]]:
+        """Run it there after a shell line."""
         folder, copy = self.home.folder, self.home.path("copy.json")
         shutil.copy(self.home.path("site/connect/main/control.json"), copy)
         before = before.format(folder=folder, copy=copy)
@@ -78,7 +95,7 @@ def pair() -> Iterator[Pair]:
         assert until(lambda: os.path.exists(home.path("site/connect/main/control.json")))
         home.start("hs-scheduler", "--forever", "--connection", "main", "--database", home.path("queue/tasks.db"))
         one = Pair(home, host)
-        assert until(lambda: one.examined()[0] == 0)
+        one.examined()
         yield one
 
 
@@ -94,7 +111,7 @@ def test_a_host_from_which_all_is_well_is_said_to_be(pair: Pair) -> None:
     """From the program there to the database here."""
     status, found = pair.examined()
 
-    assert (status, [finding for finding in found.values() if not finding["ok"]]) == (0, [])
+    assert status == 0
     assert {"name", "port", "keys", "scheduler", "same version", "clock", "shared path"} <= set(found)
 
 
@@ -103,10 +120,9 @@ def test_what_is_wrong_there_is_found_and_mended_by_what_it_says(pair: Pair, fau
     """One thing, and nothing else."""
     before, what, found_there, advice = FAULTS[fault]
 
-    status, found = pair.examined(before)
+    status, found = pair.examined(before, wrong=[what])
 
     assert status == 1
-    assert [name for name, finding in found.items() if not finding["ok"]] == [what]
     assert found_there in found[what]["found"]
     assert advice in found[what]["fix"]
 
@@ -115,10 +131,10 @@ def test_a_cable_that_is_not_plugged_in_is_no_answer(pair: Pair) -> None:
     """What was sent was lost."""
     pair.host.deafen()
 
-    status, found = pair.examined()
+    status, found = pair.examined(wrong=["port", "broker"])
 
     pair.host.heal()
-    assert (status, found["port"]["ok"]) == (1, False)
+    assert status == 1
     assert "no answer in 3 s" in found["port"]["found"]
     assert "firewall" in found["port"]["fix"]
 
@@ -137,8 +153,8 @@ def test_a_name_that_is_not_known_there_is_no_fault_while_an_address_is(pair: Pa
     status, found = pair.examined(f"cp {told['named']} {{copy}}")
     assert (status, found["port"]["ok"]) == (0, True)
 
-    status, found = pair.examined(f"cp {told['alone']} {{copy}}")
-    assert (status, found["name"]["ok"]) == (1, False)
+    status, found = pair.examined(f"cp {told['alone']} {{copy}}", wrong=["name", "broker"])
+    assert status == 1
     assert "--bind an address" in found["name"]["fix"]
     assert "is hs-broker running" in found["broker"]["fix"]
 
@@ -150,7 +166,7 @@ def test_another_program_at_the_port_is_told_from_a_broker(pair: Pair) -> None:
         endpoint = f"tcp://{pair.host.ours}:{other.getsockname()[1]}"
         told = pair.home.write("told.json", json.dumps(replace(current, endpoints=(endpoint,)).to_json()).encode())
 
-        status, found = pair.examined(f"cp {told} {{copy}}")
+        status, found = pair.examined(f"cp {told} {{copy}}", wrong=["keys", "broker"])
 
-    assert (status, found["port"]["ok"], found["keys"]["ok"]) == (1, True, False)
+    assert (status, found["port"]["ok"]) == (1, True)
     assert "another program has that port" in found["keys"]["found"]
