@@ -249,6 +249,7 @@ class SchedulerDaemon:
         while True:
             try:
                 with self._store.transaction():
+                    self._feed.begin()
                     applied = [item for effect in writes for item in self._write_one(effect)]
                     claimed = self._desk.write(room, wall())
                     taken = sum(len(bundle.rows) for bundle in claimed)

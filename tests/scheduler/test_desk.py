@@ -54,12 +54,14 @@ class Bench:
     def commit(self, *outcomes: Outcome, retry: Retry = ONCE) -> list[ClaimedBundle]:
         applied: list[Applied] = []
         with self.store.transaction():
+            self.feed.begin()
             if outcomes:
                 applied = self.store.record(W1, "n1", outcomes, retry, 5.0)
             claimed = self.desk.write(self.core.room(), 5.0)
             claimed += self.feed.fill(self.core.room() - sum(len(bundle.rows) for bundle in claimed), 5.0, 5.0)
         self.core.handle(Claimed(claimed), now=1)
         self.withdrawn = self.desk.committed(applied)
+        self.rejected = self.feed.committed()
         return claimed
 
     def said(self) -> list[Reply]:
@@ -170,6 +172,22 @@ def test_a_transaction_that_fails_is_done_again_whole(bench: Bench) -> None:
     bench.commit()
     assert bench.answer()["count"] == 1
     assert bench.store.counts.assigned == 1
+
+
+@pytest.mark.parametrize("others", [1, 20])  # goes out at once; finds no room
+def test_what_is_submitted_and_can_never_run_is_told_apart(bench: Bench, others: int) -> None:
+    """The summary of a queue names the reason, as for a line of the input; also where the first try of the commit failed."""
+    some = [*tasks(*[b"true"] * others), NewTask(b"a\0", None, 0, 0, "NUL in the line")]
+    bench.ask("submit", pack_submission(Submission(new_key(), "laptop", b"/home", some)))
+    with contextlib.suppress(StoreBusyError), bench.store.transaction():
+        bench.desk.write(8, 5.0)
+        raise StoreBusyError
+
+    bench.commit()
+
+    assert [reason for _, reason in bench.rejected] == ["NUL in the line"]
+    bench.commit()
+    assert bench.rejected == []
 
 
 def test_groups_hold_for_what_is_submitted_too(bench: Bench) -> None:

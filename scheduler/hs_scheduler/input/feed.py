@@ -159,6 +159,10 @@ class Feed:
         """Return until when a part-filled bundle is held back, or None."""
         return None if self._held_since is None else self._held_since + self._bundlewait_s
 
+    def begin(self) -> None:
+        """Forget what a transaction added that did not stand: it is added again."""
+        self._rejected = []
+
     def fill(self, room: int, now: float, wall: float) -> list[ClaimedBundle]:
         """Claim up to `room` tasks: NEW rows first, then lines; whatever was read is in the store afterwards."""
         bundles: list[ClaimedBundle] = []
@@ -190,14 +194,14 @@ class Feed:
         goes = (
             len(tasks) <= room and not self._store.counts.new and not any(task.group or task.priority for task in tasks)
         )
-        if not (goes and self._adopts and self._may_go(0)):
-            return self._store.add(tasks, [0] * len(tasks), cwd, wall, submitter=host), []
-        bundles = self._place(tasks, cwd)
+        goes = goes and self._adopts and self._may_go(0)
+        bundles = self._place(tasks, cwd) if goes else [0] * len(tasks)
         added = self._store.add(tasks, bundles, cwd, wall, submitter=host)
-        return added, _packed(bundles, added, cwd)
+        self._note_rejected(added, tasks, bundles)
+        return added, _packed(bundles, added, cwd) if goes else []
 
     def committed(self) -> list[tuple[int, str]]:
-        """Forget the lines that `fill` wrote, for the transaction stands; return row and reason of each that can never run."""
+        """Forget the lines that were written, for the transaction stands; return row and reason of each that can never run."""
         rejected, self._rejected = self._rejected, []
         self._lines = []
         self._unsaved = False
@@ -222,12 +226,15 @@ class Feed:
 
     def _add(self, lines: Sequence[NewTask], bundles: Sequence[int], wall: float) -> list[Task]:
         tasks = self._store.add(lines, bundles, self._cwd, wall)
-        if 0 in bundles:
-            self._rejected = [
-                (task.row, line.rejected) for task, line in zip(tasks, lines, strict=True) if line.rejected
-            ]
+        self._note_rejected(tasks, lines, bundles)
         self._save_input()
         return tasks
+
+    def _note_rejected(self, tasks: Sequence[Task], lines: Sequence[NewTask], bundles: Sequence[int]) -> None:
+        if 0 in bundles:
+            self._rejected += [
+                (task.row, line.rejected) for task, line in zip(tasks, lines, strict=True) if line.rejected
+            ]
 
     def _save_input(self) -> None:
         if self._state is not None:
