@@ -68,6 +68,13 @@ def command_line(pid: int) -> str:
     return ""
 
 
+def name_of(pid: int) -> str:
+    """Return what a process calls itself, at most 15 bytes of it; "" when it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
+        return file.read().strip()
+    return ""
+
+
 def environment_has(pid: int, entry: bytes) -> bool:
     """Return whether a process was started with this NAME=value (False also where we may not look)."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
@@ -89,7 +96,7 @@ def daemon(cluster: int, name: str) -> int | None:
         guardian = daemon(cluster, "guardian")
         return next(iter(children(guardian)), None) if guardian else None
     program = "hs-worker" if name == "guardian" else f"hs-{name}"
-    return next((pid for pid in children(cluster) if _name(pid) == program), None)
+    return next((pid for pid in children(cluster) if name_of(pid) == program), None)
 
 
 def kill(pid: int, signum: int = signal.SIGKILL) -> bool:
@@ -148,9 +155,3 @@ def resident_bytes(pid: int, field: str = "VmRSS") -> int:
             if line.startswith(f"{field}:"):
                 return int(line.split()[1]) * 1024
     return 0
-
-
-def _name(pid: int) -> str:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
-        return file.read().strip()
-    return ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import children, descendants, ended_within, kill, state, until
+from tests.faults.processes import children, descendants, ended_within, kill, name_of, state, until
 from tests.system.slurm import Slurm
 
 from hs_common.errors import HSError
@@ -57,15 +57,7 @@ def stop(home: Home, cluster: subprocess.Popen[bytes]) -> None:
 def guardians(cluster: subprocess.Popen[bytes]) -> list[int]:
     """Return the pids of the guardians that a cluster's autoscaler holds."""
     below = [grandchild for child in children(cluster.pid) for grandchild in children(child)]
-    return [pid for pid in below if name(pid) == "hs-worker" and name(parent(pid)) == "hs-autoscaler"]
-
-
-def name(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+    return [pid for pid in below if name_of(pid) == "hs-worker" and name_of(parent(pid)) == "hs-autoscaler"]
 
 
 def parent(pid: int) -> int:

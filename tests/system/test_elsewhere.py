@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import children, descendants, kill, until
+from tests.faults.processes import children, descendants, kill, name_of, until
 from tests.system import secrets
 from tests.system.conftest import Elsewhere
 
@@ -25,7 +25,9 @@ def workers(home: Home) -> dict[int, int]:
     """Return guardian -> worker of what runs in a home, on whatever host."""
     found = {}
     for pid in home.alive():
-        if name(pid) == "hs-worker" and (below := [child for child in children(pid) if name(child) == "hs-worker"]):
+        if name_of(pid) == "hs-worker" and (
+            below := [child for child in children(pid) if name_of(child) == "hs-worker"]
+        ):
             found[pid] = below[0]
     return found
 
@@ -37,13 +39,6 @@ def end(guardian: int, worker: int, whom: str) -> None:
     for signum in (signal.SIGSTOP, signal.SIGKILL) if whom == "all" else (signal.SIGKILL,):
         for pid in doomed:
             kill(pid, signum)
-
-
-def name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
 
 
 def test_two_thousand_tasks_run_once_each_and_nothing_is_left(home: Home, elsewhere: Elsewhere) -> None:
@@ -196,7 +191,7 @@ def test_a_broker_that_dies_is_found_again_by_all(home: Home, elsewhere: Elsewhe
     cluster = home.start("hs-cluster", *elsewhere, "-N2", "tasks")
     assert until(lambda: home.read("ledger").count(b"\n") > 10, BEGIN_S)
 
-    kill(next(pid for pid in children(cluster.pid) if name(pid) == "hs-broker"))
+    kill(next(pid for pid in children(cluster.pid) if name_of(pid) == "hs-broker"))
 
     assert cluster.wait(BEGIN_S) == 0
     assert Counter(map(int, home.read("ledger").split())) == Counter(range(100))
