@@ -36,11 +36,9 @@ from hs_scheduler.stores.store import InputState, Retry, Store, StoreBusyError
 if TYPE_CHECKING:
     from hs_scheduler.halt import Halt
     from hs_scheduler.input.once import Missing
+    from hs_scheduler.ordering import Ordering
 
 log = get_logger("scheduler")
-
-if TYPE_CHECKING:
-    from hs_scheduler.ordering import Ordering
 
 IN_DOCUMENT = "-"
 """The start document says where the tasks are: a URL may have a password in it, which has no place on a command line."""

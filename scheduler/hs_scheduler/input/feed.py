@@ -7,14 +7,12 @@ Everything happens inside the transaction of the caller, who may run it again af
 """
 
 from collections.abc import Sequence
-from itertools import compress, groupby
 from typing import Protocol
 
-from hs_common.messages import Demand
-from hs_common.tasks import Detail, Task, pack_bundle
-from hs_common.tuples import maker
+from hs_common.tasks import Task
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import ClaimedBundle
+from hs_scheduler.input.bundling import by_bundle, demand_of, packed, packed_as_added
 from hs_scheduler.input.groups import NONE_SHOWN, Groups
 from hs_scheduler.out import NO_DEMAND
 from hs_scheduler.stores.store import InputState, NewTask, Store
@@ -112,6 +110,11 @@ class Feed:
         return not self._lines and (self._source is None or self._source.ended)
 
     @property
+    def ended_source(self) -> bool:
+        """Whether no line will follow those already read."""
+        return self._source is None or self._source.ended
+
+    @property
     def held_by(self) -> int | None:
         """The failed group that holds all that waits, or None."""
         return self._groups.held_by if self._shut else None
@@ -198,7 +201,7 @@ class Feed:
         bundles = self._place(tasks, cwd) if goes else [0] * len(tasks)
         added = self._store.add(tasks, bundles, cwd, wall, submitter=host)
         self._note_rejected(added, tasks, bundles)
-        return added, _packed(bundles, added, cwd) if goes else []
+        return added, packed_as_added(bundles, added, cwd) if goes else []
 
     def committed(self) -> list[tuple[int, str]]:
         """Forget the lines that were written, for the transaction stands; return row and reason of each that can never run."""
@@ -209,6 +212,17 @@ class Feed:
             self.kept_bytes = self._state.offset
         return rejected
 
+    def active_group(self) -> int:
+        """Return the lowest group of which something is out or waits; 0: nothing is there."""
+        out = self._core.lowest_group_out()
+        waiting = [first.group for first in self._store.ready(1)]
+        return min([*waiting, *([] if out is None else [out])], default=0)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether there may be more than one group."""
+        return self._groups.several
+
     def _holds(self, waiting: int, now: float) -> bool:
         """Whether to wait for more lines: the bundle is not full, no slot is idle, and the time is not over."""
         hold = waiting < self._bundlesize and not self.ended_source and self._core.tasks_out >= max(1, self._core.slots)
@@ -218,11 +232,6 @@ class Feed:
         if self._held_since is None:
             self._held_since = now
         return now < self._held_since + self._bundlewait_s
-
-    @property
-    def ended_source(self) -> bool:
-        """Whether no line will follow those already read."""
-        return self._source is None or self._source.ended
 
     def _add(self, lines: Sequence[NewTask], bundles: Sequence[int], wall: float) -> list[Task]:
         tasks = self._store.add(lines, bundles, self._cwd, wall)
@@ -242,13 +251,13 @@ class Feed:
 
     def _add_assigned(self, lines: Sequence[NewTask], wall: float) -> list[ClaimedBundle]:
         bundles = self._place(lines, self._cwd)
-        return _packed(bundles, self._add(lines, bundles, wall), self._cwd)
+        return packed_as_added(bundles, self._add(lines, bundles, wall), self._cwd)
 
     def _place(self, lines: Sequence[NewTask], cwd: bytes) -> list[int]:
         """Return a bundle for each line, 0 for one that can never run."""
         runnable = [line for line in lines if not line.rejected]
         plain = (cwd, NO_DEMAND)
-        places = self._core.place([(cwd, _demand(line.detail)) if line.detail else plain for line in runnable])
+        places = self._core.place([(cwd, demand_of(line.detail)) if line.detail else plain for line in runnable])
         if len(runnable) == len(lines):
             return places
         ids = iter(places)
@@ -261,10 +270,10 @@ class Feed:
         ready = self._store.ready(count)
         if not ready or not self._may_go(ready[0].group):
             return []
-        ids = self._core.place([(item.cwd, _demand(item.task.detail)) for item in ready])
-        groups = _groups(ids, [item.task for item in ready])
-        self._store.assign(groups, wall)
-        return _pack(groups, [item.cwd for item in ready], ready[0].group)
+        ids = self._core.place([(item.cwd, demand_of(item.task.detail)) for item in ready])
+        bundles = by_bundle(ids, [item.task for item in ready])
+        self._store.assign(bundles, wall)
+        return packed(bundles, [item.cwd for item in ready], ready[0].group)
 
     def _plain(self, lines: Sequence[NewTask]) -> bool:
         """Whether these lines may go out in the order in which they stand."""
@@ -274,59 +283,7 @@ class Feed:
         self._groups.show(max(line.group for line in lines))
         return False
 
-    def active_group(self) -> int:
-        """Return the lowest group of which something is out or waits; 0: nothing is there."""
-        out = self._core.lowest_group_out()
-        waiting = [first.group for first in self._store.ready(1)]
-        return min([*waiting, *([] if out is None else [out])], default=0)
-
-    @property
-    def grouped(self) -> bool:
-        """Whether there may be more than one group."""
-        return self._groups.several
-
     def _may_go(self, group: int) -> bool:
         may_go = self._groups.may_go(group, self._core.lowest_group_out(), input_ended=self.ended_source)
         self._shut = not may_go
         return may_go
-
-
-def _demand(detail: Detail | None) -> Demand:
-    return NO_DEMAND if detail is None else Demand(detail.cores, detail.memory, detail.timeout)
-
-
-def _groups(ids: Sequence[int], tasks: Sequence[Task]) -> list[tuple[int, Sequence[Task]]]:
-    """Return (bundle, its tasks); neighbours with one id belong together."""
-    groups = []
-    at = 0
-    for bundle, alike in groupby(ids):
-        end = at + len(list(alike))
-        groups.append((bundle, tasks[at:end]))
-        at = end
-    return groups
-
-
-def _packed(bundles: Sequence[int], tasks: Sequence[Task], cwd: bytes) -> list[ClaimedBundle]:
-    """Return the bundles of tasks that go out as they are added; those with bundle 0 do not."""
-    if 0 in bundles:
-        tasks = list(compress(tasks, bundles))
-        bundles = list(filter(None, bundles))
-    return _pack(_groups(bundles, tasks), [cwd] * len(tasks))
-
-
-def _pack(
-    groups: Sequence[tuple[int, Sequence[Task]]], folders: Sequence[bytes], group: int = 0
-) -> list[ClaimedBundle]:
-    """Return the bundles as they go out; all are of one group. `folders`: of each task."""
-    claimed = []
-    at = 0
-    for bundle, tasks in groups:
-        detail = tasks[0].detail
-        demand = _demand(detail) if detail else NO_DEMAND
-        pairs = [(task.row, task.dispatch) for task in tasks]
-        claimed.append(_claimed((bundle, pairs, demand, pack_bundle((folders[at], tasks)), group)))
-        at += len(tasks)
-    return claimed
-
-
-_claimed = maker(ClaimedBundle)
