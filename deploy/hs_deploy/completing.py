@@ -179,6 +179,12 @@ def _settings(_before: Sequence[str]) -> Iterator[Candidate]:
     yield from (Candidate("word", key.name, key.help) for key in KEYS.values())
 
 
+def _modes(_before: Sequence[str]) -> Iterator[Candidate]:
+    from hs_common.setting import KEYS  # noqa: PLC0415 - few ask
+
+    yield from (Candidate("word", mode) for mode in KEYS["autoscale.policy"].choices)
+
+
 def _setting_values(before: Sequence[str]) -> Iterator[Candidate]:
     from hs_common.setting import KEYS  # noqa: PLC0415 - few ask
 
@@ -197,6 +203,7 @@ VALUES: dict[str, Callable[[Sequence[str]], Iterator[Candidate]]] = {
     "ARGS": _files,
     "FIELD": _fields,
     "COND": _fields,
+    "MODE": _modes,
 }
 """Metavar -> what it stands for, given the arguments before."""
 

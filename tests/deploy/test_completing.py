@@ -55,6 +55,8 @@ def after(line: str) -> list[str]:
         ("hs-cluster --failures=x", FILES),
         ("hs-cluster --failures = x", FILES),  # as bash cuts it
         ("hs-cluster --failures =", FILES),
+        ("hs-cluster -A ", ["fixed", "dynamic"]),
+        ("hs-cluster --autoscaling=d", ["--autoscaling=dynamic"]),
         ("hs-cluster --not-there ", FILES),
         ("hs-worker --connection ", FILES),
         ("hs submit -- a ", FILES),
