@@ -7,6 +7,7 @@ from typing import Any
 
 from hs_common.config import Settings
 from hs_common.errors import RefusedError
+from hs_common.programs import find_program
 from hs_deploy.launchers.nodes import Node, nodes_of, parse_nodes
 
 FROM_SETTING = " "
@@ -71,21 +72,6 @@ def elsewhere(typed: Mapping[str, Any], settings: Settings) -> Elsewhere | None:
     if typed["remote_exe"]:
         raise RefusedError(f"--remote-exe {typed['remote_exe']}: is only for --ssh, --mpi and --launcher")
     return None
-
-
-def find_program(name: str, place: str) -> str:
-    """Return the path of a program of this host.
-
-    Raises:
-        RefusedError: There is none.
-
-    """
-    folders = [""] if "/" in name else os.get_exec_path()
-    for folder in folders:
-        path = os.path.join(folder, name)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return os.path.abspath(path)
-    raise RefusedError(f"{place} {name}: no such program")
 
 
 def launcher_words(text: str, place: str) -> list[str]:

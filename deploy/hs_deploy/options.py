@@ -12,8 +12,9 @@ from hs_common import limits
 from hs_common.clock import wall
 from hs_common.config import KEYS, Key, Settings
 from hs_common.errors import RefusedError
+from hs_common.programs import find_program
 from hs_common.setting import A_DATABASE, AN_ADDRESS, MEMORY, parse_option, require_text, size
-from hs_deploy.elsewhere import ONLY_HERE, Elsewhere, elsewhere, find_program
+from hs_deploy.elsewhere import ONLY_HERE, Elsewhere, elsewhere
 from hs_deploy.launchers.autoscale import Policy
 from hs_deploy.scaling import policy_of
 

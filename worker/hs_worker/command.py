@@ -11,6 +11,7 @@ from hs_common.command_line import SETTINGS, Program, version_option
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
 from hs_common.incarnation import origin_of
+from hs_common.programs import find_program
 from hs_common.setting import MEMORY, size
 from hs_worker import program
 from hs_worker.options import Options
@@ -78,7 +79,7 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         connection=given["connection"],
         num_tasks=either("num_tasks", "worker.num_tasks"),
         template=either("template", "worker.template"),
-        shell=shell if os.path.isabs(shell) else _found(shell),
+        shell=shell if os.path.isabs(shell) else find_program(shell, "--shell"),
         bundlewait_s=either("bundlewait", "scheduler.bundlewait"),
         delay_start_s=either("delay_start", "worker.delay_start"),
         capture=given["capture"],
@@ -108,12 +109,3 @@ def _origin(text: str) -> bytes:
         return origin_of(text) if text else b""
     except ValueError as exc:
         raise RefusedError(f"--origin {text}: {exc}") from exc
-
-
-def _found(shell: str) -> str:
-    """Return the path of a shell that was given by its name."""
-    for folder in os.get_exec_path():
-        path = os.path.join(folder, shell)
-        if os.path.isabs(path) and os.access(path, os.X_OK) and os.path.isfile(path):
-            return path
-    raise RefusedError(f"--shell {shell}: not found on PATH")

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from hs_common.config import KEYS, Settings, Value
 from hs_common.errors import RefusedError
-from hs_deploy.elsewhere import find_program, launcher_words
+from hs_common.programs import find_program
+from hs_deploy.elsewhere import launcher_words
 from hs_deploy.joining import check_address
 from hs_deploy.launchers.nodes import nodes_of
 from hs_deploy.launchers.ssh_args import parse_ssh_args
