@@ -8,7 +8,7 @@ import contextlib
 import fnmatch
 import os
 from collections.abc import Iterable
-from typing import Protocol, Union
+from typing import Literal, Protocol, Union
 
 import paramiko
 from paramiko.hostkeys import HostKeyEntry, HostKeys
@@ -25,14 +25,14 @@ class Connection(Protocol):
     host: str
     port: int
     ssh_config: paramiko.SSHConfigDict
-    gateway: Union["Connection", str, None]
-    """Another one, or a command, through which it goes."""
+    gateway: Union["Connection", str, Literal[False], None]
+    """Another one, or a command, through which it goes; False: none, whatever the configuration says."""
 
 
 def enforce(connection: Connection) -> None:
     """Let a connection, and those that lead to it, take no host but those that are known."""
-    at: Connection | str | None = connection
-    while at is not None and not isinstance(at, str):
+    at: Connection | str | Literal[False] | None = connection
+    while at is not None and at is not False and not isinstance(at, str):
         _enforce(at)
         at = at.gateway
 

@@ -425,6 +425,42 @@ def test_a_host_behind_another_is_reached_through_it(home: Home, hosts: Hosts, c
     assert b"Accepted publickey" in jump.log()
 
 
+def jumping(home: Home, hosts: Hosts, *lines: str) -> str:
+    """Return the path of a configuration: of the host `jump`, then these lines, which are about all."""
+    there = [
+        f"Host {name}\n HostName {server.address}\n Port {server.port}"
+        for name, server in zip(("jump", "behind"), hosts.servers, strict=True)
+    ]
+    keys = [f" IdentityFile {server.key}" for server in hosts.servers]
+    known = home.path(".ssh/known_hosts")
+    text = "\n".join(
+        [*there, "Host *", f" User {hosts.servers[0].user}", f" UserKnownHostsFile {known}", *keys, *lines, ""]
+    )
+    return home.write("ssh_config", text.encode())
+
+
+def test_a_host_that_a_wildcard_makes_its_own_jump_is_reached_directly(home: Home, hosts: Hosts) -> None:
+    """`Host *` is about the jump, too: fabric would look for the way to it without end."""
+    args = f"-F {jumping(home, hosts, ' ProxyJump jump')}"
+
+    done = home.run("hs-cluster", "--ssh", "behind", "--ssh-args", args, stdin=b"echo $SSH_CONNECTION\n")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[3] == str(hosts.servers[1].port).encode()
+    assert b"Accepted publickey" in hosts.servers[0].log()
+
+
+def test_jumps_that_lead_in_a_circle_are_said(home: Home, hosts: Hosts) -> None:
+    """In one line, by their names."""
+    circle = ("Host far", " ProxyJump near", "Host near", " ProxyJump far")
+    args = f"-F {jumping(home, hosts, *circle)}"
+
+    done = home.run("hs-cluster", "--ssh", "far", "--ssh-args", args, stdin=b"true\n")
+
+    assert done.returncode == 3, done.stderr
+    assert b"far: ProxyJump leads from near back to far" in done.stderr
+
+
 def test_a_key_that_only_the_agent_has_is_used(home: Home, hosts: Hosts, client: str) -> None:
     """There is no file of it any more."""
     args = f"-F {os.devnull} -o UserKnownHostsFile={home.path('.ssh/known_hosts')}"

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 import paramiko
 from fabric import Config, Connection
@@ -35,6 +36,10 @@ USER_CONFIG, SYSTEM_CONFIG = "~/.ssh/config", "/etc/ssh/ssh_config"
 # Its threads would write tracebacks to our stderr; what matters reaches us as exceptions.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
+
+
+Gateway: TypeAlias = Connection | str | Literal[False]
+"""What leads to a host: a connection to another one, a command, or nothing."""
 
 
 class FabricSession:
@@ -140,19 +145,45 @@ def log_in(
 
 def _connection(node: Node, args: SshArgs) -> Connection:
     config = Config(ssh_config=_ssh_config(args))
-    jumps = config.base_ssh_config.lookup(node.host).get("proxyjump", "")
     # As with ssh, what was typed is about the last host: taken for a jump, it would lead through itself.
     typed_nothing = Config(ssh_config=_ssh_config(replace(args, settings=())))
-    gateway = None
-    for jump in parse_nodes(jumps, "ProxyJump") if jumps else ():
-        gateway = _to(jump, typed_nothing, gateway)
-    connection = _to(node, config, gateway)
+    connection = _to(node, config, _gateway(node, config, typed_nothing, ()))
     known_hosts.enforce(connection)
     return connection
 
 
-def _to(node: Node, config: Config, gateway: Connection | None) -> Connection:
-    """Return a connection that is not open yet; without a gateway fabric looks for one itself, as for a ProxyCommand."""
+def _gateway(node: Node, config: Config, of_jumps: Config, passed: tuple[str, ...]) -> Gateway:
+    """Return what leads to a host.
+
+    Fabric looks for it by itself, too, but takes a host that a wildcard makes its own jump for another one where it has an alias.
+
+    Args:
+        node: The host.
+        config: What is known of it.
+        of_jumps: What is known of those on the way.
+        passed: Hosts that are reached through it.
+
+    Raises:
+        LoginError: The way leads back to one of those.
+
+    """
+    found = config.base_ssh_config.lookup(node.host)
+    text = found.get("proxyjump", "none")
+    jumps = parse_nodes(text, "ProxyJump") if text.lower() != "none" else ()
+    if any(jump.host in (node.host, found["hostname"]) for jump in jumps):
+        jumps = ()  # `Host *` is also about the host that it names
+    gateway: Gateway = found.get("proxycommand") or False
+    for place, jump in enumerate(jumps):
+        if jump.host in passed:
+            raise LoginError(f"ProxyJump leads from {node.host} back to {jump.host}", final=True)
+        # Only the first is reached by the way of its own; each later one through the one before it.
+        way = gateway if place else _gateway(jump, of_jumps, of_jumps, (*passed, node.host))
+        gateway = _to(jump, of_jumps, way)
+    return gateway
+
+
+def _to(node: Node, config: Config, gateway: Gateway) -> Connection:
+    """Return a connection that is not open yet."""
     found = config.base_ssh_config.lookup(node.host)
     only = found.get("identitiesonly", "no") == "yes"
     return Connection(
