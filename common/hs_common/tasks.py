@@ -1,4 +1,4 @@
-"""The bodies that the broker never opens: bundles of tasks one way, outcomes of tasks the other.
+"""What the bodies hold that the broker never opens: bundles of tasks one way, outcomes of tasks the other (`outcomes`).
 
 A body is one msgpack array. Commands, folders and paths travel as bytes, for not every one is UTF-8. Tuples, not classes with
 checks of their own: these are the only objects that exist once per task on the hot path.
@@ -12,7 +12,6 @@ import msgpack
 
 from hs_common import limits
 from hs_common.errors import WireError
-from hs_common.tuples import maker
 
 Tag = None | bool | int | float | str
 """A tag's value."""
@@ -121,7 +120,7 @@ def unpack_bundle(body: bytes) -> Bundle:
 
     """
     try:
-        cwd, items = _unpack(body)
+        cwd, items = unpack_body(body)
         tasks = [
             Task(row, uid, dispatch, attempt, args, None if detail is None else _detail(*detail))
             for row, uid, dispatch, attempt, args, detail in items
@@ -143,41 +142,6 @@ def unpack_bundle(body: bytes) -> Bundle:
     return Bundle(cwd, tasks)
 
 
-def pack_outcomes(outcomes: Sequence[Outcome]) -> bytes:
-    """Return the body of a Result."""
-    return _pack(outcomes)
-
-
-def join_outcomes(packed: Sequence[bytes]) -> bytes:
-    """Return the body of a Result with these outcomes, each packed by itself."""
-    head: bytes = msgpack.Packer().pack_array_header(len(packed))
-    return head + b"".join(packed)
-
-
-def unpack_outcomes(body: bytes) -> list[Outcome]:
-    """Return the outcomes in the body of a Result.
-
-    Raises:
-        WireError: Not outcomes, or a number out of bounds. The peer is at fault.
-
-    """
-    try:
-        found = _unpack(body)
-        if not set(map(len, found)) <= {len(Outcome._fields)}:
-            raise WireError(f"an outcome has not {len(Outcome._fields)} fields")
-    except (ValueError, TypeError) as exc:
-        raise WireError(f"not outcomes: {exc}") from exc
-    # Field by field, not outcome by outcome: so that C looks at each, which halves the time.
-    columns = dict(zip(Outcome._fields, zip(*found, strict=True), strict=True)) if found else {}
-    for name, column in columns.items():
-        if set(map(type, column)) != {_OUTCOME_TYPES[name]}:
-            raise WireError(f"an outcome has a {name} of the wrong type")
-    for name, (least, most) in _OUTCOME_BOUNDS.items() if found else ():
-        if min(columns[name]) < least or max(columns[name]) > most:
-            raise WireError(f"an outcome has a {name} that is not in {least}..{most}")
-    return list(map(_outcome, found))
-
-
 def pack_started(started: Sequence[Started]) -> bytes:
     """Return the body of a Running."""
     return _pack(started)
@@ -191,7 +155,7 @@ def unpack_started(body: bytes) -> list[Started]:
 
     """
     try:
-        started = [Started._make(item) for item in _unpack(body)]
+        started = [Started._make(item) for item in unpack_body(body)]
     except (ValueError, TypeError) as exc:
         raise WireError(f"not started tasks: {exc}") from exc
     if any(tuple(map(type, item)) != (int, int, float) for item in started):
@@ -199,26 +163,13 @@ def unpack_started(body: bytes) -> list[Started]:
     return started
 
 
-_pack: Callable[[object], bytes] = msgpack.Packer().pack
-"""One packer for the process: making one costs more than packing a bundle of one task."""
-_outcome = maker(Outcome)
-_OUTCOME_TYPES: dict[str, type] = dict(
-    zip(Outcome._fields, (int, int, int, int, str, float, float, float, float, int, bytes, bytes, bytes), strict=True)
-)
-_OUTCOME_BOUNDS = {
-    "row": (1, limits.ID_MAX),
-    "dispatch": (1, limits.DISPATCH_MAX),
-    "kind": (0, OutcomeKind.CANCELLED),
-    "status": (0, 0xFFFF),  # a wait status
-    "memory_max": (0, limits.ID_MAX),
-}
+def unpack_body(body: bytes) -> Any:  # noqa: ANN401 - what a peer sent; the callers give it a type
+    """Return what is in a body, whatever that is.
 
+    Raises:
+        WireError: Not msgpack, or longer than any of ours. The peer is at fault.
 
-def _detail(timeout: float, cores: int, memory: int, tags: Any, template: bytes) -> Detail:  # noqa: ANN401
-    return Detail(timeout, cores, memory, tuple((str(k), v) for k, v in tags), template)
-
-
-def _unpack(body: bytes) -> Any:  # noqa: ANN401 - what a peer sent; the callers give it a type
+    """
     try:
         return msgpack.unpackb(
             body,
@@ -229,3 +180,11 @@ def _unpack(body: bytes) -> Any:  # noqa: ANN401 - what a peer sent; the callers
         )
     except (ValueError, RecursionError, msgpack.UnpackException) as exc:
         raise WireError(f"body is not msgpack: {exc!r}") from exc
+
+
+_pack: Callable[[object], bytes] = msgpack.Packer().pack
+"""One packer for the process: making one costs more than packing a bundle of one task."""
+
+
+def _detail(timeout: float, cores: int, memory: int, tags: Any, template: bytes) -> Detail:  # noqa: ANN401
+    return Detail(timeout, cores, memory, tuple((str(k), v) for k, v in tags), template)

@@ -58,6 +58,7 @@ from hs_scheduler.events import (
 from hs_scheduler.out import Out, submits, withdrawals
 from hs_scheduler.reminder import Reminder
 from hs_scheduler.stores.store import Held
+from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.tasks.state import State
 
 PARKED_TASKS_MAX = 10_000
@@ -317,7 +318,7 @@ class SchedulerCore:
         if not self._link.follows(result.worker, result.sequence, result.oldest):
             return []
         # An outcome of an older dispatch leaves the newer one out; `Recorded` tells if it settled the row.
-        self._out.report(result.outcomes)
+        self._out.report(result.outcomes, result.closed)
         effects: list[Effect] = [
             Record(result.worker, self._crew.host(result.worker), result.sequence, result.outcomes)
         ]
@@ -326,7 +327,10 @@ class SchedulerCore:
 
     def _on_recorded(self, recorded: Recorded) -> list[Effect]:
         effects: list[Effect] = []
-        for applied in recorded.applied:
+        all_of_them = recorded.applied
+        if isinstance(all_of_them, Succeeded) and self._out.bundle_of.keys().isdisjoint(all_of_them.outcomes.rows):
+            return effects
+        for applied in all_of_them:
             bundle = self._out.bundle_of.get(applied.row)
             if bundle is None or applied.state is State.NEW:
                 continue

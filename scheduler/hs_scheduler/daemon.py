@@ -6,6 +6,7 @@ disk full) is tried again whole; meanwhile nothing is sent, acknowledged or read
 
 import signal
 from collections.abc import Sequence
+from itertools import chain
 
 import zmq
 
@@ -15,7 +16,8 @@ from hs_common.crash import crash_point
 from hs_common.errors import StoppedError, WireError
 from hs_common.logs import get_logger
 from hs_common.notify import Notifier
-from hs_common.tasks import unpack_outcomes, unpack_started
+from hs_common.outcomes import unpack_outcomes
+from hs_common.tasks import unpack_started
 from hs_scheduler.assemble import Parts
 from hs_scheduler.ending import Ending
 from hs_scheduler.events import (
@@ -217,10 +219,11 @@ class SchedulerDaemon:
             crash_point("scheduler.after_commit")
             self._after_commit(writes, applied)
             effects += self._judge_failures(now)
-            effects += self._core.handle(Recorded(applied), now)
+            for some in applied:
+                effects += self._core.handle(Recorded(some), now)
             if claimed:
                 effects += self._core.handle(Claimed(claimed), now)
-            if unwanted := self._desk.committed(applied):
+            if unwanted := self._desk.committed(chain.from_iterable(applied)):
                 effects += self._core.handle(Withdrawn(unwanted), now)
         effects += self._desk.replies()
         crash_point("scheduler.before_send")
@@ -238,8 +241,10 @@ class SchedulerDaemon:
         held = self._feed.held_until()
         return room > 0 and self._store.counts.new > 0 and (held is None or now >= held) and not self._feed.shut
 
-    def _write(self, writes: Sequence[Effect], room: int, now: float) -> tuple[list[Applied], list[ClaimedBundle]]:
-        """Commit one step; try again while the store is busy.
+    def _write(
+        self, writes: Sequence[Effect], room: int, now: float
+    ) -> tuple[list[Sequence[Applied]], list[ClaimedBundle]]:
+        """Commit one step; try again while the store is busy. Return what applied of each Result, and what was claimed.
 
         Raises:
             StoppedError: It stayed busy for `limits.STORE_WAIT_S`.
@@ -250,7 +255,7 @@ class SchedulerDaemon:
             try:
                 with self._store.transaction():
                     self._feed.begin()
-                    applied = [item for effect in writes for item in self._write_one(effect)]
+                    applied = [some for effect in writes if (some := self._write_one(effect))]
                     claimed = self._desk.write(room, wall())
                     taken = sum(len(bundle.rows) for bundle in claimed)
                     claimed += self._feed.fill(room - taken, now, wall())
@@ -267,7 +272,7 @@ class SchedulerDaemon:
             else:
                 return applied, claimed
 
-    def _write_one(self, effect: Effect) -> list[Applied]:
+    def _write_one(self, effect: Effect) -> Sequence[Applied]:
         match effect:
             case Record(worker=worker, host=host, outcomes=outcomes):
                 return self._store.record(worker, host, outcomes, self._parts.retry, wall())
@@ -279,7 +284,7 @@ class SchedulerDaemon:
                 self._store.worker_attached(worker, replaces, host, wall())
             case ForgetWorker(worker=worker):
                 self._store.worker_gone(worker)
-        return []
+        return ()
 
     def _wait_for_store(self) -> None:
         """Let the store recover; keep the broker's patience, and let a signal or the end of hs-cluster end the wait."""
@@ -310,7 +315,7 @@ class SchedulerDaemon:
             self._upkeep_at = now + UPKEEP_AGAIN_S
             log.info("upkeep.postponed", reason=str(exc))
 
-    def _after_commit(self, writes: Sequence[Effect], applied: Sequence[Applied]) -> None:
+    def _after_commit(self, writes: Sequence[Effect], applied: Sequence[Sequence[Applied]]) -> None:
         for effect in writes:
             match effect:
                 case Record(worker=worker, sequence=sequence):
@@ -318,14 +323,15 @@ class SchedulerDaemon:
                 case RememberWorker(worker=worker):
                     self._core.remembered(worker)
         if applied:
-            self._parts.report.count(applied, self._store)
+            for some in applied:
+                self._parts.report.count(some, self._store)
+                if self._parts.recent is not None:
+                    self._parts.recent.note(some)
             self._parts.rate.note(monotonic(), ended(self._store.counts))
-            if self._parts.recent is not None:
-                self._parts.recent.note(applied)
             if self._parts.joblog is not None:
-                self._parts.joblog.write(applied)
+                self._parts.joblog.write(chain.from_iterable(applied))
             ordering = self._parts.ordering
-            if ordering is not None and ordering.ended(item.row for item in applied if item.state):
+            if ordering is not None and ordering.ended(item.row for item in chain.from_iterable(applied) if item.state):
                 self._parts.report.ordered()
 
     # --- Sending ---

@@ -17,6 +17,7 @@ from operator import itemgetter
 
 from hs_common import limits
 from hs_common.messages import BundleHeader, Demand, Submit, Withdraw
+from hs_common.outcomes import Successes
 from hs_common.tasks import Outcome
 from hs_common.tuples import table
 from hs_scheduler.events import ClaimedBundle
@@ -105,21 +106,41 @@ class Out:
         found.worker = found.worker or worker
         self.bundle_of[row] = bundle
 
-    def report(self, outcomes: Iterable[Outcome]) -> None:
-        """Drop the rows that ended, or came back, as they were dispatched last."""
+    def report(self, outcomes: Sequence[Outcome], closed: Iterable[int]) -> None:
+        """Drop the rows that ended, or came back, as they were dispatched last. `closed`: bundles that have no other any more."""
+        if isinstance(outcomes, Successes):
+            told = dict(zip(outcomes.rows, outcomes.dispatches, strict=True))
+        else:
+            told = dict(map(_TASK, outcomes))
+        if not (self.unwanted or self._parked):
+            self._drop_whole(closed, told)
         bundle_of, bundles = self.bundle_of, self.bundles
-        for row, dispatch in map(_TASK, outcomes):
-            bundle = bundle_of.get(row)
-            if bundle is None:
+        for row in told.keys() & bundle_of.keys():
+            bundle = bundle_of[row]
+            rows = bundles[bundle].rows
+            if rows[row] != told[row]:
                 continue
-            out = bundles[bundle]
-            rows = out.rows
-            if rows[row] != dispatch:
-                continue
-            if len(rows) == 1 or out.unwanted or self._parked:
+            if len(rows) == 1 or bundles[bundle].unwanted or self._parked:
                 self.forget(bundle, row)
             else:
                 del rows[row], bundle_of[row]
+
+    def _drop_whole(self, closed: Iterable[int], told: dict[int, int]) -> None:
+        """Drop those of the bundles of which all that was out is told of; nothing is unwanted or parked."""
+        bundles, bundle_of, size = self.bundles, self.bundle_of, 0
+        tasks = told.items()
+        for bundle in closed:
+            out = bundles.get(bundle)
+            if out is None or not out.rows.items() <= tasks:
+                continue
+            for row in out.rows:
+                del bundle_of[row]
+            del bundles[bundle]
+            size += out.size
+            if out.group:
+                self._count_group(out.group, -1)
+        self.size -= size
+        self.unconfirmed.difference_update(closed)
 
     def forget(self, bundle: int, row: int) -> None:
         """Drop a row, and its bundle with the last one."""

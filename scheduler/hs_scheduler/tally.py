@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hs_common.tasks import Outcome, OutcomeKind, exit_status
 from hs_scheduler.stores.store import Applied
+from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.tasks.state import State
 
 CAUSES_MAX = 32
@@ -58,9 +59,13 @@ class Tally:
 
     def count(self, applied: Iterable[Applied]) -> list[int]:
         """Take what ended; return the rows of which `describe` is to be told."""
+        if isinstance(applied, Succeeded) and max(applied.outcomes.durations) <= self._slow_s():
+            self.busy_s += sum(applied.outcomes.durations)
+            self.finished += len(applied)
+            return []
         wanted = []
         busy_s, finished = self.busy_s, self.finished
-        slow = self._slowest[0][0] if len(self._slowest) == SLOWEST_MAX else SLOW_MIN_S
+        slow = self._slow_s()
         for row, outcome, state, failed, retried in applied:
             if failed and not retried and self._count_failure(row, cause_of(outcome, state)):
                 wanted.append(row)
@@ -104,13 +109,17 @@ class Tally:
         return False
 
     def _count_slow(self, row: int, duration: float) -> float:
-        """Return what a task has to take from now on to be one of the slowest."""
+        """Return what a task has to take from now on to be one of the slowest, seconds."""
         if len(self._slowest) < SLOWEST_MAX:
             heappush(self._slowest, (duration, row))
         else:
             _, dropped = heapreplace(self._slowest, (duration, row))
             if all(dropped != first for _, first in self._causes.values()):
                 self._examples.pop(dropped, None)
+        return self._slow_s()
+
+    def _slow_s(self) -> float:
+        """Return what a task has to take to be one of the slowest, seconds."""
         return self._slowest[0][0] if len(self._slowest) == SLOWEST_MAX else SLOW_MIN_S
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import zmq
 
 from hs_common import messages
+from hs_common.outcomes import pack_outcomes
 from hs_common.security import Connection
 from hs_common.sockets import new_context
-from hs_common.tasks import Outcome, OutcomeKind, pack_outcomes, unpack_bundle
+from hs_common.tasks import Outcome, OutcomeKind, unpack_bundle
 from hs_common.wire import decode, encode
 
 SOCKETS_SPARE = 64

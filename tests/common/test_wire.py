@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hs_common import limits, messages, tasks
+from hs_common import limits, messages, outcomes, tasks
 from hs_common.errors import WireError
 from hs_common.message_requests import STATUSES
 from hs_common.messages import TYPE_OF, BundleHeader, Demand, Message
@@ -260,7 +260,7 @@ def test_a_msgpack_bomb_is_refused(bomb: bytes) -> None:
     for code in TYPE_OF:
         with pytest.raises(WireError):
             decode(bytes([VERSION, code]) + len(bomb).to_bytes(4) + bomb)
-    for unpack in (tasks.unpack_bundle, tasks.unpack_outcomes, tasks.unpack_started):
+    for unpack in (tasks.unpack_bundle, outcomes.unpack_outcomes, tasks.unpack_started):
         with pytest.raises(WireError):
             unpack(bomb)
 
@@ -293,6 +293,24 @@ OUTCOMES = st.builds(
     st.binary(max_size=20),
 )
 
+SUCCESSES = st.builds(
+    tasks.Outcome,
+    IDS,
+    st.integers(1, limits.DISPATCH_MAX),
+    st.just(int(tasks.OutcomeKind.FINISHED)),
+    st.just(0),
+    st.just(""),
+    SECONDS,
+    SECONDS,
+    SECONDS,
+    SECONDS,
+    COUNTS,
+    st.just(b""),
+    st.just(b""),
+    st.just(b""),
+)
+"""Of which only numbers travel."""
+
 
 @given(st.binary(max_size=50), st.lists(TASKS, max_size=10))
 def test_a_bundle_goes_there_and_back(cwd: bytes, items: list[tasks.Task]) -> None:
@@ -300,10 +318,26 @@ def test_a_bundle_goes_there_and_back(cwd: bytes, items: list[tasks.Task]) -> No
     assert tasks.unpack_bundle(tasks.pack_bundle(tasks.Bundle(cwd, items))) == tasks.Bundle(cwd, items)
 
 
-@given(st.lists(OUTCOMES, max_size=10))
+@given(st.lists(OUTCOMES | SUCCESSES, max_size=10))
 def test_outcomes_go_there_and_back(items: list[tasks.Outcome]) -> None:
     """Nothing of a result is lost on its way."""
-    assert tasks.unpack_outcomes(tasks.pack_outcomes(items)) == items
+    assert list(outcomes.unpack_outcomes(outcomes.pack_outcomes(items))) == items
+
+
+@given(st.lists(SUCCESSES, min_size=1, max_size=10))
+def test_successes_alone_stay_columns_of_numbers(items: list[tasks.Outcome]) -> None:
+    """So that the usual Result is never taken apart; whoever wants one of them gets it."""
+    found = outcomes.unpack_outcomes(outcomes.pack_outcomes(items))
+
+    assert isinstance(found, outcomes.Successes)
+    assert found.rows == tuple(item.row for item in items)
+    assert (found[-1], found[:1], len(found)) == (items[-1], items[:1], len(items))
+
+
+@given(OUTCOMES | SUCCESSES)
+def test_row_and_dispatch_can_be_read_of_an_outcome_by_itself(item: tasks.Outcome) -> None:
+    """The guardian asks whether what ran had ended."""
+    assert outcomes.key_of(outcomes.pack_outcome(item)) == (item.row, item.dispatch)
 
 
 @given(st.lists(st.builds(tasks.Started, IDS, IDS, SECONDS), max_size=10))
@@ -312,15 +346,15 @@ def test_started_tasks_go_there_and_back(items: list[tasks.Started]) -> None:
     assert tasks.unpack_started(tasks.pack_started(items)) == items
 
 
-@given(st.lists(OUTCOMES, min_size=1, max_size=3), st.data())
+@given(st.lists(OUTCOMES | SUCCESSES, min_size=1, max_size=3), st.data())
 def test_a_changed_byte_in_a_body_raises_nothing_but_a_wire_error(
     items: list[tasks.Outcome], data: st.DataObject
 ) -> None:
     """The scheduler opens what a worker packed."""
-    body = bytearray(tasks.pack_outcomes(items))
+    body = bytearray(outcomes.pack_outcomes(items))
     body[data.draw(st.integers(0, len(body) - 1))] ^= data.draw(st.integers(1, 255))
     try:
-        changed = tasks.unpack_outcomes(bytes(body))
+        changed = outcomes.unpack_outcomes(bytes(body))
     except WireError:
         return
     assert all(0 < outcome.row <= limits.ID_MAX and outcome.dispatch > 0 for outcome in changed)
@@ -331,9 +365,12 @@ def test_a_changed_byte_in_a_body_raises_nothing_but_a_wire_error(
     [
         (tasks.unpack_bundle, [b"/", [[1, bytes(16), 1, 1, b"true", []]]]),  # a detail without fields
         (tasks.unpack_bundle, [b"/", [[1, bytes(16), 1, 1, b"true"]]]),
-        (tasks.unpack_outcomes, [[1, 1, 0, 0, "", 0.0, 0.0, 0.0, 0.0, 0, b"", b""]]),
-        (tasks.unpack_outcomes, [[1, 1, 0, 0, "", 0.0, 0.0, 0.0, 0.0, 0, b"", b"", b"", b""]]),
-        (tasks.unpack_outcomes, ["thirteen long"]),
+        (outcomes.unpack_outcomes, [[1, 1, 0, 0, "", 0.0, 0.0, 0.0, 0.0, 0, b"", b""]]),
+        (outcomes.unpack_outcomes, [[1, 1, 0, 0, "", 0.0, 0.0, 0.0, 0.0, 0, b"", b"", b"", b""]]),
+        (outcomes.unpack_outcomes, ["thirteen long"]),
+        (outcomes.unpack_outcomes, [bytes([1] * 55)]),
+        (outcomes.unpack_outcomes, [bytes([1] * 57), bytes([1] * 55)]),
+        (outcomes.unpack_outcomes, [bytes([1] * 56), 56]),
     ],
 )
 def test_a_body_with_too_few_or_too_many_fields_is_refused(unpack: Any, body: list[Any]) -> None:
@@ -342,7 +379,22 @@ def test_a_body_with_too_few_or_too_many_fields_is_refused(unpack: Any, body: li
         unpack(_packed(body))
 
 
-@pytest.mark.parametrize("unpack", [tasks.unpack_bundle, tasks.unpack_outcomes, tasks.unpack_started])
+@pytest.mark.parametrize(
+    ("row", "dispatch", "memory_max"),
+    [(0, 1, 0), (limits.ID_MAX + 1, 1, 0), (1, 0, 0), (1, limits.DISPATCH_MAX + 1, 0), (1, 1, limits.ID_MAX + 1)],
+)
+def test_a_success_out_of_bounds_is_refused(row: int, dispatch: int, memory_max: int) -> None:
+    """It is beside a good one, as what is by itself."""
+    good, bad = (
+        tasks.Outcome(*key, 0, 0, "", 1.0, 1.0, 1.0, 1.0, memory, b"", b"", b"")
+        for key, memory in (((1, 1), 1), ((row, dispatch), memory_max))
+    )
+    for items in ([bad], [good, bad], [bad, good._replace(status=1)]):
+        with pytest.raises(WireError, match="is not in"):
+            outcomes.unpack_outcomes(outcomes.pack_outcomes(items))
+
+
+@pytest.mark.parametrize("unpack", [tasks.unpack_bundle, outcomes.unpack_outcomes, tasks.unpack_started])
 def test_random_bodies_raise_nothing_but_a_wire_error(unpack: Any) -> None:
     """Whatever a peer with a key sends."""
 

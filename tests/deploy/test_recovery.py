@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hs_common import site
-from hs_common.tasks import Outcome, OutcomeKind, pack_outcomes
+from hs_common.outcomes import pack_outcome
+from hs_common.tasks import Outcome, OutcomeKind
 from hs_deploy.runs import folders
 from hs_deploy.runs.recovery import take_up, take_up_before
 from hs_scheduler.stores.engines import open_reader
@@ -41,7 +42,7 @@ def a_killed_cluster(database: str, *, ended: bool = False) -> folders.Run:
     store.close()
     shared = SharedMap(1, AREA_BYTES, run.map)
     outcome = Outcome(first.row, 1, int(OutcomeKind.FINISHED), 0, "", T0, 0.1, 0.0, 0.0, 0, b"", b"", b"")
-    shared.append(1, pack_outcomes([outcome])[1:])
+    shared.append(1, pack_outcome(outcome))
     return run
 
 

@@ -17,13 +17,14 @@ from hs_broker.core import BrokerCore
 from hs_broker.events import Heard
 from hs_broker.events import Send as BrokerSend
 from hs_common import messages
-from hs_common.tasks import Outcome, OutcomeKind, Task, unpack_outcomes, unpack_started
+from hs_common.outcomes import unpack_outcomes
+from hs_common.tasks import Outcome, OutcomeKind, Task, unpack_started
 from hs_scheduler import events as scheduling
 from hs_scheduler.conversation import Identity as SchedulerIdentity
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.input.feed import Feed
 from hs_scheduler.stores.memory import MemoryStore
-from hs_scheduler.stores.store import InputState, NewTask, Retry
+from hs_scheduler.stores.store import Applied, InputState, NewTask, Retry
 from hs_worker import events as working
 from hs_worker.core import WorkerCore
 from hs_worker.settings import Identity, Rules
@@ -179,7 +180,7 @@ class SimScheduler(Peer):
 
     def step(self, effects: list[scheduling.Effect]) -> None:
         """As `SchedulerDaemon._commit`: write all, then send; the process may die in between."""
-        applied = []
+        applied: list[Applied] = []
         room = self.core.room()
         self.feed.take(room, ahead=self.world.random.random() < 0.1)
         now = self.world.now

@@ -12,7 +12,8 @@ import pytest
 from tests.integration.worker_harness import House, WorkerProcess, a_house, a_task, gone
 
 from hs_common import messages
-from hs_common.tasks import OutcomeKind, unpack_outcomes
+from hs_common.outcomes import unpack_outcomes
+from hs_common.tasks import OutcomeKind
 
 pytestmark = pytest.mark.system
 

@@ -19,6 +19,7 @@ from hs_broker.router import receive_all, router, send_to
 from hs_common import messages
 from hs_common.clock import monotonic
 from hs_common.messages import BundleHeader, Demand, Message
+from hs_common.outcomes import unpack_outcomes
 from hs_common.security import Connection, make_cluster
 from hs_common.sockets import new_context
 from hs_common.tasks import (
@@ -29,7 +30,6 @@ from hs_common.tasks import (
     Started,
     Task,
     pack_bundle,
-    unpack_outcomes,
     unpack_started,
 )
 from hs_common.wire import decode, encode

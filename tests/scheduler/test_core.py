@@ -24,6 +24,7 @@ from hs_common.messages import (
     Welcome,
     WhoAreYou,
 )
+from hs_common.outcomes import Successes, pack_outcomes, unpack_outcomes
 from hs_common.tasks import Outcome, OutcomeKind
 from hs_scheduler.conversation import Identity
 from hs_scheduler.core import WAITING, SchedulerCore
@@ -46,6 +47,7 @@ from hs_scheduler.events import (
 )
 from hs_scheduler.out import NO_DEMAND
 from hs_scheduler.stores.store import Applied, Held
+from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.tasks.state import State
 
 SESSION, BROKER, W1, W2 = b"s" * 16, b"b" * 16, b"1" * 16, b"2" * 16
@@ -143,6 +145,23 @@ def test_a_result_is_recorded_then_acknowledged_once_per_worker() -> None:
     assert [Send(Committed(session=SESSION, worker=W1, sequences=(1, 2)))] == core.settle(now=2)
     assert core.settle(now=2) == []
     assert core.tasks_out == 1
+    core.check()
+
+
+def test_a_result_of_successes_alone_takes_its_bundles_out_as_a_whole() -> None:
+    """And one of which something is left row by row, as any other."""
+    core = live(a_core(bundlesize=3))
+    core.handle(Claimed([a_bundle(FIRST, 1, 2), a_bundle(FIRST + 1, 3, 4), a_bundle(FIRST + 2, 5)]), now=1)
+    told = unpack_outcomes(pack_outcomes([outcome(row) for row in (1, 2, 3, 5)]))
+
+    effects = core.handle(Outcomes(W1, 1, 1, (FIRST, FIRST + 2), told), now=2)
+    effects += core.handle(Recorded(Succeeded(told)), now=2) if isinstance(told, Successes) else []
+
+    assert [Record(W1, "n1", 1, told)] == effects
+    assert core.tasks_out == 1
+    core.check()
+    assert [Record(W1, "n1", 2, [outcome(4)])] == core.handle(Outcomes(W1, 2, 2, (FIRST + 1,), [outcome(4)]), now=3)
+    assert core.tasks_out == 0
     core.check()
 
 

@@ -56,7 +56,7 @@ class Bench:
         with self.store.transaction():
             self.feed.begin()
             if outcomes:
-                applied = self.store.record(W1, "n1", outcomes, retry, 5.0)
+                applied = list(self.store.record(W1, "n1", outcomes, retry, 5.0))
             claimed = self.desk.write(self.core.room(), 5.0)
             claimed += self.feed.fill(self.core.room() - sum(len(bundle.rows) for bundle in claimed), 5.0, 5.0)
         self.core.handle(Claimed(claimed), now=1)

@@ -10,6 +10,7 @@ import pytest
 
 from hs_common import limits
 from hs_common.errors import InvalidTransitionError
+from hs_common.outcomes import pack_outcomes, unpack_outcomes
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
 from hs_scheduler.stores.engines import open_store
 from hs_scheduler.stores.memory import MemoryStore
@@ -67,8 +68,9 @@ def outcome(
 
 
 def record(store: Store, *outcomes: Outcome, retry: Retry = NONE) -> list[Applied]:
+    """Record outcomes as they come from a worker."""
     with store.transaction():
-        return store.record(W1, "host1", outcomes, retry, T0 + 3)
+        return list(store.record(W1, "host1", unpack_outcomes(pack_outcomes(outcomes)), retry, T0 + 3))
 
 
 def test_a_task_is_claimed_run_and_recorded_once(store: Store) -> None:

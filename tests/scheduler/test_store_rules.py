@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.postgres_server import PostgresServer
 
+from hs_common.outcomes import pack_outcomes, unpack_outcomes
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started
 from hs_scheduler.stores.engines import open_store
 from hs_scheduler.stores.memory import MemoryStore
@@ -123,8 +124,8 @@ class Triplets(RuleBasedStateMachine):
     @rule(what=st.lists(outcomes, max_size=4), more=st.lists(outcomes, max_size=2), retry=retries, undo=st.booleans())
     def record(self, what: list[Outcome], more: list[Outcome], retry: Retry, undo: bool) -> None:
         applied = self.all(
-            lambda s: s.record(b"w" * 16, "host", what, retry, 1e9),
-            lambda s: s.record(b"v" * 16, "host", more, retry, 1e9),
+            lambda s: list(s.record(b"w" * 16, "host", unpack_outcomes(pack_outcomes(what)), retry, 1e9)),
+            lambda s: list(s.record(b"v" * 16, "host", unpack_outcomes(pack_outcomes(more)), retry, 1e9)),
             undo=undo,
         )
         if undo:

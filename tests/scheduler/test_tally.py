@@ -2,8 +2,10 @@
 
 import pytest
 
+from hs_common.outcomes import Successes, pack_outcomes, unpack_outcomes
 from hs_common.tasks import Outcome, OutcomeKind
 from hs_scheduler.stores.store import Applied
+from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.tally import CAUSES_MAX, OTHER, SLOWEST_MAX, Cause, Example, Slow, Tally, cause_of
 from hs_scheduler.tasks.state import State
 
@@ -15,6 +17,12 @@ def an_outcome(*, status: int = 0, reason: str = "", took_s: float = 0.0, kind: 
 def ended(row: int, *, status: int = 0, took_s: float = 0.0, retried: bool = False) -> Applied:
     outcome = an_outcome(status=status, took_s=took_s)
     return Applied(row, outcome, State.DONE, failed=bool(status), retried=retried)
+
+
+def together(outcomes: list[Outcome]) -> Succeeded:
+    successes = unpack_outcomes(pack_outcomes(outcomes))
+    assert isinstance(successes, Successes)
+    return Succeeded(successes)
 
 
 def test_failures_are_counted_by_cause_with_the_first_as_example() -> None:
@@ -77,6 +85,16 @@ def test_a_slow_failure_keeps_its_example_when_slower_ones_come() -> None:
             tally.describe(wanted, Example(f"id{wanted}", ""))
 
     assert tally.causes() == [Cause("SIGHUP", 1, Example("id1", ""))]
+
+
+def test_successes_by_the_column_count_as_each_by_itself_does() -> None:
+    """The slow one among them is found."""
+    outcomes = [an_outcome(took_s=took_s)._replace(row=row) for row, took_s in ((1, 0.25), (2, 7.0), (3, 0.5))]
+    tally = Tally()
+
+    assert tally.count(together(outcomes)) == [2]
+    assert tally.count(together(outcomes[:1])) == []
+    assert (tally.busy_s, tally.finished, tally.slowest()) == (8.0, 4, [Slow(7.0, None)])
 
 
 def test_short_tasks_are_nothing_to_be_looked_up() -> None:

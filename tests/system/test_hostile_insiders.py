@@ -14,7 +14,8 @@ from tests.faults.siege import Siege
 
 from hs_common import limits, messages
 from hs_common.messages import BundleHeader, Demand, Message
-from hs_common.tasks import Bundle, Outcome, OutcomeKind, Task, pack_bundle, pack_outcomes
+from hs_common.outcomes import pack_outcomes
+from hs_common.tasks import Bundle, Outcome, OutcomeKind, Task, pack_bundle
 from hs_common.wire import encode
 
 pytestmark = pytest.mark.system

@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from hs_common import messages
 from hs_common.messages import BundleHeader, Demand, Message
-from hs_common.tasks import Bundle, Detail, Outcome, Task, pack_bundle, unpack_outcomes
+from hs_common.outcomes import unpack_outcomes
+from hs_common.tasks import Bundle, Detail, Outcome, Task, pack_bundle
 from hs_worker import events
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event, Exit, Send, Spawn

@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.worker.building import SELF, Worker, a_detail, a_task
 
 from hs_common import messages
-from hs_common.tasks import OutcomeKind, unpack_outcomes
+from hs_common.outcomes import unpack_outcomes
+from hs_common.tasks import OutcomeKind
 from hs_worker import events
 from hs_worker.events import Effect, Exit, Record, Release, Send, Spawn
 from hs_worker.settings import Rules

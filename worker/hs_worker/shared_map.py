@@ -22,7 +22,8 @@ from struct import Struct
 from typing import NamedTuple
 
 from hs_common import limits
-from hs_common.tasks import Outcome, OutcomeKind, pack_outcomes
+from hs_common.outcomes import key_of, pack_outcome
+from hs_common.tasks import Outcome, OutcomeKind
 
 _HEADER_WORDS = 9
 _BOOT_WORD = 8
@@ -241,22 +242,14 @@ def settle(shared: SharedMap) -> list[tuple[int, bytes]]:
     cut off at any point and done again.
     """
     records = list(shared.records())
-    told = {packed_key(packed) for _, packed in records}
+    told = {key_of(packed) for _, packed in records}
     for slot, found in list(shared.occupied()):
         if (found.row, found.dispatch) not in told:
             outcome = Outcome(
                 found.row, found.dispatch, int(OutcomeKind.CRASHED), 0, "", found.start, 0.0, 0.0, 0.0, 0, b"", b"", b""
             )
-            packed = pack_outcomes([outcome])[1:]  # without the head of the array of one
+            packed = pack_outcome(outcome)
             shared.append(found.bundle, packed)
             records.append((found.bundle, packed))
         shared.clear(slot)
     return records
-
-
-def packed_key(packed: bytes) -> tuple[int, int]:
-    """Return row and dispatch of a packed outcome."""
-    import msgpack  # noqa: PLC0415 - only after a crash
-
-    outcome = msgpack.unpackb(packed)
-    return outcome[0], outcome[1]

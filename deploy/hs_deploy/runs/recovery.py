@@ -11,7 +11,8 @@ from typing import Any
 
 from hs_common.clock import wall
 from hs_common.errors import WireError
-from hs_common.tasks import OutcomeKind, join_outcomes, unpack_outcomes
+from hs_common.outcomes import join_outcomes, unpack_outcomes
+from hs_common.tasks import OutcomeKind
 from hs_deploy.runs import folders, past
 from hs_deploy.runs.folders import Run, remove_map
 from hs_scheduler.stores.engines import open_store

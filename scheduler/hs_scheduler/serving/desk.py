@@ -8,7 +8,7 @@ What changes something has a key: see `answers`.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hs_common.errors import HSError, RefusedError, StoppedError, WireError
@@ -172,7 +172,7 @@ class Desk:
             self._done.append((request, answer))
         return claimed
 
-    def committed(self, applied: Sequence[Applied]) -> list[tuple[int, int]]:
+    def committed(self, applied: Iterable[Applied]) -> list[tuple[int, int]]:
         """Take note that the transaction stands: answer, and end waits; return (row, dispatch) of what is not to run any more."""
         for request, answer in self._done:
             if isinstance(answer, HSError):

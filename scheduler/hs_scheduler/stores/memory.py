@@ -11,11 +11,13 @@ from types import TracebackType
 from typing import Any, cast
 
 from hs_common.errors import InvalidTransitionError
+from hs_common.outcomes import Successes
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
 from hs_common.tuples import table
 from hs_scheduler.stores import verdict
 from hs_scheduler.stores.memory_rows import Ended, Failure, Row, entry_of, last_dispatch, public
 from hs_scheduler.stores.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, Settled
+from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.stores.waiting import Entry, Waiting
 from hs_scheduler.tasks.state import State
 from hs_scheduler.tasks.uids import Uids
@@ -37,8 +39,10 @@ class MemoryStore:
         self._rows: dict[int, Row] = {}
         self._waiting = Waiting(self._waits)
         self._failures: list[Failure] = []
-        self._ended: dict[int, tuple[Any, ...]] = {}
-        """Row -> an `Ended`, but for the cost of making one for nobody who asks."""
+        self._ended: dict[int, Ended] = {}
+        """By number: what the last transaction ended."""
+        self._ended_as_one: list[tuple[Successes, list[Row], bytes, str, float]] = []
+        """Likewise, with worker, host and time, until somebody asks for one of them."""
         self._last_row = 0
         self._uids = Uids()
         self._epoch = 0
@@ -166,27 +170,22 @@ class MemoryStore:
             if row is not None and row.state == State.ASSIGNED and row.task.dispatch == item.dispatch:
                 self._replace(row._replace(state=State.RUNNING, worker=worker))
 
-    def record(self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
+    def record(
+        self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float
+    ) -> Sequence[Applied]:
         """Apply outcomes, each at most once; insert retry rows; return what was applied."""
-        numbers = [outcome.row for outcome in outcomes]
-        found = list(map(self._rows.get, numbers))
-        if not _as_usual(outcomes, found) or len(set(numbers)) < len(numbers):
-            return [applied for one in outcomes for applied in self._record_one(worker, host, one, retry, now)]
-        # Each a success of the present dispatch, and no row twice: they end as one.
-        rows = cast(list[Row], found)
-        self._writing().extend(zip(numbers, rows, strict=True))
-        for number in numbers:
-            del self._rows[number]
-        tasks, submitted = [row.task for row in rows], [row.submitted for row in rows]
-        done, no, of_worker, at_host = repeat(State.DONE), repeat(False), repeat(worker), repeat(host)  # noqa: FBT003
-        self._ended.update(
-            zip(numbers, zip(tasks, submitted, outcomes, done, of_worker, at_host, repeat(now)), strict=False)
-        )
-        self.counts.assigned -= len(rows)
-        self.counts.succeeded += len(rows)
-        if self._lasts is not None:
-            self._lasts.update((row.origin, row.task.row) for row in rows)
-        return table(Applied, numbers, outcomes, done, no, no)
+        if isinstance(outcomes, Successes) and (rows := self._of_present_dispatch(outcomes)):
+            # No row twice: they end as one.
+            self._writing().extend(zip(outcomes.rows, rows, strict=True))
+            for number in outcomes.rows:
+                del self._rows[number]
+            self._ended_as_one.append((outcomes, rows, worker, host, now))
+            self.counts.assigned -= len(rows)
+            self.counts.succeeded += len(rows)
+            if self._lasts is not None:
+                self._lasts.update((row.origin, row.task.row) for row in rows)
+            return Succeeded(outcomes)
+        return [applied for one in outcomes for applied in self._record_one(worker, host, one, retry, now)]
 
     def settled(self, after: int, count: int) -> list[Settled]:
         """Return up to `count` tasks of the input behind this row, in its order; forget those up to it."""
@@ -248,9 +247,13 @@ class MemoryStore:
 
     def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
         """Yield the public fields of these rows, if the last transaction ended them; None: nothing, all is forgotten."""
-        for row in rows or ():
-            if row in self._ended:
-                yield public(Ended._make(self._ended[row]))
+        for outcomes, ended, worker, host, now in self._ended_as_one:
+            for row, outcome in zip(ended, outcomes, strict=True):
+                self._ended[outcome.row] = Ended(row.task, row.submitted, outcome, State.DONE, worker, host, now)
+        self._ended_as_one.clear()
+        for number in rows or ():
+            if number in self._ended:
+                yield public(self._ended[number])
 
     # --- What the transaction uses ---
 
@@ -259,6 +262,7 @@ class MemoryStore:
             raise InvalidTransitionError("a transaction is open already")
         self._undo = []
         self._ended = {}
+        self._ended_as_one = []
         self._before = (self.counts.copy(), self._last_row, len(self._failures), set(self._workers), self._input)
 
     def _end(self, *, undo: bool) -> None:
@@ -270,6 +274,7 @@ class MemoryStore:
         self.counts.take(counts)
         del self._failures[failures:]
         self._ended = {}
+        self._ended_as_one = []
         for number, row in reversed(changes):
             if self._lasts is not None:
                 self._lasts.pop(number, None)
@@ -308,6 +313,15 @@ class MemoryStore:
         self._failures.append(Failure(number, row.task.args, row.task.detail, row.group, row.priority))
         if self._lasts is not None:
             self._lasts[number] = number
+
+    def _of_present_dispatch(self, outcomes: Successes) -> list[Row]:
+        """Return the rows of these, if each is out for that very dispatch, and none is there twice; else nothing."""
+        found = list(map(self._rows.get, outcomes.rows))
+        if None in found or len(set(outcomes.rows)) < len(found):
+            return []
+        rows = cast(list[Row], found)
+        dispatches = tuple([row.task.dispatch for row in rows])
+        return rows if dispatches == outcomes.dispatches and all(row.state for row in rows) else []
 
     def _record_one(self, worker: bytes, host: str, outcome: Outcome, retry: Retry, now: float) -> Iterator[Applied]:
         row = self._rows.get(outcome.row)
@@ -361,14 +375,6 @@ class MemoryStore:
         self._waiting.push(entry_of(again))
         self.counts.assigned -= 1
         self.counts.new += 1
-
-
-def _as_usual(outcomes: Sequence[Outcome], rows: Sequence[Row | None]) -> bool:
-    """Whether all are successes, each of the dispatch that its row is out for: FINISHED is 0."""
-    return not any(
-        row is None or not row.state or row.task.dispatch != one.dispatch or one.status or one.reason or one.kind
-        for one, row in zip(outcomes, rows, strict=True)
-    )
 
 
 class _Transaction:

@@ -7,13 +7,16 @@ Per task one INSERT and one UPDATE; a claim of a row that waited is another UPDA
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from hs_common.errors import InvalidTransitionError
+from hs_common.outcomes import Successes
 from hs_common.tasks import Outcome, OutcomeKind, Started, Task
 from hs_scheduler.stores import statements, verdict
 from hs_scheduler.stores.listings import Listings
 from hs_scheduler.stores.store import Applied, Counts, NewTask, Retry
+from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.tasks.state import State
 
 if TYPE_CHECKING:
@@ -91,22 +94,26 @@ class SqlStore(Listings):
             statements.STARTED, [(number, item.start, item.row, item.dispatch) for item in started]
         )
 
-    def record(self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
+    def record(
+        self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float
+    ) -> Sequence[Applied]:
         """Apply outcomes, each at most once; insert retry rows; return what was applied."""
         self._writing()
         number = self._worker_number(worker, host)
-        if any(outcome.kind != OutcomeKind.FINISHED for outcome in outcomes):
+        if not isinstance(outcomes, Successes) and any(one.kind != OutcomeKind.FINISHED for one in outcomes):
             return self._record_each(number, outcomes, retry, now)
         # The usual case: every outcome is the first one of a present dispatch. That shows only afterwards; if it was not so,
         # it is undone and looked at one by one.
         self._engine.execute("SAVEPOINT record")
-        values = [(number, *verdict.ending(outcome, now), outcome.row, outcome.dispatch) for outcome in outcomes]
-        if self._engine.execute_many(statements.FINISH, values) != len(values):
+        if self._engine.execute_many(statements.FINISH, _finished(number, outcomes, now)) != len(outcomes):
             self._engine.execute("ROLLBACK TO record")
             self._engine.execute("RELEASE record")
             return self._record_each(number, outcomes, retry, now)
         self._engine.execute("RELEASE record")
         self.counts.assigned -= len(outcomes)
+        if isinstance(outcomes, Successes):
+            self.counts.succeeded += len(outcomes)
+            return Succeeded(outcomes)
         applied = []
         succeeded = 0
         for outcome in outcomes:
@@ -239,3 +246,11 @@ class SqlStore(Listings):
         self._last_row += added
         self._engine.execute_many(statements.LINK_RETRY, list(zip(numbers, rows, strict=True)))
         return numbers
+
+
+def _finished(worker: int, outcomes: Sequence[Outcome], now: float) -> list[tuple[Any, ...]]:
+    """Return the values of `statements.FINISH` for each of these outcomes."""
+    if isinstance(outcomes, Successes) and all(outcomes.starts):
+        columns = (repeat(worker), *verdict.endings(outcomes), outcomes.rows, outcomes.dispatches)
+        return list(zip(*columns, strict=False))  # what is repeated has no end
+    return [(worker, *verdict.ending(outcome, now), outcome.row, outcome.dispatch) for outcome in outcomes]

@@ -247,7 +247,9 @@ class Store(Protocol):
     def started(self, worker: bytes, host: str, started: Sequence[Started]) -> None:
         """ASSIGNED -> RUNNING where row and dispatch match."""
 
-    def record(self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float) -> list[Applied]:
+    def record(
+        self, worker: bytes, host: str, outcomes: Sequence[Outcome], retry: Retry, now: float
+    ) -> Sequence[Applied]:
         """Apply outcomes, each at most once, by the fence of DESIGN section 3.4; insert retry rows; return what was applied."""
 
     def release(self, rows: Sequence[tuple[int, int]]) -> int:

@@ -11,9 +11,13 @@ The first success wins even where the task was given to somebody else meanwhile:
 QUARANTINED is not retried: what killed five workers would kill five more.
 """
 
+from collections.abc import Iterable
+from itertools import repeat
+from operator import add
 from typing import NamedTuple
 
 from hs_common import limits
+from hs_common.outcomes import Successes
 from hs_common.tasks import Outcome, OutcomeKind, exit_status
 from hs_scheduler.tasks.state import State
 
@@ -97,6 +101,15 @@ def ending(outcome: Outcome, now: float) -> Ending:
         outpath or None,
         errpath or None,
     )
+
+
+def endings(outcomes: Successes) -> tuple[Iterable[object], ...]:
+    """Return what to write down about tasks that ran: for each field of an `Ending` its values."""
+    nothing = repeat(None)
+    completed = map(add, outcomes.starts, outcomes.durations)
+    memory_max = [memory_max or None for memory_max in outcomes.memory_max]
+    used = (outcomes.durations, outcomes.cpu_user, outcomes.cpu_system, memory_max)
+    return (repeat(0), nothing, outcomes.starts, completed, *used, nothing, nothing, nothing)
 
 
 _NOTHING_RAN = (None,) * 7

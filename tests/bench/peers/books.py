@@ -23,12 +23,19 @@ import zmq
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")))
 
 from tests.bench.peers import relay
-from tests.bench.peers.relay import END, MESSAGE_TASKS, NAME, WINDOW_TASKS, dealer, framed, opened
+from tests.bench.peers.relay import (
+    END,
+    MESSAGE_TASKS,
+    NAME,
+    NUMBERS,
+    SUCCESS,
+    WINDOW_TASKS,
+    dealer,
+    framed,
+    opened,
+)
 
 SLOTS = 2
-TYPES = (int, int, int, int, str, float, float, float, float, int, bytes, bytes, bytes)
-"""Of an outcome."""
-
 SUBMIT, RESULT, COMMITTED = 2, 6, 3
 """Fields at the head of each message: they tell which it is."""
 
@@ -58,13 +65,12 @@ def serve(endpoint: str, server: bytes, result_tasks: int) -> None:
     kept: dict[int, bytes] = {}
     outcomes: list[bytes] = []
     closed: list[int] = []
-    pack = msgpack.Packer().pack
     sequence = 0
     with zmq.Context() as context, dealer(context, endpoint, b"sink", server) as socket:
 
         def end(task: Any, bundle: int, started_at: float) -> None:
             took = monotonic() - started_at
-            outcomes.append(pack((task[0], task[2], 0, 0, "", started_at, took, 0.0, 0.0, 0, b"", b"", b"")))
+            outcomes.append(SUCCESS.pack(0xC4, NUMBERS.size, task[0], task[2], started_at, took, 0.0, 0.0, 0))
             left[bundle] -= 1
             if not left[bundle]:
                 del left[bundle]
@@ -109,15 +115,12 @@ def feed(endpoint: str, server: bytes, path: str, bundle_tasks: int) -> int:
             frame = socket.recv()
             head, at = opened(frame)
             outcomes = msgpack.unpackb(frame[at:])
-            for column, expected in zip(zip(*outcomes, strict=True), TYPES, strict=True):
-                if set(map(type, column)) != {expected}:
-                    raise TypeError("an outcome has a field of the wrong type")
-            for outcome in outcomes:
-                task, bundle = rows[outcome[0]]
-                if task[2] == outcome[1] and not (outcome[2] or outcome[3] or outcome[4]):
-                    del rows[outcome[0]]
+            for row, dispatch, _, _, _, _, _ in NUMBERS.iter_unpack(b"".join(outcomes)):
+                task, bundle = rows[row]
+                if task[2] == dispatch:
+                    del rows[row]
                     of_bundle = out[bundle]
-                    del of_bundle[outcome[0]]
+                    del of_bundle[row]
                     if not of_bundle:
                         del out[bundle]
             socket.send(framed((NAME, NAME, head[2]), b""))

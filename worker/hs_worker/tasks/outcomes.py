@@ -11,10 +11,9 @@ Rules, checked by `check`, beside those of the outbox:
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-import msgpack
-
+from hs_common.outcomes import pack_outcome
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_common.tuples import maker
@@ -54,7 +53,6 @@ class Outcomes:
         self.judgement = Judgement(self.outbox)
         self.offset_s = 0.0
         """Wall clock minus monotonic time."""
-        self._pack: Callable[[tuple[object, ...]], bytes] = msgpack.Packer().pack
         self._bundles: dict[int, Bundle] = {}
         self._recent: set[int] = set()
         self._recent_order: deque[int] = deque()
@@ -143,17 +141,17 @@ class Outcomes:
             outpath,
             errpath,
         )
-        self._record(slot, run, self._pack(outcome))
+        self._record(slot, run, pack_outcome(outcome))
         if self._judged and (exit_.status or run.reason):
             self.judgement.ask()
 
     def conclude_unstarted(self, slot: int, run: Run, kind: OutcomeKind, reason: str) -> None:
         """End a run whose command never came to be known."""
-        self._record(slot, run, self._pack(_unstarted(run.task, kind, reason)))
+        self._record(slot, run, pack_outcome(_unstarted(run.task, kind, reason)))
 
     def drop(self, task: Task, bundle: Bundle, kind: OutcomeKind, reason: str) -> None:
         """End a dispatch that never ran. It is not recorded: the loss of the worker says the same of it."""
-        self._gather(self._pack(_unstarted(task, kind, reason)), bundle, 0)
+        self._gather(pack_outcome(_unstarted(task, kind, reason)), bundle, 0)
 
     def commit(self, sequences: Iterable[int]) -> int:
         """Forget these Results; return how many bytes of the map are free again."""
