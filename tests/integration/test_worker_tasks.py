@@ -218,7 +218,7 @@ def test_a_worker_that_is_told_to_stand_still_stops_its_tasks(house: House, way:
             worker.process.stdin.write(word)
 
     # Given a task that runs, with a limit
-    worker = house.welcome("-N", "2", "-W", "3")
+    worker = house.welcome("-N", "2", "-W", "4")
     gate = house.folder / "gate"
     os.mkfifo(gate)
     # (One process: a shell whose child is stopped right after its vfork is no less still, but shows as D.)
@@ -232,7 +232,7 @@ def test_a_worker_that_is_told_to_stand_still_stops_its_tasks(house: House, way:
     # Then nothing starts, and it goes on where it was
     house.broker.assign(a_task(2, b"echo second"))
     house.broker.wait_for(messages.Received, lambda message: message.bundles == (2,))
-    assert not until(lambda: state(pid) != "T", 3.5)
+    assert not until(lambda: state(pid) != "T", 4.5)
     assert worker.written(worker.process.stdout) == b""
     tell(signal.SIGCONT, b"resume\n")
     assert until(lambda: state(pid) == "S")
