@@ -177,7 +177,7 @@ class LazyGroup(_Defects, click.Group):
 @click.option(
     "--once", is_flag=True, help="Add only those lines of FILE that were not added before; go on with what is left."
 )
-@click.option("--forever", is_flag=True, help="Wait for new tasks until told to stop; FILE is read first.")
+@click.option("--forever", is_flag=True, help="Wait for new tasks until told to stop; FILE (-: stdin) is read first.")
 @click.option("--initdb", is_flag=True, help="Create missing tables first (SQLite: always done).")
 @click.option(
     "--database",
