@@ -231,12 +231,17 @@ class SchedulerCore:
             effects += self._reconcile()
         if self._link.silent(now):
             effects += [*self.handle(Disconnected(), now), Reopen()]
-        elif (beat := self._link.beat(now)) is not None:
-            effects.append(Send(beat))
+        else:
+            effects += self.beat(now)
         if self._reminder.due(now, still=bool(self._out.parked_tasks)):
             effects.append(Tell("tasks.waiting", WAITING, self._out.parked_tasks))
         self._due_at = self.deadline()
         return effects
+
+    def beat(self, now: float) -> list[Effect]:
+        """Beat, and judge nothing: while nothing can be written nobody is heard. `expire`, which comes after, forgives it."""
+        beat = self._link.beat(now)
+        return [] if beat is None else [Send(beat)]
 
     def deadline(self) -> float:
         """Return when `expire` has to be called next (monotonic seconds)."""

@@ -288,7 +288,7 @@ class SchedulerDaemon:
 
     def _wait_for_store(self) -> None:
         """Let the store recover; keep the broker's patience, and let a signal or the end of hs-cluster end the wait."""
-        self._perform([e for e in self._core.expire(monotonic()) if isinstance(e, Send)])
+        self._perform(self._core.beat(monotonic()))
         self._notifier.beat(monotonic())
         self._poller_for_end().poll(BUSY_POLL_MS)
         lifeline = self._parts.lifeline

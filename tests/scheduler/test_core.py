@@ -417,6 +417,18 @@ def test_being_stopped_oneself_is_nobody_elses_silence() -> None:
     assert [Send(Heartbeat(session=SESSION))] == core.expire(now=500)
 
 
+def test_nobody_is_blamed_for_silence_while_the_store_was_waited_for() -> None:
+    """Nobody is listened to meanwhile; a session that was given up then would never be opened again."""
+    core = live(a_core())
+    core.expire(now=0)
+    beats = [core.beat(now=now) for now in range(31)]
+
+    assert [beats[now] for now in (10, 20, 30)] == [[Send(Heartbeat(session=SESSION))]] * 3
+    assert sum(map(len, beats)) == 3
+    assert core.expire(now=31) == []
+    assert core.farewell() == [Send(Bye(session=SESSION, reason="done"))]
+
+
 def test_the_last_word() -> None:
     """A scheduler that leaves in order says so."""
     assert [Send(Bye(session=SESSION, reason="done"))] == live(a_core()).farewell()
