@@ -42,6 +42,21 @@ EXCLUSIONS = {
 }
 """Parameter -> those that it cannot be together with."""
 
+A_PATH = "the path of a file"
+
+NAMES_SOMETHING = {
+    "file": ("FILE", "a file with one task per line, or - for stdin"),
+    "shell": ("--shell", "a program"),
+    "remote_exe": ("--remote-exe", "a program"),
+    "halt": ("--halt", "N, N%, now,N or now,N%"),
+    "bind": ("-H", AN_ADDRESS),
+    "failures": ("-f", A_PATH),
+    "joblog": ("--joblog", A_PATH),
+    "output": ("-o", A_PATH),
+    "errors": ("-e", A_PATH),
+}
+"""Parameter -> its option, and what that expects: never nothing."""
+
 LEVELS = {-1: "error", 1: "info", 2: "debug"}
 """What -q, -v and -vv make of the log level."""
 
@@ -175,7 +190,8 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
 
     quiet = bool(typed["quiet"])
     waits = typed["restart"] or typed["retry_failed"] or typed["forever"] or typed["autoscaling"] is not None
-    require_text("-H", typed["bind"], AN_ADDRESS)
+    for name, (option, expected) in NAMES_SOMETHING.items():
+        require_text(option, typed[name], expected)
     away = elsewhere(typed, settings)
     policy = policy_of(typed, settings)
     level = LEVELS.get(-1 if quiet else min(2, typed["verbose"]))

@@ -26,10 +26,11 @@ def policy_of(typed: Mapping[str, Any], settings: Settings) -> Policy | None:
                 raise RefusedError(f"{option} {typed[name]}: is for a cluster that is scaled: give -A too")
         return None
     mode = KEYS["autoscale.policy"]
-    asked = typed["autoscaling"].strip() or settings.get(mode.name)
+    # Blank: -A without a value. Empty is a variable that is not set.
+    asked: Any = typed["autoscaling"].strip() or (settings.get(mode.name) if typed["autoscaling"] else "")
     if asked not in mode.choices:
         raise RefusedError(
-            f"-A {asked}: is none of {', '.join(mode.choices)}; put FILE first, or --autoscaling={mode.choices[0]}"
+            f"-A {asked or repr(asked)}: is none of {', '.join(mode.choices)}; put FILE first, or --autoscaling={mode.choices[0]}"
         )
     numbers: dict[str, Any] = {}
     for name, option in _SIZES.items():

@@ -10,6 +10,7 @@ import click
 from hs_common import limits
 from hs_common.command_line import SETTINGS, Program, version_option
 from hs_common.errors import RefusedError, StoppedError
+from hs_common.setting import require_text
 
 if TYPE_CHECKING:
     from hs_scheduler.assemble import Options
@@ -84,6 +85,9 @@ def completed(given: dict[str, Any]) -> dict[str, Any]:
     """
     from hs_common.config import load_settings  # noqa: PLC0415
 
+    require_text("FILE", given["file"], "a file with one task per line, or - for stdin")
+    for name, option in (("failures", "-f"), ("joblog", "--joblog")):
+        require_text(option, given[name], "the path of a file")
     if given["no_db"] and given["database"]:
         raise RefusedError("--no-db and --database exclude each other")
     settings = load_settings()

@@ -161,6 +161,7 @@ def test_a_value_is_written_as_its_setting_has_it(home: Path, key: str, value: s
     [
         (("set", "worker.no_such_key", "3"), "there is no setting worker.no_such_key: hs config get lists them"),
         (("get", "server.port"), "there is no setting server.port: use broker.port"),
+        (("get", ""), "there is no setting '': hs config get lists them"),
         (("get", "worker.num_task"), "there is no setting worker.num_task: do you mean worker.num_tasks?"),
         (("which", "num_tasks"), "there is no setting num_tasks: do you mean worker.num_tasks?"),
         (("set", "worker.num_tasks", "many"), "worker.num_tasks 'many' is not an integer"),

@@ -10,6 +10,9 @@ from hs_common.errors import RefusedError
 from hs_scheduler.cli import completed
 
 TYPED: dict[str, Any] = {
+    "file": None,
+    "failures": None,
+    "joblog": None,
     "no_db": False,
     "database": None,
     "bundlesize": None,
@@ -49,6 +52,13 @@ def test_tasks_are_in_the_standing_queue_unless_something_else_is_said(
     assert completed(TYPED)["database"] == "/set.db"
     assert completed(TYPED | {"database": "/typed.db"})["database"] == "/typed.db"
     assert completed(TYPED | {"no_db": True})["database"] is None
+
+
+@pytest.mark.parametrize(("name", "option"), [("file", "FILE"), ("failures", "-f"), ("joblog", "--joblog")])
+def test_an_empty_name_is_refused(name: str, option: str) -> None:
+    """It is that of a variable that is not set."""
+    with pytest.raises(RefusedError, match=f"^{option} '': expected "):
+        completed(TYPED | {name: ""})
 
 
 def test_no_database_and_one_exclude_each_other() -> None:

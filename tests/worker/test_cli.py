@@ -49,6 +49,9 @@ def test_anything_else_is_left_to_the_parser(arguments: str) -> None:
         ["--connection", "x", "--shell", "no-such-shell"],
         ["--connection", "x", "-o", "/no/such/folder/out"],
         ["--connection", "-", "-N", "99999"],
+        ["--connection", "-", "-t", ""],
+        ["--connection", "x", "-t", " "],
+        ["--connection", "x", "-o", ""],
         ["--no-such-option"],
     ],
     ids=" ".join,
@@ -63,7 +66,7 @@ def test_misuse_is_said_with_its_value_and_status_2(arguments: list[str], tmp_pa
 
     assert done.returncode == 2
     assert done.stdout == b""
-    assert arguments[-1].encode() in done.stderr
+    assert (arguments[-1].strip() or repr(arguments[-1])).encode() in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -12,7 +12,7 @@ from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
 from hs_common.incarnation import origin_of
 from hs_common.programs import find_program
-from hs_common.setting import MEMORY, size
+from hs_common.setting import MEMORY, require_text, size
 from hs_worker import program
 from hs_worker.options import Options
 
@@ -35,8 +35,8 @@ from hs_worker.options import Options
 @click.option("-d", "--delay-start", type=click.FloatRange(-86_400, 86_400), metavar="SEC",
               help="Wait before connecting; negative: a random wait up to that.  [worker.delay_start, else 0]")  # fmt: skip
 @click.option("-c", "--capture", is_flag=True, help="Each task's stdout and stderr into files of its own, in the site.")
-@click.option("-o", "--output", metavar="PATH", default="", help="All tasks' stdout in one file.")
-@click.option("-e", "--errors", metavar="PATH", default="", help="All tasks' stderr in one file.")
+@click.option("-o", "--output", metavar="PATH", help="All tasks' stdout in one file.")
+@click.option("-e", "--errors", metavar="PATH", help="All tasks' stderr in one file.")
 @click.option("-W", "--task-timeout", type=click.FloatRange(0, 1e9), metavar="SEC",
               help="Wall time limit of a task; 0: none.  [worker.task_timeout]")  # fmt: skip
 @click.option("-S", "--signalwait", type=click.FloatRange(0, 86_400), default=10.0, show_default=True, metavar="SEC",
@@ -74,6 +74,8 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
     def either(name: str, key: str) -> Any:  # noqa: ANN401 - of the kind that the setting has
         return settings.get(key) if given[name] is None else given[name]
 
+    for name, option in (("output", "-o"), ("errors", "-e")):
+        require_text(option, given[name], "the path of a file")
     shell = either("shell", "worker.shell")
     return Options(
         connection=given["connection"],
@@ -83,8 +85,8 @@ def _options(given: dict[str, Any], settings: Settings) -> Options:
         bundlewait_s=either("bundlewait", "scheduler.bundlewait"),
         delay_start_s=either("delay_start", "worker.delay_start"),
         capture=given["capture"],
-        output=given["output"],
-        errors=given["errors"],
+        output=given["output"] or "",
+        errors=given["errors"] or "",
         errors_fd=given["errors_fd"],
         cores=given["cores"] or 0,
         memory=size(MEMORY, given["memory"], "--memory"),

@@ -90,6 +90,8 @@ class Options:
                 f"--walltime {self.walltime_s:g} leaves no time: the last {reserve:g} s are for stopping what runs; "
                 "give more, or lower -S or worker.margin"
             )
+        if not self.template.strip():
+            raise RefusedError(f"-t {self.template!r} would run nothing: give a command, as 'process {{}}'")
         if self.template != "{}":
             from hs_common.template import Template  # noqa: PLC0415 - the guardian needs none of it
 

@@ -173,8 +173,10 @@ def _refuse(key: str) -> NoReturn:
     if use := advice(key):
         raise RefusedError(f"there is no setting {key}{use}")
     close = get_close_matches(key, [*KEYS, *(name.partition(".")[2] for name in KEYS)], n=1, cutoff=0.75)
-    full = next((name for name in KEYS if close and close[0] in (name, name.partition(".")[2])), None)
-    raise RefusedError(f"there is no setting {key}: {f'do you mean {full}?' if full else 'hs config get lists them'}")
+    full = next((name for name in KEYS if key and close and close[0] in (name, name.partition(".")[2])), None)
+    raise RefusedError(
+        f"there is no setting {key or repr(key)}: {f'do you mean {full}?' if full else 'hs config get lists them'}"
+    )
 
 
 def _checked(key: str, text: str) -> Value:

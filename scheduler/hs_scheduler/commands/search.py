@@ -53,7 +53,7 @@ def search(**asked: Any) -> None:  # noqa: ANN401 - click gives what is declared
     question = Question(
         filter=filter_of(asked),
         fields=tuple(field_named(name) for name in names),
-        order_by=field_named(asked["order_by"]) if asked["order_by"] else None,
+        order_by=None if asked["order_by"] is None else field_named(asked["order_by"]),
         descending=asked["desc"],
         limit=asked["limit"],
     )

@@ -189,7 +189,7 @@ class Change:
             (values if name in SETTABLE else tags)[name] = value
         for key in self.removed_tags:
             if not re.fullmatch(r"[\w.-]+", key) or key in RESERVED:
-                raise RefusedError(f"--remove-tag {key}: is not the key of a tag")
+                raise RefusedError(f"--remove-tag {key or repr(key)}: is not the key of a tag")
         if self.action is Action.DELETE and (self.assignments or self.removed_tags):
             raise RefusedError("--delete leaves nothing whose values or tags could change")
         if self.action is Action.CANCEL and values:

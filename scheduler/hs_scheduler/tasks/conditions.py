@@ -46,7 +46,7 @@ def field_named(name: str) -> Field:
 
     """
     if name not in BY_NAME:
-        raise RefusedError(f"there is no field {name}: the fields are {' '.join(BY_NAME)}")
+        raise RefusedError(f"there is no field {name or repr(name)}: the fields are {' '.join(BY_NAME)}")
     return BY_NAME[name]
 
 
