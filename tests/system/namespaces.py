@@ -70,6 +70,16 @@ class Host:
         _ip("-n", self.name, "neigh", "flush", "nud", "permanent")
         _ip("neigh", "flush", "dev", self._cable, "nud", "permanent")
 
+    def narrow(self, rate: str) -> None:
+        """Let what it sends pass no faster than this, as `1mbit`; what does not fit waits, then is lost."""
+        shape = ("rate", rate, "burst", "16kb", "latency", "400ms")
+        subprocess.run([*self.prefix, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", *shape], check=True)
+
+    def sever(self, port: int) -> bool:
+        """Kill its connections to a port of ours, at our end; return whether there was one."""
+        which = ("state", "established", "dst", self.address, "sport", "=", f":{port}")
+        return bool(subprocess.run(["ss", "-HntK", *which], check=False, capture_output=True).stdout.strip())
+
     def ports(self) -> set[int]:
         """Return the TCP ports on which somebody there listens."""
         found = subprocess.run([*self.prefix, "ss", "-Hltn"], check=True, capture_output=True, text=True).stdout

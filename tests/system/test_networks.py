@@ -6,6 +6,7 @@ its own clock, stops it.
 """
 
 import os
+import random
 import select
 import subprocess
 from collections import Counter
@@ -24,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(not may_make() and not os.environ.get("CI"), reason="needs root and network namespaces"),
 ]
 
+OUTPUT_BYTES = 500_000
 TASKS = 200
 TASK = "set -- $SSH_CONNECTION; touch at.$3; until [ -e go ]; do sleep 0.1; done; echo {} >>ledger; sleep 0.1; echo {} >>ended"
 """None gets anywhere before there are some on both hosts: a login takes its time on a busy machine."""
@@ -67,7 +69,7 @@ class Run(NamedTuple):
         return Counter(int(args) for (args,) in rows)
 
 
-def begin(home: Home, far: Far, *options: str, lease_s: float, client: str) -> Run:
+def begin(home: Home, far: Far, *options: str, lease_s: float, client: str = "fabric") -> Run:
     """Start a run on both hosts and wait until both work."""
     home.env |= {"HYPERSHELL_WORKER_LEASE": str(lease_s), "HYPERSHELL_SSH_CLIENT": client}
     home.write("tasks", b"".join(b"%d\n" % number for number in range(TASKS)))
@@ -133,6 +135,45 @@ def test_a_cut_that_is_longer_than_the_lease_costs_what_ran_there(
     again = sum(started.values()) - TASKS
     # Two slots there, and what it had been given to begin next.
     assert again <= 20
+    assert home.leftovers() == []
+
+
+def port_of(run: Run) -> int:
+    """Return the port on which its broker listens."""
+    broker = daemon(run.cluster.pid, "broker")
+    listening = subprocess.check_output(["ss", "-Hltnp"], text=True).splitlines()
+    return next(int(line.split()[3].rpartition(":")[2]) for line in listening if f"pid={broker}," in line)
+
+
+def test_connections_that_are_killed_again_and_again_make_nothing_run_twice(home: Home, far: Far) -> None:
+    """Fault C7: one of both, each 200 ms. Workers come back with what they hold; nobody is given up."""
+    run = begin(home, far, lease_s=30)
+    dice, port = random.Random(7), port_of(run)
+
+    severed = 0
+    for _ in range(20):
+        severed += dice.choice(far.hosts).sever(port)
+        wait(0.2)
+
+    assert severed > 0
+    assert run.cluster.wait(120) == 0, home.read("said")
+    assert Counter(map(int, home.read("ledger").split())) == run.recorded() == Counter(range(TASKS))
+    assert home.leftovers() == []
+
+
+def test_a_line_that_is_full_of_outputs_costs_nobody_his_lease(home: Home, far: Far) -> None:
+    """Fault C10: half a megabyte each over 1 Mbit/s, longer than the lease. Beats pass it, and a task counts with its output."""
+    for host in far.hosts:
+        host.narrow("1mbit")
+    home.env["HYPERSHELL_WORKER_LEASE"] = "6"
+    home.write("tasks", b"".join(b"%d\n" % number for number in range(4)))
+    task = f"echo {{}} >> ledger; yes {{}} | head -c {OUTPUT_BYTES}"
+
+    done = home.run("hs-cluster", *far.options, "-k", "-N2", "-t", task, "tasks", seconds=120)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"".join(b"%d\n" % number * (OUTPUT_BYTES // 2) for number in range(4))
+    assert Counter(map(int, home.read("ledger").split())) == Counter(range(4))
     assert home.leftovers() == []
 
 
