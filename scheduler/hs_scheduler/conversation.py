@@ -63,6 +63,11 @@ class Conversation:
         """End the session: nothing is known to arrive."""
         self.session, self.census = b"", False
 
+    def hear(self, now: float) -> None:
+        """Note that the broker speaks. Without a session only its Welcome counts: the rest is of the session before."""
+        if self.session:
+            self.heard_at = now
+
     def follows(self, worker: bytes, sequence: int, oldest: int) -> bool:
         """Return whether a Result is the next one of its worker, and note it.
 

@@ -174,7 +174,7 @@ class SchedulerCore:
         """
         match event:
             case Outcomes():
-                self._link.heard_at = now
+                self._link.hear(now)
                 return self._on_outcomes(event)
             case Recorded():
                 return self._on_recorded(event)
@@ -212,7 +212,7 @@ class SchedulerCore:
             case Heartbeat() | NewEpoch() | _:
                 pass
         if not isinstance(event, Connected):
-            self._link.heard_at = now
+            self._link.hear(now)
         return []
 
     def settle(self, now: float) -> list[Effect]:
@@ -265,7 +265,7 @@ class SchedulerCore:
         return []
 
     def _on_attached(self, attached: Attached, now: float) -> list[Effect]:
-        self._link.heard_at = now
+        self._link.hear(now)
         self._crew.attach(attached)
         effects: list[Effect] = [RememberWorker(attached.worker, attached.replaces, attached.host)]
         owners = (attached.worker, attached.replaces) if attached.replaces else (attached.worker,)
@@ -280,7 +280,7 @@ class SchedulerCore:
         return [*effects, *self._unpark(now), *self._reconcile()]
 
     def _on_census(self, census: Census, now: float) -> list[Effect]:
-        self._link.heard_at = now
+        self._link.hear(now)
         for bundle in census.queued:
             if out := self._out.bundles.get(bundle):
                 out.worker = b""
@@ -293,7 +293,7 @@ class SchedulerCore:
         return effects + self._reconcile()
 
     def _on_lost(self, lost: Lost, now: float) -> list[Effect]:
-        self._link.heard_at = now
+        self._link.hear(now)
         effects = self._release([bundle for bundle in lost.bundles if bundle in self._out.bundles])
         if lost.bundles:
             effects.append(Tell("bundles.lost", lost.reason, len(lost.bundles)))

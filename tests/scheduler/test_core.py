@@ -411,6 +411,15 @@ def test_a_silent_broker_gets_a_new_socket() -> None:
     assert core.farewell() == []
 
 
+def test_so_does_one_that_speaks_and_welcomes_nobody() -> None:
+    """What comes after a session was given up is no sign that there will be another one."""
+    core = live(a_core())
+    core.handle(Disconnected(), now=1)
+    for now in (10, 20, 30):
+        assert core.handle(Heartbeat(session=SESSION), now=now) == []
+        assert core.expire(now=now) == ([Reopen()] if now == 30 else [])
+
+
 def test_being_stopped_oneself_is_nobody_elses_silence() -> None:
     """After SIGSTOP and SIGCONT the broker's words still lie unread in the socket."""
     core = live(a_core())
