@@ -417,3 +417,36 @@ def test_what_was_just_recorded_is_there_for_the_job_log(store: Store) -> None:
     assert three.items() >= (common | {"state": "REJECTED", "exit_status": None, "reason": "template"}).items()
     assert (three["start_time"], three["duration"], three["command"]) == (None, None, None)
     assert three["completion_time"] == "2023-11-14T22:13:23.000000Z"
+
+
+def test_a_row_that_a_result_names_twice_ends_once(store: Store) -> None:
+    """Whatever a worker says, and though both are successes."""
+    first, second = add(store, line(b"a"), line(b"b"), bundle=1)
+
+    applied = record(store, outcome(first), outcome(first), outcome(second))
+
+    assert [item.row for item in applied] == [first.row, second.row]
+    assert store.counts == Counts(succeeded=2)
+
+
+def test_a_success_of_a_dispatch_that_never_was_is_discarded(store: Store) -> None:
+    """The row waits for that very dispatch."""
+    (task,) = add(store, line(b"true"))
+
+    assert record(store, outcome(store.ready(1)[0].task)) == []
+    assert store.counts == Counts(new=1)
+    assert [item.task.row for item in store.ready(1)] == [task.row]
+
+
+def test_a_success_among_others_alike_is_written_down_as_one_by_itself(store: Store) -> None:
+    """By the column or field by field: also that its memory is not known."""
+    first, second = add(store, line(b"true"), line(b"true"), bundle=1)
+    with store.transaction():
+        store.record(W1, "host1", unpack_outcomes(pack_outcomes([outcome(first, memory_max=0)])), NONE, T0 + 3)
+        store.record(W1, "host1", [outcome(second, memory_max=0)], NONE, T0 + 3)
+
+    one, other = (next(iter(store.finished([task.row]))) for task in (first, second))
+
+    assert one.pop("id") != other.pop("id")
+    assert one == other
+    assert one["memory_max"] is None
