@@ -42,6 +42,11 @@ EXCLUSIONS = {
 }
 """Parameter -> those that it cannot be together with."""
 
+ONE_STREAM = ("mpi", "launcher", "autoscaling")
+"""With these what all tasks say comes in one stream."""
+WHOLE_OUTPUTS = ("keep_order", "group_output")
+"""These would take each task's apart."""
+
 A_PATH = "the path of a file"
 
 NAMES_SOMETHING = {
@@ -147,7 +152,8 @@ def check_exclusions(typed: Mapping[str, Any]) -> None:
     for one, others in EXCLUSIONS.items():
         for other in others:
             if typed[one] and typed[other]:
-                raise RefusedError(f"{_named(one, typed)} and {_named(other, typed)} exclude each other")
+                hint = ": -c keeps what each task says" if one in ONE_STREAM and other in WHOLE_OUTPUTS else ""
+                raise RefusedError(f"{_named(one, typed)} and {_named(other, typed)} exclude each other{hint}")
 
 
 def recall(typed: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -100,7 +100,8 @@ def test_a_worker_that_never_reaches_the_broker_does_not_take_the_other_along(ho
         (["--launcher", "srun 'x"], b"No closing quotation"),
         (["--launcher", " "], b"expected a program"),
         (["--launcher", "true", "--mpi"], b"exclude each other"),
-        (["--launcher", "true", "-k"], b"exclude each other"),
+        (["--launcher", "true", "-k"], b"--launcher and -k exclude each other: -c keeps what each task says"),
+        (["--mpi", "--group-output"], b"--mpi and --group-output exclude each other: -c keeps what each task says"),
         (["--launcher", "true", "-o", "out"], b"exclude each other"),
     ],
 )
