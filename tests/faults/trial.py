@@ -79,7 +79,8 @@ class Trial:
 def plan(campaign: Campaign, seed: str, *, shortened_s: float = RUN_MAX_S) -> Plan:
     """Return what this seed does; nothing that befalls a database lasts longer than `shortened_s`."""
     dice = random.Random(seed)
-    once = not campaign.finishes or campaign.restarts or campaign.befalls == "lock"
+    # Two pauses, one after the other, are longer than a store is waited for (`limits.STORE_WAIT_S`).
+    once = not campaign.finishes or campaign.restarts or campaign.befalls in ("lock", "pause")
     strikes = 1 if once else dice.choice((1, 1, 1, KILLS_MAX))
     crash = f"{dice.choice(campaign.crash)}:{dice.randint(1, 30)}" if campaign.crash else ""
     return Plan(
