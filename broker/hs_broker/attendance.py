@@ -45,6 +45,8 @@ class Attendance:
         self._margin_s = margin_s
         self._scheduler_process: tuple[bytes, str, int] = (b"", "", 0)
         """Of the present epoch: incarnation, host, pid."""
+        self._store = b""
+        """Of the last scheduler that came, also after it left: what the workers have is of that store."""
         self._gone: deque[bytes] = deque(maxlen=GONE_MAX)
 
     def on_worker_hello(self, peer: Peer, hello: messages.WorkerHello) -> None:
@@ -101,6 +103,11 @@ class Attendance:
         """Open the session of the scheduler, unless another one owns the store; tell it what is here."""
         sessions = self._sessions
         process = hello.scheduler, hello.host, hello.pid
+        if hello.store != self._store:
+            if reason := self._held_by_another(peer):
+                sessions.refuse(peer, reason, fatal=True)
+                return
+            self._forget_store()
         known = self._scheduler_process
         if hello.epoch < sessions.epoch:
             sessions.refuse(peer, f"stale epoch {hello.epoch}: the store is at {sessions.epoch}", fatal=True)
@@ -122,11 +129,41 @@ class Attendance:
                 worker.remembered = False
                 self._workers.withdraw(worker)
         self._scheduler_process = process
+        self._store = hello.store
         sessions.open(peer)
         sessions.effects.append(SchedulerAttached(hello.epoch, hello.host))
         self._send_census(peer)
         for worker in self._workers:
             sessions.to_worker(worker, messages.NewEpoch(session=worker.token, epoch=hello.epoch))
+
+    def _held_by_another(self, peer: Peer) -> str:
+        """Return why a scheduler of another store cannot come, "": it can.
+
+        Tasks have the numbers of their rows. Of two stores they would be taken for each other by the workers, and their outcomes
+        by the schedulers. Only where we are new ourselves, and know no store, the workers may bring such ones.
+        """
+        if self._store and (other := self._sessions.scheduler) is not None and other is not peer:
+            _, host, pid = self._scheduler_process
+            return f"a scheduler of another database is here ({host} {pid})"
+        if self._store and (holding := sum(bool(worker.leases) for worker in self._workers)):
+            have, them = (
+                ("1 worker still has", "the worker") if holding == 1 else (f"{holding} workers still have", "them")
+            )
+            return f"{have} tasks of another database: let its scheduler come back, or stop {them}"
+        return ""
+
+    def _forget_store(self) -> int:
+        """Forget what only its own scheduler understands; return how many bundles waited.
+
+        What waits is its store's: the next scheduler does not find it in the census and dispatches it anew. That one may have
+        another store, so the epoch counts from its own.
+        """
+        bundles = len(self._backlog)
+        self._backlog.clear()
+        self._gone.clear()
+        self._sessions.epoch = 0
+        self._scheduler_process = (b"", "", 0)
+        return bundles
 
     def _send_census(self, peer: Peer) -> None:
         for worker in self._workers:
@@ -164,15 +201,7 @@ class Attendance:
         if peer.worker is not None:
             bundles = self._drop(peer.worker, bye.reason)
         else:
-            bundles = 0
-            if peer is self._sessions.scheduler:
-                # What waits is its store's: the next scheduler does not find it in the census and dispatches it anew. That
-                # one may have another store, so the epoch counts from its own.
-                bundles = len(self._backlog)
-                self._backlog.clear()
-                self._gone.clear()
-                self._sessions.epoch = 0
-                self._scheduler_process = (b"", "", 0)
+            bundles = self._forget_store() if peer is self._sessions.scheduler else 0
         self._sessions.effects.append(PeerLeft(peer.role, bye.reason, bundles))
         self._sessions.forget(peer)
 

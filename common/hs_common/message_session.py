@@ -45,6 +45,8 @@ class SchedulerHello:
     host: str
     pid: int
     epoch: int
+    store: bytes
+    """16 bytes, the same for as long as the store exists: epochs and tasks of another one are not comparable with its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,6 +183,7 @@ _FIELDS: dict[str, _Check] = {
     "session": _token,
     "worker": _token,
     "scheduler": _token,
+    "store": _token,
     "client": _token,
     "broker": _token,
     "replaces": _token_or_none,

@@ -139,6 +139,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
             host=os.uname().nodename,
             pid=os.getpid(),
             epoch=patience.carry_out(lambda: store.take_epoch(connection.cluster)),
+            store=store.uid(),
         ),
         bundlesize=options.bundlesize,
         grace_s=_grace_s(connection, remote=bool(document.get("remote"))),

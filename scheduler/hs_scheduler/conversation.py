@@ -21,6 +21,7 @@ class Identity:
     host: str
     pid: int
     epoch: int
+    store: bytes
 
 
 class Conversation:
@@ -50,7 +51,14 @@ class Conversation:
         """Return the first word on a connection; what session there was is over."""
         who = self.identity
         self.session, self.census, self.said_at = b"", False, now
-        return SchedulerHello(scheduler=who.scheduler, version=who.version, host=who.host, pid=who.pid, epoch=who.epoch)
+        return SchedulerHello(
+            scheduler=who.scheduler,
+            version=who.version,
+            host=who.host,
+            pid=who.pid,
+            epoch=who.epoch,
+            store=who.store,
+        )
 
     def open(self, session: bytes, now: float) -> None:
         """Begin a session. Results that were not acknowledged come again in it."""

@@ -9,6 +9,7 @@ from hs_common import messages
 from hs_common.messages import BundleHeader, Demand, Message
 
 BROKER = b"b" * 16
+STORE = b"o" * 16
 ANYTHING = Demand(0, 0, 0.0)
 LEASE_S = 300.0
 
@@ -160,7 +161,14 @@ class Scheduler(Peer):
         self.id = bytes([200 + number]) * 16
 
     def hello(self, **fields: Any) -> list[Effect]:
-        usual: dict[str, Any] = {"scheduler": self.id, "version": "1", "host": "here", "pid": 1, "epoch": 1}
+        usual: dict[str, Any] = {
+            "scheduler": self.id,
+            "version": "1",
+            "host": "here",
+            "pid": 1,
+            "epoch": 1,
+            "store": STORE,
+        }
         return self.broker.hears(self.routing_id, self.role, messages.SchedulerHello(**(usual | fields)))
 
     def submit(self, *headers: BundleHeader) -> list[Effect]:

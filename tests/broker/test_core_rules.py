@@ -239,7 +239,12 @@ class AnyOrder(RuleBasedStateMachine):
             b"s%d" % self.scheduler_connection,
             "scheduler",
             messages.SchedulerHello(
-                scheduler=self.epoch.to_bytes(16, "big"), version="1", host="here", pid=1, epoch=self.epoch
+                scheduler=self.epoch.to_bytes(16, "big"),
+                version="1",
+                host="here",
+                pid=1,
+                epoch=self.epoch,
+                store=bytes(16),
             ),
         )
 

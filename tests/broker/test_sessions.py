@@ -28,7 +28,7 @@ MESSAGES: dict[type[Message], Message] = {
         worker=ZERO, replaces=b"", version="", host="", pid=0, slots=0, credit=0, cores=0, memory=0, seconds=0.0,
         confirms=True, inventory=(),
     ),
-    messages.SchedulerHello: messages.SchedulerHello(scheduler=ZERO, version="", host="", pid=0, epoch=0),
+    messages.SchedulerHello: messages.SchedulerHello(scheduler=ZERO, version="", host="", pid=0, epoch=0, store=ZERO),
     messages.ControlHello: messages.ControlHello(client=ZERO, version="", host="", pid=0),
     messages.Welcome: messages.Welcome(session=ZERO, broker=ZERO, epoch=0),
     messages.WhoAreYou: messages.WhoAreYou(),
@@ -238,6 +238,37 @@ def test_one_epoch_has_one_scheduler() -> None:
     effects = other.hello(epoch=5)
 
     reason = "epoch 5 belongs to another scheduler (here 1)"
+    assert effects[0] == other.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
+
+
+def test_a_scheduler_of_another_store_waits_for_what_the_workers_still_have() -> None:
+    """They would take its tasks for those that they have: the numbers are those of the rows."""
+    broker, scheduler, (worker,) = a_cluster()
+    scheduler.submit(a_bundle(1))
+    scheduler.says(messages.Bye, reason="stopped")
+    other = Scheduler(broker, 2)
+
+    effects = other.hello(store=b"p" * 16, epoch=9)
+
+    reason = "1 worker still has tasks of another database: let its scheduler come back, or stop the worker"
+    assert effects[0] == other.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
+    same = Scheduler(broker, 3)
+    assert same.hello(epoch=2)[2] == same.sees(worker, 1)
+    worker.result(1)
+    same.commits(worker, worker.sequence)
+    same.says(messages.Bye, reason="stopped")
+    assert Scheduler(broker, 4).hello(store=b"p" * 16)[0] != effects[0]
+
+
+def test_a_scheduler_of_another_store_does_not_displace_the_one_that_is_here() -> None:
+    """Whatever its epoch: those of two stores say nothing of each other."""
+    broker = Broker()
+    Scheduler(broker, 1).hello(epoch=1)
+    other = Scheduler(broker, 2)
+
+    effects = other.hello(store=b"p" * 16, epoch=9)
+
+    reason = "a scheduler of another database is here (here 1)"
     assert effects[0] == other.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
 
 

@@ -23,7 +23,7 @@ TEXTS = st.text(max_size=50)
 DEMANDS = st.builds(Demand, COUNTS, COUNTS, SECONDS)
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(("session", "worker", "scheduler", "client", "broker"), TOKENS),
+    **dict.fromkeys(("session", "worker", "scheduler", "store", "client", "broker"), TOKENS),
     "replaces": TOKENS | st.just(b""),
     **dict.fromkeys(("version", "host", "reason"), TEXTS),
     "verb": TEXTS,

@@ -138,7 +138,12 @@ class SimScheduler(Peer):
         now = world.now
         self.core = SchedulerCore(
             identity=SchedulerIdentity(
-                scheduler=world.token(), version="0", host="h", pid=1, epoch=self.store.take_epoch()
+                scheduler=world.token(),
+                version="0",
+                host="h",
+                pid=1,
+                epoch=self.store.take_epoch(),
+                store=self.store.uid(),
             ),
             bundlesize=world.bundlesize,
             grace_s=5,

@@ -352,6 +352,16 @@ def test_epochs_go_up(store: Store) -> None:
     assert [store.take_epoch(), store.take_epoch()] == [1, 2]
 
 
+def test_a_store_keeps_its_own_id_from_epoch_to_epoch(store: Store) -> None:
+    store.take_epoch()
+    uid = store.uid()
+    store.take_epoch()
+
+    assert store.uid() == uid
+    assert len(uid) == 16
+    assert any(uid)
+
+
 def test_a_run_keeps_the_settings_that_it_was_started_with(store: Store) -> None:
     other = b"o" * 16
 

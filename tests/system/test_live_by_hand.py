@@ -74,6 +74,33 @@ def test_one_database_after_another_is_served_by_the_same_broker_and_worker(home
         assert ended_within(daemon.pid, STEP_S)
 
 
+def test_a_scheduler_of_another_database_is_refused_while_a_worker_has_tasks(home: Home) -> None:
+    """What still runs would be taken for a task of its own; as soon as nothing runs any more it may come."""
+    # Given a task that runs, and no scheduler
+    daemons = {name: started(home, name) for name in ("broker", "worker")}
+    mine = ("--connection", "main", "--database", home.path("a.db"))
+    task = home.write("first", b"echo begun >>ran; until [ -e go ]; do sleep 0.1; done\n")
+    first = home.start("hs-scheduler", "--forever", task, *mine)
+    assert until(lambda: home.read("ran") == b"begun\n", STEP_S)
+    first.terminate()
+    assert ended_within(first.pid, STEP_S)
+
+    # When
+    theirs = ("hs-scheduler", home.write("second", b"echo second >>ran\n"), *mine[:3], home.path("b.db"))
+    refused = home.run(*theirs)
+
+    # Then
+    assert refused.returncode == 3
+    assert b"1 worker still has tasks of another database" in refused.stderr
+    home.write("go", b"")
+    assert home.run("hs-scheduler", "--restart", *mine).returncode == 0
+    assert home.run(*theirs).returncode == 0
+    assert home.read("ran") == b"begun\nsecond\n"
+    for name in ("worker", "broker"):
+        daemons[name].terminate()
+        assert ended_within(daemons[name].pid, STEP_S)
+
+
 def test_with_nothing_to_do_all_of_them_sleep(home: Home) -> None:
     """Nobody looks whether there is something: it is told."""
     daemons = {name: started(home, name) for name in COMMANDS}

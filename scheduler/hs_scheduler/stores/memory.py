@@ -4,6 +4,7 @@ What has ended is forgotten, except for the args of failures and what the last t
 holds what is under way. A transaction keeps what it replaced, and puts it back when it fails.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import repeat
@@ -46,6 +47,7 @@ class MemoryStore:
         self._last_row = 0
         self._uids = Uids()
         self._epoch = 0
+        self._uid = os.urandom(16)
         self._workers: set[bytes] = set()
         self._input: InputState | None = None
         self._settings: dict[bytes, dict[str, Any]] = {}
@@ -66,6 +68,10 @@ class MemoryStore:
         """Return the next epoch."""
         self._epoch += 1
         return self._epoch
+
+    def uid(self) -> bytes:
+        """Return 16 bytes that no other store has."""
+        return self._uid
 
     def open_run(
         self,

@@ -29,8 +29,17 @@ class Runs(Answers):
             (epoch,) = self._engine.execute(
                 "UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value"
             ).fetchone()
+            # Of its first owner. Whoever made the tables may have been a program that gave them none.
+            number = int.from_bytes(os.urandom(8)) >> 1  # integers in SQL are signed
+            self._engine.execute("INSERT INTO meta VALUES ('store', ?) ON CONFLICT (name) DO NOTHING", (number,))
         self._epoch = int(epoch)
         return self._epoch
+
+    def uid(self) -> bytes:
+        """Return 16 bytes that no other database has, but for its copies. After `take_epoch`."""
+        with self._engine.translated():
+            (number,) = self._engine.execute("SELECT value FROM meta WHERE name = 'store'").fetchone()
+        return int(number).to_bytes(16)
 
     def open_run(self, run_id: bytes, settings: dict[str, Any], now: float, *, whole: bool = False) -> dict[str, Any]:
         """Record the run once, count what is there, return the settings in force; the zero id means the whole database."""

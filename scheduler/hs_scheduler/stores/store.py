@@ -199,6 +199,9 @@ class Store(Protocol):
         and never come back: they are forgotten, and what they had is NEW.
         """
 
+    def uid(self) -> bytes:
+        """Return 16 bytes that no other store has, the same as long as this one exists. After `take_epoch`."""
+
     def open_run(self, run_id: bytes, settings: dict[str, Any], now: float, *, whole: bool = False) -> dict[str, Any]:
         """Record the run (once) and return the settings in force: the recorded ones where the run is known.
 
