@@ -34,7 +34,7 @@ VARYING = [
         (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "<instant>"),
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<id>"),
         (r"\b\d[\d.,]* tasks/s", "<rate>"),
-        (r"\b\d[\d.]* s\b", "<seconds>"),
+        (r"\b(\d[\d.]* s|\d+:\d\d min|\d+:\d\d:\d\d h)\b", "<seconds>"),
         (r"\b\d+% of", "<share> of"),
         (r"(?<=duration: )[\d.]+", "<seconds>"),
     )
@@ -87,6 +87,7 @@ def is_printed(shown: str, printed: str) -> bool:
         ("", "", True),
         ("", "x\n", False),
         ("7 tasks, 0.42 s, 17 tasks/s, 2% of 4 slots\n", "7 tasks, 12.5 s, 1,024 tasks/s, 99% of 4 slots\n", True),
+        ("7 tasks, 3.21 s\n", "7 tasks, 1:09 min\n", True),
         ("7 tasks, 0.42 s\n", "8 tasks, 0.42 s\n", False),
         ("from ... to b\n", "from a to b\n", True),
         ("from ... to b\n", "from a\nto b\n", False),
