@@ -87,6 +87,13 @@ def test_a_broker_that_is_killed_is_back_at_once_and_nothing_runs_twice(service:
     assert sorted(map(int, ledger(service, "killed"))) == list(range(60))
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_service_is_never_given_up(service: Machine, unit: str) -> None:
+    """By default systemd starts one five times in ten seconds, and then never again."""
+    assert service.property_of(unit, "StartLimitIntervalUSec") == "0"
+    assert service.property_of(unit, "Restart") == "always"
+
+
 def test_an_upgrade_loses_no_task_and_runs_none_twice(service: Machine) -> None:
     """By the commands of the page, while tasks run: running ones finish in the worker that is stopped."""
     submit(service, "upgrade", numbered("upgrade", 40, 0.2))
@@ -157,6 +164,8 @@ def test_a_user_has_a_service_too(machine: Machine) -> None:
     as_alice(machine, "touch go; hs task wait $(hs task search id -f plain)")
     assert sorted((machine.root / "varlib/alice/ran").read_text().split()) == ["1", "2", "3", "4", "5"]
     as_alice(machine, "systemctl --user stop hs-worker@main hs-scheduler hs-broker")
+    limits = as_alice(machine, "systemctl --user show -P StartLimitIntervalUSec hs-broker hs-scheduler hs-worker@main")
+    assert set(limits.split()) == {"0"}
     assert as_alice(machine, "systemctl --user --state=failed --plain --no-legend list-units") == ""
 
 
