@@ -60,6 +60,19 @@ def test_the_last_words_are_the_last_line_that_says_something(pipe: tuple[int, i
     assert stream.words == "ValueError: caf\\xe9"
 
 
+@pytest.mark.parametrize("below", [b"-----\n", b"\n=====\n\n", b" * * *"])
+def test_a_rule_says_nothing(pipe: tuple[int, int], below: bytes) -> None:
+    """With one of them mpirun ends what it says."""
+    read_end, write_end = pipe
+    stream = Stream(read_end, lambda _: None)
+    os.write(write_end, b"-----\nthere are not enough slots...\n" + below)
+    os.close(write_end)
+    while stream.read():
+        pass
+
+    assert stream.words == "there are not enough slots..."
+
+
 def test_an_outlet_never_waits_for_its_reader(pipe: tuple[int, int]) -> None:
     """What does not fit is kept, in order, and written when it does."""
     capacity = fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)

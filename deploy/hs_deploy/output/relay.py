@@ -20,6 +20,9 @@ WRITE_BYTES = select.PIPE_BUF
 KEPT_BYTES_MAX = 1024 * 1024
 """Waiting in an outlet before its streams are not read any more; also the longest line that is kept until it is whole."""
 
+_RULES = b" \t\r\n-=*_#."
+"""Lines of these alone, such as mpirun draws below what it says, say nothing."""
+
 
 class Outlet:
     """Our stdout or stderr, and what waits for it."""
@@ -67,7 +70,7 @@ class Lines:
     def __init__(self, write: Callable[[bytes], None]) -> None:
         """Take where whole lines go."""
         self.words = ""
-        """The last line that was not blank, as text."""
+        """The last line that said something, as text."""
         self._write = write
         self._started = b""
 
@@ -86,7 +89,8 @@ class Lines:
         self._started = rest
         if text:
             self._write(text)
-            last = text.rstrip().rpartition(b"\n")[2]
+            end = len(text.rstrip(_RULES))
+            last = text[text.rfind(b"\n", 0, end) + 1 :].partition(b"\n")[0] if end else b""
             self.words = last.decode(errors="backslashreplace").strip() or self.words
 
 
@@ -100,7 +104,7 @@ class Stream:
 
     @property
     def words(self) -> str:
-        """The last line that was not blank, as text."""
+        """The last line that said something, as text."""
         return self._lines.words
 
     def read(self) -> bool:
