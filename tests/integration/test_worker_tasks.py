@@ -296,6 +296,15 @@ def test_memory_and_cpu_time_are_told(house: House) -> None:
     assert outcomes[1].memory_max == 0
 
 
+def test_a_word_that_comes_with_the_document_is_heard(house: House) -> None:
+    """The worker has read both before it waits for words."""
+    worker = house.start()
+    assert worker.process.stdin is not None
+    worker.process.stdin.write(b"stop\n")
+
+    assert worker.wait() == 0
+
+
 def test_the_relay_keeps_lines_whole_and_bytes_as_they_are(house: House) -> None:
     """J13: binary and large; a background writer holds nobody up."""
     worker = house.welcome("-N", "2", "--relay")

@@ -114,6 +114,7 @@ class WorkerDaemon:
             turn_max_s: A turn takes no longer when nothing happens, seconds.
 
         """
+        self._obey()  # what came along with the document makes the descriptor ready no more
         while self._status is None:
             self.step(min(turn_max_s, _TURN_MAX_S))
             if beat is not None:
