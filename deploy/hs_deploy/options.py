@@ -137,6 +137,11 @@ class Options:
         return self.elsewhere is not None or self.policy is not None
 
     @property
+    def by_ssh(self) -> bool:
+        """Whether the workers run in sessions of SSH that we hold."""
+        return self.elsewhere is not None and bool(self.elsewhere.nodes) and self.policy is None
+
+    @property
     def spools(self) -> bool:
         """Whether outputs are kept until they can be printed as a whole."""
         return self.keep_order or self.group_output

@@ -13,15 +13,19 @@ from hs_deploy.launchers.fleet_core import (
     PART_S,
     STAYED_S,
     Asked,
+    Awaited,
     Bury,
     Died,
     Drain,
+    Effect,
     Ended,
+    Finished,
     FleetCore,
     Leave,
     Phase,
     Released,
     Signal,
+    Stop,
 )
 
 ORIGIN, OTHER = b"origin-1", b"origin-2"
@@ -103,6 +107,68 @@ def test_what_stays_after_the_end_of_the_lifeline_is_signalled() -> None:
     core.check()
 
 
+def test_outputs_that_are_on_their_way_are_waited_for_as_long_as_some_come() -> None:
+    """Workers hear at once that nothing is left to run, but nobody is signalled."""
+    core = FleetCore(now=0)
+
+    assert core.handle(Finished(), 1) == [Stop(), Drain(now=True)]
+    assert core.handle(Finished(), 1) == []
+    for now in (10, 20, 30):
+        assert core.handle(Awaited(now + 15, "h1"), now) == []
+        assert core.expire(now) == [Drain(now=True)]
+    assert core.handle(Ended(1, "all workers have left"), 31) == [Leave(0, "")]
+    core.check()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_outputs_of_which_none_come_any_more_are_lost_and_that_is_said(interrupted: bool) -> None:
+    """The run has ended in order, by itself or because it drained, and yet something is missing."""
+    core = FleetCore(now=0)
+    if interrupted:
+        core.handle(Asked(), 1)
+    core.handle(Finished(), 1)
+    core.handle(Awaited(16, "h1, h2"), 1)
+
+    assert core.expire(16) == [Drain(now=True), Signal(SIGTERM)]
+    core.check()
+    assert core.handle(Awaited(99, "h1, h2"), 16) == []
+    assert core.expire(16 + LEAVE_STEP_S) == [Drain(now=False), Signal(SIGKILL)]
+    assert core.handle(Ended(1, "it ended"), 20) == [
+        Leave(3, "outputs that were on their way from h1, h2 are lost: no more of them came")
+    ]
+
+
+def test_outputs_that_cannot_come_any_more_are_lost() -> None:
+    """Their connection broke while they were waited for."""
+    core = FleetCore(now=0)
+    core.handle(Finished(), 1)
+
+    assert core.handle(Ended(1, "no host is left", "h1: the connection was lost"), 2) == [
+        Leave(3, "h1: the connection was lost")
+    ]
+
+
+def test_who_owes_no_outputs_has_no_more_time_to_leave_than_at_any_end() -> None:
+    """One host stays, whose worker never said anything, after another has said it all."""
+    core = FleetCore(now=0)
+    core.handle(Finished(), 1)
+    core.handle(Awaited(30, "h1"), 2)
+    core.handle(Awaited(30, ""), 3)
+
+    assert core.expire(1 + LEAVE_STEP_S) == [Drain(now=True), Signal(SIGTERM)]
+    assert core.handle(Ended(1, "it ended"), 5) == [Leave(0, "")]
+
+
+def test_nobody_waits_for_outputs_once_the_lifeline_ended() -> None:
+    """The user gives them up, or is gone."""
+    core = FleetCore(now=0)
+    core.handle(Finished(), 1)
+    core.handle(Awaited(99, "h1"), 2)
+
+    assert core.handle(Released(), 2) == [Drain(now=True)]
+    assert core.expire(2 + LEAVE_STEP_S) == [Drain(now=False), Signal(SIGTERM)]
+
+
 def test_workers_whose_guardian_died_are_buried_a_moment_later() -> None:
     """Until then they may still be there, stop their tasks and take their leave; also while all drain."""
     core = FleetCore(now=0)
@@ -137,12 +203,20 @@ class AnyOrder(RuleBasedStateMachine):
         self.core = FleetCore(self.now)
         self.left: list[Leave] = []
 
-    def take(self, effects: list[Drain | Bury | Signal | Leave]) -> None:
+    def take(self, effects: list[Effect]) -> None:
         self.left += [effect for effect in effects if isinstance(effect, Leave)]
 
     @rule()
     def ask(self) -> None:
         self.take(self.core.handle(Asked(), self.now))
+
+    @rule()
+    def finish(self) -> None:
+        self.take(self.core.handle(Finished(), self.now))
+
+    @rule(seconds=st.floats(0, 20), whom=st.sampled_from(["", "h1"]))
+    def wait_for_outputs(self, seconds: float, whom: str) -> None:
+        self.take(self.core.handle(Awaited(self.now + seconds, whom), self.now))
 
     @rule()
     def release(self) -> None:

@@ -18,6 +18,7 @@ from hs_deploy.supervision.events import (
     Interrupted,
     KillAll,
     KillOrphans,
+    LetFinish,
     OrphansGone,
     OutputLost,
     Progressed,
@@ -35,9 +36,9 @@ from hs_deploy.supervision.supervisor import CLOSE_S, KILLED_S, LEAVE_S, PATIENC
 BROKER, SCHEDULER, WORKER = Daemon.BROKER, Daemon.SCHEDULER, Daemon.WORKER
 
 
-def a_running_core(*, recorded: bool = True) -> SupervisorCore:
+def a_running_core(*, recorded: bool = True, awaits_outputs: bool = False) -> SupervisorCore:
     """All three are up, and the scheduler has reported."""
-    core = SupervisorCore(recorded=recorded, signalwait_s=10)
+    core = SupervisorCore(recorded=recorded, signalwait_s=10, awaits_outputs=awaits_outputs)
     core.begin()
     core.handle(Progressed(finished=0, left=5), 0)
     return core
@@ -339,6 +340,61 @@ def test_the_third_signal_kills() -> None:
 
     assert [Release(BROKER), Release(SCHEDULER), Release(WORKER)] == only(Release, effects)
     assert [Finish(130, "")] == play(core, killed(WORKER), killed(SCHEDULER), killed(BROKER))
+
+
+def a_core_that_waits_for_outputs(*before: Event) -> SupervisorCore:
+    """The run ended in order, and what held the workers is still there."""
+    core = a_running_core(awaits_outputs=True)
+    effects = play(core, *before, RunEnded(status=0, reason=""))
+    assert [Release(BROKER), Release(SCHEDULER), LetFinish(WORKER)] == effects
+    play(core, DaemonEnded(daemon=SCHEDULER, status=0), DaemonEnded(daemon=BROKER, status=0))
+    return core
+
+
+def test_outputs_that_are_on_their_way_are_waited_for_and_that_is_said_once() -> None:
+    """Who holds the workers says when it is enough."""
+    core = a_core_that_waits_for_outputs()
+
+    said = [effect for now in range(10, 100, 10) for effect in core.expire(now)]
+
+    assert [Say("all tasks have ended; waiting for outputs that are on their way")] == said
+    assert [Finish(0, "")] == play(core, DaemonEnded(daemon=WORKER, status=0), now=100)
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [
+        (
+            DaemonEnded(daemon=WORKER, status=3, words="the last outputs of h1 are lost"),
+            "the last outputs of h1 are lost",
+        ),
+        (killed(WORKER), "outputs may be lost: what held the workers was killed by SIGKILL"),
+    ],
+)
+def test_outputs_that_are_lost_end_the_run_with_status_3(ended: DaemonEnded, reason: str) -> None:
+    """Whatever became of the tasks."""
+    assert [Finish(3, reason)] == play(a_core_that_waits_for_outputs(), ended)
+
+
+def test_somebody_who_interrupts_twice_gives_up_the_outputs_that_are_on_their_way() -> None:
+    """Once lets what runs finish, and that is all there is to finish."""
+    core, interrupt = a_core_that_waits_for_outputs(), Interrupted(signum=signal.SIGINT)
+
+    assert [Say("waiting for outputs that are on their way; once more gives them up")] == play(core, interrupt)
+    assert [Say("giving up the outputs that are still on their way"), Release(WORKER)] == play(core, interrupt, now=5)
+    assert [KillAll()] == core.expire(5 + LEAVE_S)
+    assert [Finish(130, "")] == play(core, killed(WORKER))
+
+
+def test_after_the_first_interrupt_outputs_are_waited_for_after_the_second_they_are_not() -> None:
+    """It says: now."""
+    interrupt = Interrupted(signum=signal.SIGINT)
+    a_core_that_waits_for_outputs(interrupt)
+    core = a_running_core(awaits_outputs=True)
+
+    effects = play(core, interrupt, interrupt, DaemonEnded(daemon=SCHEDULER, status=0))
+
+    assert [Release(BROKER), Release(WORKER)] == effects
 
 
 def test_a_scheduler_that_has_not_reported_yet_is_told_to_drain_when_it_does() -> None:

@@ -15,6 +15,7 @@ from hs_deploy.supervision.events import (
     HaltAsked,
     Interrupted,
     KillAll,
+    LetFinish,
     OrphansGone,
     Progressed,
     Release,
@@ -31,6 +32,8 @@ DAEMONS = st.sampled_from(list(Daemon))
 class Supervision(RuleBasedStateMachine):
     """A fake of the daemons that fails on any effect that makes no sense."""
 
+    awaits_outputs = False
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
@@ -38,7 +41,7 @@ class Supervision(RuleBasedStateMachine):
         self.finished = 0
         self.sweeping = False
         self.finish: Finish | None = None
-        self.core = SupervisorCore(recorded=True, signalwait_s=1)
+        self.core = SupervisorCore(recorded=True, signalwait_s=1, awaits_outputs=self.awaits_outputs)
         self.perform(self.core.begin())
 
     def perform(self, effects: list[Effect]) -> None:
@@ -50,7 +53,7 @@ class Supervision(RuleBasedStateMachine):
                     assert not (daemon is Daemon.WORKER and self.sweeping), "before the old one is gone"
                     assert self.core.phase not in (Phase.LEAVING, Phase.OVER)
                     self.alive.add(daemon)
-                case Tell(daemon=daemon) | Release(daemon=daemon):
+                case Tell(daemon=daemon) | Release(daemon=daemon) | LetFinish(daemon=daemon):
                     assert daemon in self.alive
                 case AwaitOrphans():
                     self.sweeping = True
@@ -127,4 +130,11 @@ class Supervision(RuleBasedStateMachine):
         assert self.finish is not None
 
 
+class FarSupervision(Supervision):
+    """The same where outputs are waited for."""
+
+    awaits_outputs = True
+
+
 TestSupervision = Supervision.TestCase
+TestFarSupervision = FarSupervision.TestCase

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.processes import state, until
+from tests.faults.processes import ended_within, state, until
 from tests.integration.worker_harness import House, a_house, a_task, children, gone
 
 from hs_common import messages
@@ -294,6 +294,32 @@ def test_memory_and_cpu_time_are_told(house: House) -> None:
     assert 100 << 20 < outcomes[0].memory_max < 200 << 20
     assert 0.01 < outcomes[0].cpu_user < outcomes[0].duration
     assert outcomes[1].memory_max == 0
+
+
+def test_the_relay_waits_for_a_slow_reader_at_the_end(house: House) -> None:
+    """Outputs stand in a queue of ours when the worker has said farewell; as long as somebody holds us, he may want them."""
+    worker = house.welcome("--relay")
+    house.run(b"yes | head -c 600000")
+    os.kill(worker.process.pid, signal.SIGINT)
+    house.broker.wait_for(messages.Bye)
+
+    assert not ended_within(worker.process.pid, 1)
+    out, _ = worker.process.communicate(timeout=60)
+
+    assert out == b"y\n" * 300_000
+    assert worker.process.returncode == 0
+
+
+def test_the_relay_waits_for_nobody_who_is_gone(house: House) -> None:
+    """Then the guardian gives all of us two seconds, and so much is not needed."""
+    worker = house.welcome("--relay")
+    house.run(b"yes | head -c 600000")
+    os.kill(worker.process.pid, signal.SIGINT)
+    house.broker.wait_for(messages.Bye)
+
+    worker.hang_up()
+
+    assert worker.wait() == 0
 
 
 def test_a_word_that_comes_with_the_document_is_heard(house: House) -> None:

@@ -26,6 +26,7 @@ pytestmark = [
 ]
 
 OUTPUT_BYTES = 500_000
+LAST_BYTES = 250_000
 TASKS = 200
 TASK = "set -- $SSH_CONNECTION; touch at.$3; until [ -e go ]; do sleep 0.1; done; echo {} >>ledger; sleep 0.1; echo {} >>ended"
 """None gets anywhere before there are some on both hosts: a login takes its time on a busy machine."""
@@ -36,6 +37,11 @@ class Far(NamedTuple):
 
     hosts: tuple[Host, Host]
     options: tuple[str, ...]
+
+    def only(self, host: Host) -> tuple[str, ...]:
+        """Return the options for one of them."""
+        names = self.options[1].split(",")
+        return ("--ssh", names[self.hosts.index(host)], *self.options[2:])
 
 
 @pytest.fixture
@@ -174,6 +180,20 @@ def test_a_line_that_is_full_of_outputs_costs_nobody_his_lease(home: Home, far: 
     assert done.returncode == 0, done.stderr
     assert done.stdout == b"".join(b"%d\n" % number * (OUTPUT_BYTES // 2) for number in range(4))
     assert Counter(map(int, home.read("ledger").split())) == Counter(range(4))
+    assert home.leftovers() == []
+
+
+def test_outputs_that_are_on_a_slow_line_at_the_end_of_a_run_all_come(home: Home, far: Far) -> None:
+    """Their task has ended long before; the run ends with the last byte."""
+    host = far.hosts[0]
+    host.narrow("256kbit")
+    home.write("tasks", b"1\n")
+    task = f"yes {{}} | head -c {LAST_BYTES}"
+
+    done = home.run("hs-cluster", *far.only(host), "-N1", "-t", task, "tasks", seconds=120)
+
+    assert done.returncode == 0, done.stderr
+    assert Counter(done.stdout.splitlines()) == {b"1": LAST_BYTES // 2}
     assert home.leftovers() == []
 
 

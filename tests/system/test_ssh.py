@@ -6,11 +6,12 @@ import re
 import signal
 import socket
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import kill, state, until
+from tests.faults.processes import daemon, kill, state, until
 from tests.system.conftest import Hosts
 from tests.system.namespaces import may_make
 
@@ -25,6 +26,10 @@ CLIENTS = ["fabric", "openssh"]
 
 FOR_TWO = b"touch a; until [ -e b ]; do sleep 0.1; done\ntouch b; until [ -e a ]; do sleep 0.1; done\n"
 """Tasks that wait for each other: they need two workers of one slot."""
+
+
+UNREAD_BYTES = 1_000_000
+"""Of a task: more than pipes hold, and less than would make it wait."""
 
 
 @pytest.fixture(params=CLIENTS)
@@ -217,6 +222,68 @@ def test_lines_of_outputs_stay_whole(home: Home, hosts: Hosts, client: str) -> N
 
     assert done.stdout == b"aaaa\n" * 180
     assert done.stderr == b"bbbb\n" * 180
+
+
+def test_outputs_that_do_not_come_at_the_end_of_a_run_are_lost_and_it_says_so(
+    home: Home, hosts: Hosts, client: str
+) -> None:
+    """The task itself stops what carries them: no connection breaks, and nothing moves. Nobody waits longer than the lease."""
+    home.env["HYPERSHELL_WORKER_LEASE"] = "6"
+    task = b"echo begun; until [ -e sessions ]; do sleep 0.1; done; kill -STOP $(cat sessions); echo ended\n"
+    home.write("tasks", task)
+    with open(home.path("out"), "wb") as out, open(home.path("said"), "wb") as said:
+        cluster = home.start("hs-cluster", *hosts.options, "tasks", stdout=out, stderr=said)
+    assert until(lambda: home.read("out") == b"begun\n", 60), home.read("said")
+    sessions = sessions_of(hosts)
+    home.write("pids", " ".join(map(str, sessions)).encode())
+    os.rename(home.path("pids"), home.path("sessions"))
+
+    try:
+        assert cluster.wait(60) == 3, home.read("said")
+    finally:
+        for session in sessions:
+            kill(session, signal.SIGCONT)
+
+    assert re.search(rb"^hs-cluster: outputs that were on their way from .* are lost", home.read("said"), re.MULTILINE)
+    assert home.read("out") == b"begun\n"
+    assert home.leftovers() == []
+
+
+def ended_but_unread(home: Home, hosts: Hosts) -> "subprocess.Popen[bytes]":
+    """Return a run whose tasks have ended, and whose reader has not begun to read."""
+    home.write("tasks", b"1\n2\n")
+    task = f"yes {{}} | head -c {UNREAD_BYTES}"
+    command = ("hs-cluster", *hosts.options, "-N1", "-t", task, "tasks")
+    cluster = home.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert until(lambda: daemon(cluster.pid, "scheduler") is not None)
+    assert until(lambda: daemon(cluster.pid, "scheduler") is None)
+    return cluster
+
+
+def test_a_reader_may_take_his_time_at_the_end_of_a_run(home: Home, hosts: Hosts, client: str) -> None:
+    """As with a local one, whose tasks would wait."""
+    cluster = ended_but_unread(home, hosts)
+
+    assert not until(lambda: cluster.poll() is not None, 2)
+    out, said = cluster.communicate(timeout=60)
+
+    assert cluster.returncode == 0, said
+    assert Counter(out.splitlines()) == {b"1": UNREAD_BYTES // 2, b"2": UNREAD_BYTES // 2}
+    assert home.leftovers() == []
+
+
+def test_two_interrupts_give_up_what_nobody_reads(home: Home, hosts: Hosts) -> None:
+    """The first one only says that there is something."""
+    cluster = ended_but_unread(home, hosts)
+    assert cluster.stderr is not None
+
+    cluster.send_signal(signal.SIGINT)
+    assert b"once more gives them up" in cluster.stderr.readline()
+    cluster.send_signal(signal.SIGINT)
+
+    assert cluster.wait(60) == 130
+    assert b"giving up" in cluster.stderr.readline()
+    assert home.leftovers() == []
 
 
 def test_who_is_to_end_is_told_nothing_more(hosts: Hosts) -> None:

@@ -44,7 +44,12 @@ _STOPPED_WAIT_S = 1.0
 _IDLE_WAIT_S = 0.1
 """The same when nothing was running: whoever ended us knows all that he wants to know."""
 _LAST_WORDS_MS = 200
-_RELAY_WAIT_MS = 500
+_RELAY_STALL_S = 300.0
+"""The reader of our outputs may take nothing for so long at the end. Longer than who holds a session waits for us
+(`launchers.ssh.STALL_S`): he can say that outputs are lost, and to whom."""
+_RELAY_HURRY_S = 0.5
+"""The same when whoever started us is gone."""
+_RELAY_TURN_MS = 100
 _END_WAIT_MS = 300
 _SIGNAL_BITS = 0x7F
 """Of a wait status."""
@@ -120,11 +125,24 @@ class WorkerDaemon:
             if beat is not None:
                 beat()
         if self._relay is not None:
-            self._relay.close(_RELAY_WAIT_MS)
+            self._write_out(self._relay, beat)
         self._link.close(linger_ms=_LAST_WORDS_MS)
         # What tasks left in the background ends with us; the guardian looks again.
         sweep(monotonic() + _SWEEP_S, monotonic)
         return self._status
+
+    def _write_out(self, relay: Piped, beat: Callable[[], None] | None) -> None:
+        """Wait for the reader of our outputs as long as he takes something now and then."""
+        left, taken_at = relay.close(0), monotonic()
+        while left and monotonic() < taken_at + (_RELAY_HURRY_S if self._pipe.ended else _RELAY_STALL_S):
+            if beat is not None:
+                beat()
+            self._pipe.lines()  # all but its end is about tasks, and there is none
+            before, left = left, relay.close(_RELAY_TURN_MS)
+            if left != before:
+                taken_at = monotonic()
+        if left:
+            self._log.error("output.lost", left_bytes=left)
 
     def step(self, wait_max_s: float = _TURN_MAX_S) -> None:
         """Wait for something to happen, then act on it."""

@@ -17,7 +17,7 @@ from hs_common.errors import StoppedError
 from hs_common.incarnation import origin_arguments
 from hs_deploy.daemons import how_it_ended
 from hs_deploy.launchers.fleet import hold
-from hs_deploy.launchers.fleet_core import STATUS_STOPPED, Ended
+from hs_deploy.launchers.fleet_core import STATUS_STOPPED, Awaited, Ended
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, out_of_the_way, pipe
 from hs_deploy.output.relay import Outlet, Stream
 
@@ -120,8 +120,15 @@ class CommandHolder:
         """Its workers are dead if it ended by itself and not in order: a launcher that was killed may have left them alive."""
         return [self._origin] if self._origin and self._ended is not None and self._ended.status > 0 else []
 
+    def awaited(self, now: float) -> Awaited:
+        """Return nothing: what workers write is not seen here."""
+        return Awaited(now, "")
+
     def leave(self) -> None:
         """It was started once."""
+
+    def stop(self) -> None:
+        """Do nothing: the broker tells them."""
 
     def signal(self, signum: int) -> None:
         """Send it to the launcher; SIGKILL goes to all that it started here."""

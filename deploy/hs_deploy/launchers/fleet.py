@@ -3,7 +3,7 @@
     hs-cluster ──lifeline, signals──▶ hs-launcher ──▶ holder: a launcher's process, or sessions of SSH ──▶ workers
                                           └── drain, stop; who died ──▶ broker ──▶ workers
 
-stdin    the lifeline: a document first, with keys in it
+stdin    the lifeline: a document first, with keys in it; `finish` when the run has ended, where outputs are waited for
 1        the tasks' stdout
 2        our own log; its last line is the reason when nothing can go on
 5        the tasks' stderr
@@ -27,7 +27,22 @@ from hs_common.prctl import become_subreaper, protect_secrets, set_process_name
 from hs_common.security import Connection
 from hs_common.signals import SignalPipe
 from hs_deploy.launchers.caller import Caller
-from hs_deploy.launchers.fleet_core import Asked, Bury, Died, Drain, Effect, Ended, FleetCore, Leave, Released, Signal
+from hs_deploy.launchers.fleet_core import (
+    Asked,
+    Awaited,
+    Bury,
+    Died,
+    Drain,
+    Effect,
+    Ended,
+    Finished,
+    FleetCore,
+    Leave,
+    Released,
+    Signal,
+    Stop,
+)
+from hs_deploy.launchers.local import FINISH
 from hs_worker.execution.tree import sweep
 
 DOCUMENT_WAIT_S = 60.0
@@ -60,8 +75,14 @@ class Holder(Protocol):
     def died(self) -> list[bytes]:
         """Return the origins of guardians that ended before their time since the last call: surely, not for all we know."""
 
+    def awaited(self, now: float) -> Awaited:
+        """Return which outputs may be on their way, as far as can be seen; `whom` is "" for none."""
+
     def leave(self) -> None:
         """Start nothing any more."""
+
+    def stop(self) -> None:
+        """Tell workers that nothing is left to run, where they can be told."""
 
     def signal(self, signum: int) -> None:
         """End what is held: SIGTERM in order, SIGKILL at once."""
@@ -117,13 +138,15 @@ class Fleet:
                 self._holder.pause(paused=_PAUSING[signal.Signals(number)])
         self._caller.step()
         if self._lifeline.fd in ready:
-            self._lifeline.lines()
+            if FINISH in self._lifeline.lines():
+                self._perform(self._core.handle(Finished(), monotonic()))
             if self._lifeline.ended:
                 self._perform(self._core.handle(Released(), monotonic()))
         now = monotonic()
         self._holder.step(now)
         for origin in self._holder.died():
             self._perform(self._core.handle(Died(origin), now))
+        self._perform(self._core.handle(self._holder.awaited(now), now))
         self._perform(self._core.expire(now))
         if self._holder.ended is not None:
             self._perform(self._core.handle(self._holder.ended, now))
@@ -139,6 +162,8 @@ class Fleet:
                 case Drain(now=now):
                     self._holder.leave()
                     self._caller.drain(now=now)
+                case Stop():
+                    self._holder.stop()
                 case Bury(origin=origin):
                     self._caller.bury(origin)
                 case Signal(signum=signum):

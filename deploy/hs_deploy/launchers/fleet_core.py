@@ -2,8 +2,9 @@
 
     RUNNING ──asked──▶ DRAINING ──asked──▶ STOPPING
        │                  │                  │
-       └──────────────────┴── lifeline ended ┴──▶ LEAVING: stop over the wire ─▶ SIGTERM ─▶ SIGKILL
-    holding ended: in order ──▶ OVER, with status 0
+       ├──────────────────┴── lifeline ended ┴──▶ LEAVING: stop over the wire ─▶ SIGTERM ─▶ SIGKILL
+       └── run ended (DRAINING, too) ──▶ FINISHING: stop ──no output is awaited, or none comes──▶ LEAVING
+    holding ended: in order ──▶ OVER, with status 0; with 3 where outputs are lost
     holding ended while RUNNING ──▶ PARTING: stop over the wire ──▶ OVER, with its reason
 
 Workers hear of their end through the broker, which reaches them wherever they are; signals are for a launcher that stays.
@@ -15,7 +16,7 @@ A launcher that fails at once has left nobody behind; of any other, as of one th
 Rules, checked by `check`:
 1. From the first word on that its workers are to leave until they are OVER, it is said again and again.
 2. OVER has a status.
-3. Once LEAVING or PARTING, nobody is mourned: what ran there is wanted no more.
+3. Once FINISHING, LEAVING or PARTING, nobody is mourned: what ran there is wanted no more.
 """
 
 from collections import deque
@@ -47,6 +48,7 @@ class Phase(Enum):
     RUNNING = auto()
     DRAINING = auto()
     STOPPING = auto()
+    FINISHING = auto()
     LEAVING = auto()
     PARTING = auto()
     OVER = auto()
@@ -58,6 +60,19 @@ class Phase(Enum):
 @dataclass(frozen=True, slots=True)
 class Asked:
     """hs-cluster wants its workers to drain; the second time: to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run has ended in order: workers are wanted no more, but all that their tasks said is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """Outputs may be on their way. `until`: then they count as lost, unless some come; `whom`: from which hosts."""
+
+    until: float
+    whom: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +89,17 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """No worker is held any more. `how`: what ended in which way; `status` of it, -signal where it was killed."""
+    """No worker is held any more.
+
+    `how`: what ended in which way; `status` of it, -signal where it was killed; `lost`: why outputs did not come, or "".
+    """
 
     status: int
     how: str
+    lost: str = ""
 
 
-Event = Asked | Released | Died | Ended
+Event = Asked | Finished | Awaited | Released | Died | Ended
 
 
 # --- Effects ---------------------------------------------------------------------------------------------------------
@@ -91,6 +110,11 @@ class Drain:
     """Tell every worker, through the broker. `now`: stop what runs, too."""
 
     now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Tell every worker by its own session that nothing is left to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +139,7 @@ class Leave:
     reason: str
 
 
-Effect = Drain | Bury | Signal | Leave
+Effect = Drain | Stop | Bury | Signal | Leave
 
 
 class FleetCore:
@@ -127,6 +151,10 @@ class FleetCore:
         self._again_at: float | None = None
         self._step_at: float | None = None
         self._steps = [SIGTERM, SIGKILL]
+        self._finished_at = now
+        self._awaited: Awaited | None = None
+        """What FINISHING waits for."""
+        self._lost = ""
         self._left: Leave | None = None
         self._parting: Leave | None = None
         """What comes at the end of PARTING."""
@@ -140,6 +168,10 @@ class FleetCore:
         match event:
             case Asked():
                 return self._on_asked(now)
+            case Finished():
+                return self._on_finished(now)
+            case Awaited():
+                return self._on_awaited(event)
             case Released():
                 return self._on_released(now)
             case Died():
@@ -154,10 +186,12 @@ class FleetCore:
             effects.append(Bury(self._mourned.popleft()[1]))
         if self._again_at is not None and self._again_at <= now:
             self._again_at = now + AGAIN_S
-            effects.append(Drain(now=self._parting is not None))
+            effects.append(Drain(now=self._parting is not None or self.phase is Phase.FINISHING))
         if self._step_at is not None and self._step_at <= now:
             if self._parting is not None:
                 return [self._end(self._parting)]
+            if self.phase is Phase.FINISHING:
+                self._give_up()
             effects.append(Signal(self._steps.pop(0)))
             self._step_at = now + LEAVE_STEP_S if self._steps else None
         return effects
@@ -170,10 +204,10 @@ class FleetCore:
     def check(self) -> None:
         """Assert the invariants."""
         assert (self.phase in (Phase.RUNNING, Phase.OVER)) == (self._again_at is None)
-        assert self.phase in (Phase.LEAVING, Phase.PARTING) or self._step_at is None
+        assert self.phase in (Phase.FINISHING, Phase.LEAVING, Phase.PARTING) or self._step_at is None
         assert self.phase is not Phase.PARTING or self._parting is not None
         assert (self.phase is Phase.OVER) == (self._left is not None)
-        assert not self._mourned or self.phase not in (Phase.LEAVING, Phase.PARTING, Phase.OVER)
+        assert not self._mourned or self.phase in (Phase.RUNNING, Phase.DRAINING, Phase.STOPPING)
 
     def _on_asked(self, now: float) -> list[Effect]:
         match self.phase:
@@ -186,6 +220,26 @@ class FleetCore:
             case _:
                 return []
 
+    def _on_finished(self, now: float) -> list[Effect]:
+        if self.phase not in (Phase.RUNNING, Phase.DRAINING):
+            return []
+        self.phase, self._again_at, self._step_at = Phase.FINISHING, now + AGAIN_S, now + LEAVE_STEP_S
+        self._finished_at = now
+        self._mourned.clear()
+        return [Stop(), Drain(now=True)]
+
+    def _on_awaited(self, awaited: Awaited) -> list[Effect]:
+        if self.phase is Phase.FINISHING:
+            # Who owes nothing has no more time than at any other end.
+            self._awaited = awaited if awaited.whom else None
+            self._step_at = max(self._finished_at + LEAVE_STEP_S, awaited.until if awaited.whom else 0.0)
+        return []
+
+    def _give_up(self) -> None:
+        self.phase = Phase.LEAVING
+        if self._awaited is not None:
+            self._lost = f"outputs that were on their way from {self._awaited.whom} are lost: no more of them came"
+
     def _on_released(self, now: float) -> list[Effect]:
         if self.phase in (Phase.LEAVING, Phase.PARTING):
             return []
@@ -194,7 +248,7 @@ class FleetCore:
         return [Drain(now=True)]
 
     def _on_died(self, died: Died, now: float) -> list[Effect]:
-        if self.phase not in (Phase.LEAVING, Phase.PARTING):
+        if self.phase in (Phase.RUNNING, Phase.DRAINING, Phase.STOPPING):
             self._mourned.append((now + MOURN_S, died.origin))
         return []
 
@@ -202,7 +256,9 @@ class FleetCore:
         if self.phase is Phase.PARTING:
             return []
         if self.phase is not Phase.RUNNING:
-            return [self._end(Leave(0, ""))]
+            if self.phase is Phase.FINISHING:
+                self._lost = ended.lost
+            return [self._end(Leave(STATUS_STOPPED if self._lost else 0, self._lost))]
         hint = "; it must stay in the foreground as long as its workers live (srun, not sbatch)"
         early = now - self._began < STAYED_S
         leave = Leave(STATUS_STOPPED, ended.how + (hint if early and ended.status == 0 else ""))

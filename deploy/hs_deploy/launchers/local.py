@@ -54,6 +54,10 @@ def out_of_the_way(fd: int) -> int:
     return moved
 
 
+FINISH = b"finish"
+"""Line on the lifeline of who holds workers elsewhere: the run has ended, but not what the tasks said."""
+
+
 class Process:
     """A running daemon and the write end of its lifeline."""
 

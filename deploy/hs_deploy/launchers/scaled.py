@@ -26,7 +26,7 @@ from hs_deploy.launchers import local
 from hs_deploy.launchers.autoscale import Census, Policy
 from hs_deploy.launchers.command import CommandHolder
 from hs_deploy.launchers.fleet import hold
-from hs_deploy.launchers.fleet_core import Ended
+from hs_deploy.launchers.fleet_core import Awaited, Ended
 from hs_deploy.launchers.launches import STAYED_S, Launches
 from hs_deploy.launchers.local import CHILD_ERRORS_FD
 
@@ -171,9 +171,16 @@ class ScaledHolder:
         died, self._died = self._died, []
         return died
 
+    def awaited(self, now: float) -> Awaited:
+        """Return nothing: what workers write is not seen here."""
+        return Awaited(now, "")
+
     def leave(self) -> None:
         """Launch nothing more."""
         self._launches.closed = True
+
+    def stop(self) -> None:
+        """Do nothing: the broker tells them."""
 
     def signal(self, signum: int) -> None:
         """Send it to all units."""

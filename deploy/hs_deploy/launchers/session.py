@@ -73,6 +73,8 @@ class Streams:
         """Why what comes makes no sense, or ""."""
         self.worker = b""
         """The incarnation that is there; b"": none has begun."""
+        self.moved = False
+        """Whether anything came since somebody last looked, who sets it back."""
         self._greeting = b""
         self._frames = FrameReader()
         self._out = Lines(out)
@@ -87,6 +89,7 @@ class Streams:
 
     def out(self, text: bytes) -> None:
         """Take what came on its stdout."""
+        self.moved = True
         if self.begun:
             self._take(text)
             return
@@ -98,6 +101,7 @@ class Streams:
 
     def err(self, text: bytes) -> None:
         """Take what came on its stderr."""
+        self.moved = True
         self._err.take(text)
 
     def receipt(self) -> bytes:

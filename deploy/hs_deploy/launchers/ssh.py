@@ -22,7 +22,7 @@ import zmq
 from hs_common.clock import monotonic
 from hs_common.incarnation import ORIGIN_BYTES, origin_arguments
 from hs_deploy.launchers.fleet import hold
-from hs_deploy.launchers.fleet_core import Ended
+from hs_deploy.launchers.fleet_core import Awaited, Ended
 from hs_deploy.launchers.local import CHILD_ERRORS_FD
 from hs_deploy.launchers.nodes import Node
 from hs_deploy.launchers.session import STATUS_MISUSE, LoginError, Session, Streams, remote_command
@@ -32,6 +32,9 @@ from hs_deploy.launchers.ssh_core import Effect as SshEffect
 from hs_deploy.launchers.ssh_core import Login, Say, SshCore
 from hs_deploy.launchers.ssh_program import ProgramSession, command_line
 from hs_deploy.output.relay import Outlet
+
+STALL_S = 30.0
+"""At the end of a run outputs are waited for as long as something comes in so long, or within the lease if that is shorter."""
 
 BEATS_PER_SILENCE = 3
 BEAT_MAX_S = 10.0
@@ -74,6 +77,12 @@ class SshHolder:
         """Where a worker was started -> its origin."""
         self._died: list[bytes] = []
         self._paused = False
+        self._stall_s = min(STALL_S, self._silence_s)
+        self._moved_at = monotonic()
+        """When anything last came from a host, or our own reader was last waited for."""
+        self._finishing = False
+        self._lost: list[str] = []
+        """Whose outputs cannot come any more, though they are waited for."""
         self._ports: dict[Node, int | None] = {}
         self._logins: queue.SimpleQueue[tuple[Node, Session | LoginError, int | None]] = queue.SimpleQueue()
         self._wake_fd, self._waking_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -122,9 +131,20 @@ class SshHolder:
                 self._sessions[node].tell(b"\n")
         self._perform(self._core.expire(now))
         lost = next((outlet.failure for outlet in (self._out, self._err) if outlet.failure), "")
-        reason = f"the tasks' output cannot be written: {lost}" if lost else self._core.over()
-        if reason is not None and self._ended is None and (lost or not self._sessions):
-            self._ended = Ended(1, reason)
+        if lost:
+            self._end_with(f"the tasks' output cannot be written: {lost}", lost=True)
+        elif (reason := self._core.over()) is not None and not self._sessions and not (self._finishing and self._kept):
+            self._end_with(reason)
+
+    def _end_with(self, reason: str, *, lost: bool = False) -> None:
+        if self._ended is None:
+            missing = f"outputs that were on their way are lost ({'; '.join(self._lost)})" if self._lost else ""
+            self._ended = Ended(1, reason, reason if lost else missing)
+
+    @property
+    def _kept(self) -> bool:
+        """Whether our own reader has not taken all."""
+        return self._out.waits or self._err.waits
 
     def _on_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -148,6 +168,8 @@ class SshHolder:
 
     def _look_at(self, node: Node, session: Session, now: float) -> None:
         session.read()
+        if session.streams.moved:
+            session.streams.moved, self._moved_at = False, now
         if isinstance(session, ProgramSession) and session.port is not None:
             self._ports[node] = session.port
         if receipt := session.streams.receipt():
@@ -161,7 +183,10 @@ class SshHolder:
             self._end(node, session, status, now)
 
     def _begin(self, node: Node, session: Session, now: float) -> None:
-        """Say to the worker what it reads first."""
+        """Say to the worker what it reads first, or that there is nothing to begin with any more."""
+        if self._finishing:
+            session.release()
+            return
         self._up[node] = origin = os.urandom(ORIGIN_BYTES)
         start = self._start | {"arguments": [*self._start["arguments"], *origin_arguments(origin)]}
         connection = self._connection
@@ -192,6 +217,8 @@ class SshHolder:
             reason = "its worker has left"
         else:
             reason = f"its worker ended with status {status}{f' ({words})' if words else ''}"
+        if self._finishing and status and session.streams.worker:
+            self._lost.append(f"{node.name}: {reason}")
         hopeless = status in STATUS_MISUSE and not self._core.has_reached(node, now)
         self._perform(self._core.on_ended(node, reason, now, final=status == 0 or hopeless))
 
@@ -247,12 +274,26 @@ class SshHolder:
         died, self._died = self._died, []
         return died
 
+    def awaited(self, now: float) -> Awaited:
+        """Name the hosts whose worker has begun to say something and has not ended."""
+        if self._kept:
+            self._moved_at = now  # our own reader is slow: he may be, and nothing is read meanwhile
+        whom = [node.name for node, session in self._sessions.items() if session.streams.worker]
+        return Awaited(self._moved_at + self._stall_s, ", ".join(whom) or ("this host" if self._kept else ""))
+
     def leave(self) -> None:
         """Log in nowhere any more."""
         self._core.leave()
 
+    def stop(self) -> None:
+        """Let every worker leave, one that has lost the broker, too, and wait for what they say."""
+        self._finishing = True
+        for node in self._up:
+            self._sessions[node].tell(b"stop\n")
+
     def signal(self, signum: int) -> None:
         """End the sessions: by the end of their stdin, or at once."""
+        self._finishing = False
         for session in self._sessions.values():
             if signum == signal.SIGKILL:
                 session.close()

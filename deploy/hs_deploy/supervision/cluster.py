@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hs_common.clock import monotonic
 from hs_common.signals import SignalPipe
 from hs_deploy.daemons import Daemon
-from hs_deploy.launchers.local import Process
+from hs_deploy.launchers.local import FINISH, Process
 from hs_deploy.output.relay import Outlet, Stream
 from hs_deploy.output.terminal import Terminal
 from hs_deploy.runs.spool import KeptSpool, Spool
@@ -31,6 +31,7 @@ from hs_deploy.supervision.events import (
     Interrupted,
     KillAll,
     KillOrphans,
+    LetFinish,
     OrphansGone,
     Release,
     Resumed,
@@ -248,12 +249,8 @@ class Cluster:
             match effect:
                 case Start(daemon=daemon):
                     self._start(daemon)
-                case Tell(daemon=daemon, signum=signum):
-                    if (process := self._processes.get(daemon)) is not None:  # or its end is on its way to the core
-                        process.signal(signum)
-                case Release(daemon=daemon):
-                    if (process := self._processes.get(daemon)) is not None:
-                        process.release()
+                case Tell() | Release() | LetFinish():
+                    self._speak(effect)
                 case AwaitOrphans():
                     self._orphans.watch(kill=False)
                     self._look_for_orphans()
@@ -270,6 +267,18 @@ class Cluster:
                     self._terminal.warn(text)
                 case Finish():
                     self._finish = effect
+
+    def _speak(self, effect: Tell | Release | LetFinish) -> None:
+        process = self._processes.get(effect.daemon)
+        if process is None:
+            return  # its end is on its way to the core
+        match effect:
+            case Tell(signum=signum):
+                process.signal(signum)
+            case Release():
+                process.release()
+            case LetFinish():
+                process.tell(FINISH + b"\n")
 
     def _stand_still(self) -> None:
         self._terminal.hide_progress()

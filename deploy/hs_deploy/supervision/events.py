@@ -102,6 +102,13 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class LetFinish:
+    """Tell it that the run has ended, and that it has its time for outputs that are on their way."""
+
+    daemon: Daemon
+
+
+@dataclass(frozen=True, slots=True)
 class KillOrphans:
     """Kill every child that is no daemon, and say OrphansGone when none is left."""
 
@@ -143,4 +150,4 @@ class Finish:
     reason: str
 
 
-Effect = Start | Tell | Release | KillOrphans | AwaitOrphans | KillAll | StandStill | Say | Warn | Finish
+Effect = Start | Tell | Release | LetFinish | KillOrphans | AwaitOrphans | KillAll | StandStill | Say | Warn | Finish

@@ -5,6 +5,8 @@
        │ or cannot go on    │ or worker gone     │ or a third signal
        └────────────────────┴────────────────────┴──▶ LEAVING ──all gone, or killed──▶ OVER
 
+Where outputs come over a network, a run that ends in order is LEAVING as long as they come: who holds the workers decides that.
+
 Rules, checked by `check`:
 1. Nothing is started from LEAVING on.
 2. A daemon that is due to start is not alive, and is at most `limits.RESTARTS_MAX` starts without progress old.
@@ -27,6 +29,7 @@ from hs_deploy.supervision.events import (
     Interrupted,
     KillAll,
     KillOrphans,
+    LetFinish,
     OrphansGone,
     OutputLost,
     Progressed,
@@ -78,13 +81,16 @@ STATUS_STOPPED = 3
 class SupervisorCore:
     """Decides; performs nothing. Instants are monotonic seconds."""
 
-    def __init__(self, *, recorded: bool, signalwait_s: float, leave_s: float = LEAVE_S) -> None:
+    def __init__(
+        self, *, recorded: bool, signalwait_s: float, leave_s: float = LEAVE_S, awaits_outputs: bool = False
+    ) -> None:
         """Take what this run is like.
 
         Args:
             recorded: Whether a database outlives the scheduler.
             signalwait_s: How long apart the worker's stop signals are.
             leave_s: How long the daemons may take to end after their lifelines closed.
+            awaits_outputs: Whether, at the end, outputs may be on their way to who holds the workers.
 
         """
         self.phase = Phase.RUNNING
@@ -109,6 +115,9 @@ class SupervisorCore:
         self._reason = ""
         self._halted = ""
         self._killed = False
+        self._awaits_outputs = awaits_outputs
+        self._finishing = False  # outputs are waited for
+        self._patience_said = False
 
     def begin(self) -> list[Effect]:
         """Start all three at once: each waits for the others by itself."""
@@ -176,7 +185,9 @@ class SupervisorCore:
         if daemon is Daemon.SCHEDULER:
             self._heard = self._told = False
         if self.phase is Phase.LEAVING:
-            if daemon is Daemon.SCHEDULER and not self._killed:
+            if daemon is Daemon.WORKER and self._finishing:
+                self._on_finished(ended, now)
+            elif daemon is Daemon.SCHEDULER and not self._killed:
                 self._phase_by = now + self._leave_s
             return self._on_left()
         if daemon is Daemon.SCHEDULER and ended.status == 0 and self.phase is not Phase.RUNNING:
@@ -243,8 +254,8 @@ class SupervisorCore:
         if signum == signal.SIGTSTP:
             return [*self._tell(Daemon.WORKER, signum), StandStill()]
         if self.phase is Phase.LEAVING:
-            self._signum = self._signum or signum
-            return []
+            again, self._signum = self._signum != 0, self._signum or signum
+            return self._hurry(now, again=again) if self._finishing else []
         if self.phase is Phase.STOPPING:
             return [Say("killing what still runs"), *self._leave(0, "", now)]
         if self.phase is Phase.DRAINING:
@@ -307,12 +318,38 @@ class SupervisorCore:
     def _leave(self, status: int, reason: str, now: float) -> list[Effect]:
         if self._halted and not status:
             status, reason = 1, self._halted
+        self._finishing = (
+            self._awaits_outputs
+            and status <= 1
+            and self.phase in (Phase.RUNNING, Phase.DRAINING)
+            and Daemon.WORKER in self._alive
+        )
         self._status, self._reason = status, reason
         self._due.clear()
         self._sweeping, self._sweep_by = False, None
         closing = self._end is not None and Daemon.SCHEDULER in self._alive
         self.phase, self._phase_by = Phase.LEAVING, now + (CLOSE_S if closing else self._leave_s)
-        return [*(Release(daemon) for daemon in Daemon if daemon in self._alive), *self._on_left()]
+        released = [
+            LetFinish(daemon) if daemon is Daemon.WORKER and self._finishing else Release(daemon)
+            for daemon in Daemon
+            if daemon in self._alive
+        ]
+        return [*released, *self._on_left()]
+
+    def _on_finished(self, ended: DaemonEnded, now: float) -> None:
+        """All outputs are here, or given up."""
+        self._finishing = False
+        self._phase_by = now + (CLOSE_S if Daemon.SCHEDULER in self._alive else self._leave_s)
+        if ended.status:
+            told = ended.words if ended.status == STATUS_STOPPED else ""
+            lost = f"outputs may be lost: what held the workers {how_it_ended(ended.status, '')}"
+            self._status, self._reason = STATUS_STOPPED, told or lost
+
+    def _hurry(self, now: float, *, again: bool) -> list[Effect]:
+        if not again:
+            return [Say("waiting for outputs that are on their way; once more gives them up")]
+        self._finishing, self._phase_by = False, now + self._leave_s
+        return [Say("giving up the outputs that are still on their way"), Release(Daemon.WORKER)]
 
     def _on_left(self) -> list[Effect]:
         """Tell the broker to go last: until then it carries the others' farewells."""
@@ -326,6 +363,10 @@ class SupervisorCore:
         if self.phase is not Phase.LEAVING:
             # The worker has gone and the scheduler waits for it, or tasks outlast every signal.
             return self._leave(0, "", now)
+        if self._finishing:
+            self._phase_by = now + self._leave_s
+            said, self._patience_said = self._patience_said, True
+            return [] if said else [Say("all tasks have ended; waiting for outputs that are on their way")]
         if self._killed:
             return self._over()
         self._killed, self._phase_by = True, now + KILLED_S

@@ -36,5 +36,5 @@ class Piped(Outputs, Protocol):
     def handle(self, fd: int) -> None:
         """Read or write what is ready."""
 
-    def close(self, wait_ms: int) -> None:
-        """Write out what is left, as long as the reader takes something every `wait_ms`."""
+    def close(self, wait_ms: int) -> int:
+        """Write out what is left, as far as the reader takes it within `wait_ms`; return how many bytes are still left."""

@@ -104,10 +104,13 @@ class Relay:
             pipe.flush()
         self._valve.flush()
 
-    def close(self, wait_ms: int) -> None:
-        """Write out what is left, as long as the reader takes something every `wait_ms`."""
+    def close(self, wait_ms: int) -> int:
+        """Write out what is left, as far as the reader takes it within `wait_ms`; return how many bytes are still left."""
         for pipe in self._pipes.values():
             pipe.read()
             pipe.flush()
+        # A task that was left in the background may go on: then the pipes are read no more.
+        self._pipes.clear()
         for stream in self._streams:
             stream.write(wait_ms)
+        return sum(stream.waiting_bytes for stream in self._streams)

@@ -193,9 +193,10 @@ class Spooled:
         else:
             self._valve.flush()
 
-    def close(self, wait_ms: int) -> None:
-        """Write out what is left, as long as the reader takes something every `wait_ms`."""
+    def close(self, wait_ms: int) -> int:
+        """Write out what is left, as far as the reader takes it within `wait_ms`; return how many bytes are still left."""
         self._valve.flush(wait_ms)
+        return self._valve.waiting_bytes
 
     def _write(self, slot: _Slot, row: int) -> None:
         out, err = slot.buffers

@@ -38,14 +38,20 @@ class Stream:
         """Whether there is anything to write."""
         return bool(self.queue or self._begun)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much there is to write."""
+        return len(self.queue) + len(self._begun)
+
     def write(self, wait_ms: int = 0) -> None:
-        """Write what the reader takes without making us wait longer than `wait_ms` for each part.
+        """Write what the reader takes; wait for it at most `wait_ms`, and only before the first part.
 
         Raises:
             StoppedError: It cannot be written any more.
 
         """
         while self.waits and self._poll.poll(wait_ms):
+            wait_ms = 0
             self._begun = self._begun or self._next()
             try:
                 written = os.write(self.fd, self._begun)
@@ -116,6 +122,11 @@ class Valve:
     def awaits(self, fd: int) -> bool:
         """Whether this is a stream whose reader is waited for."""
         return fd in self._writing
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits for a reader."""
+        return sum(stream.waiting_bytes for stream in self._streams)
 
     def flush(self, wait_ms: int = 0) -> None:
         """Write what is taken; open or shut, as that went.
