@@ -1,6 +1,7 @@
 """Hosts of their own on this machine: network namespaces, each at the end of a cable that can be pulled."""
 
 import os
+import shutil
 import subprocess
 from itertools import count
 
@@ -72,8 +73,10 @@ class Host:
 
     def narrow(self, rate: str) -> None:
         """Let what it sends pass no faster than this, as `1mbit`; what does not fit waits, then is lost."""
+        tc = shutil.which("tc", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")  # of iproute2, like ip
+        assert tc is not None
         shape = ("rate", rate, "burst", "16kb", "latency", "400ms")
-        subprocess.run([*self.prefix, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", *shape], check=True)
+        subprocess.run([*self.prefix, tc, "qdisc", "add", "dev", "eth0", "root", "tbf", *shape], check=True)
 
     def sever(self, port: int) -> bool:
         """Kill its connections to a port of ours, at our end; return whether there was one."""

@@ -78,7 +78,7 @@ def test_who_means_the_cluster_is_told_that_a_run_came_between(queue: Queue) -> 
 
     assert done.returncode == 0
     assert done.stderr.endswith(b"cluster which runs here: --database %s\n" % queue.database.encode())
-    assert states(queue) == {uid: "RUNNING"}
+    assert until(lambda: states(queue) == {uid: "RUNNING"}, STEP_S)
     assert cancel(queue, uid, "--database", queue.database) == ["1 task changed"]
     queue.end()
 
