@@ -22,17 +22,13 @@ from hs_scheduler.assemble import Parts
 from hs_scheduler.ending import Ending
 from hs_scheduler.events import (
     Claimed,
-    ClaimedBundle,
     Connected,
     Disconnected,
     DrainAsked,
     Effect,
-    ForgetWorker,
-    MarkStarted,
     Outcomes,
     Record,
     Recorded,
-    Release,
     RememberWorker,
     Reopen,
     Running,
@@ -41,10 +37,10 @@ from hs_scheduler.events import (
     Withdrawn,
 )
 from hs_scheduler.report import End, Progress
-from hs_scheduler.serving.status import ended
 from hs_scheduler.stores.ownership import RENEW_S
-from hs_scheduler.stores.store import Applied, StoreBusyError
+from hs_scheduler.stores.store import StoreBusyError
 from hs_scheduler.watched import Watched
+from hs_scheduler.writing import Writing
 
 log = get_logger("scheduler")
 
@@ -70,6 +66,7 @@ class SchedulerDaemon:
         self._link = parts.link
         self._desk = parts.desk
         self._ending = Ending(parts)
+        self._writing = Writing(parts, self._wait_for_store)
         self._poller = zmq.Poller()
         self._registered: list[object] = []
         self._input = Watched(self._poller)
@@ -212,12 +209,13 @@ class SchedulerDaemon:
         read = self._feed.take(room, ahead=self._idle)
         now = monotonic()
         if writes or read or self._desk.has_writes or self._wants_claim(room, now):
-            applied, claimed = self._write(writes, room, now)
+            applied, claimed = self._writing.commit(writes, room, now)
             self._desk.looks.worked(monotonic())
             if rejected := self._feed.committed():
                 self._parts.report.reject(rejected, self._store)
             crash_point("scheduler.after_commit")
-            self._after_commit(writes, applied)
+            self._acknowledge(writes)
+            self._writing.tell(applied)
             effects += self._judge_failures(now)
             for some in applied:
                 effects += self._core.handle(Recorded(some), now)
@@ -240,51 +238,6 @@ class SchedulerDaemon:
     def _wants_claim(self, room: int, now: float) -> bool:
         held = self._feed.held_until()
         return room > 0 and self._store.counts.new > 0 and (held is None or now >= held) and not self._feed.shut
-
-    def _write(
-        self, writes: Sequence[Effect], room: int, now: float
-    ) -> tuple[list[Sequence[Applied]], list[ClaimedBundle]]:
-        """Commit one step; try again while the store is busy. Return what applied of each Result, and what was claimed.
-
-        Raises:
-            StoppedError: It stayed busy for `limits.STORE_WAIT_S`.
-
-        """
-        since: float | None = None
-        while True:
-            try:
-                with self._store.transaction():
-                    self._feed.begin()
-                    applied = [some for effect in writes if (some := self._write_one(effect))]
-                    claimed = self._desk.write(room, wall())
-                    taken = sum(len(bundle.rows) for bundle in claimed)
-                    claimed += self._feed.fill(room - taken, now, wall())
-                    crash_point("scheduler.before_commit")
-            except StoreBusyError as exc:
-                if since is None:
-                    since = monotonic()
-                    log.warning("store.busy", reason=str(exc), wait_max_s=limits.STORE_WAIT_S)
-                if monotonic() - since > limits.STORE_WAIT_S:
-                    raise StoppedError(
-                        f"the store could not be written for {limits.STORE_WAIT_S:.0f} s: {exc}"
-                    ) from exc
-                self._wait_for_store()
-            else:
-                return applied, claimed
-
-    def _write_one(self, effect: Effect) -> Sequence[Applied]:
-        match effect:
-            case Record(worker=worker, host=host, outcomes=outcomes):
-                return self._store.record(worker, host, outcomes, self._parts.retry, wall())
-            case Release(rows=rows):
-                self._store.release(rows)
-            case MarkStarted(worker=worker, host=host, started=started):
-                self._store.started(worker, host, started)
-            case RememberWorker(worker=worker, replaces=replaces, host=host):
-                self._store.worker_attached(worker, replaces, host, wall())
-            case ForgetWorker(worker=worker):
-                self._store.worker_gone(worker)
-        return ()
 
     def _wait_for_store(self) -> None:
         """Let the store recover; keep the broker's patience, and let a signal or the end of hs-cluster end the wait."""
@@ -315,24 +268,13 @@ class SchedulerDaemon:
             self._upkeep_at = now + UPKEEP_AGAIN_S
             log.info("upkeep.postponed", reason=str(exc))
 
-    def _after_commit(self, writes: Sequence[Effect], applied: Sequence[Sequence[Applied]]) -> None:
+    def _acknowledge(self, writes: Sequence[Effect]) -> None:
         for effect in writes:
             match effect:
                 case Record(worker=worker, sequence=sequence):
                     self._core.acknowledge(worker, sequence)
                 case RememberWorker(worker=worker):
                     self._core.remembered(worker)
-        if applied:
-            for some in applied:
-                self._parts.report.count(some, self._store)
-                if self._parts.recent is not None:
-                    self._parts.recent.note(some)
-            self._parts.rate.note(monotonic(), ended(self._store.counts))
-            if self._parts.joblog is not None:
-                self._parts.joblog.write(chain.from_iterable(applied))
-            ordering = self._parts.ordering
-            if ordering is not None and ordering.ended(item.row for item in chain.from_iterable(applied) if item.state):
-                self._parts.report.ordered()
 
     # --- Sending ---
 
