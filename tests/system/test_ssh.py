@@ -252,10 +252,10 @@ def test_outputs_that_do_not_come_at_the_end_of_a_run_are_lost_and_it_says_so(
 def ended_but_unread(home: Home, hosts: Hosts) -> "subprocess.Popen[bytes]":
     """Return a run whose tasks have ended, and whose reader has not begun to read."""
     home.write("tasks", b"1\n2\n")
-    task = f"yes {{}} | head -c {UNREAD_BYTES}"
+    task = f"yes {{}} | head -c {UNREAD_BYTES}; touch ended.{{}}"
     command = ("hs-cluster", *hosts.options, "-N1", "-t", task, "tasks")
     cluster = home.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert until(lambda: daemon(cluster.pid, "scheduler") is not None)
+    assert until(lambda: all(os.path.exists(home.path(f"ended.{number}")) for number in (1, 2)), 60)
     assert until(lambda: daemon(cluster.pid, "scheduler") is None)
     return cluster
 
