@@ -17,6 +17,7 @@ from hs_broker.workers import HELLOS_AT_ONCE_MAX, HELLOS_PER_S_MAX, Worker, Work
 from hs_common import limits, messages
 from hs_common.message_requests import AGAIN
 from hs_common.messages import Message
+from hs_common.wire import OTHER_VERSION
 
 CONTROLS_MAX = 1_000
 """Sessions of `control` and `submit` keys. One more is Refused."""
@@ -98,7 +99,7 @@ class Sessions:
             return None
         if isinstance(event, Malformed):
             if event.other_version:
-                self.refuse(peer, "another version of the protocol: update the older side", fatal=True)
+                self.refuse(peer, OTHER_VERSION, fatal=True)
             self.offend(peer, event.reason)
             return None
         message = event.message

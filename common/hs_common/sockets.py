@@ -13,9 +13,9 @@ import zmq
 
 from hs_common import limits
 from hs_common.errors import RefusedError, WireError
-from hs_common.messages import Message
+from hs_common.messages import Message, Refused
 from hs_common.security import Connection, read_connection, require_curve
-from hs_common.wire import decode, encode
+from hs_common.wire import OTHER_VERSION, VersionError, decode, encode
 
 _HWM = 1000
 """Messages per peer that wait to be read. The rest waits with whoever sent them."""
@@ -94,7 +94,11 @@ class Link:
         return self._endpoints[self._at]
 
     def receive(self, limit: int = 256) -> list[Message]:
-        """Return what has arrived, at most `limit` messages; what is none is counted and dropped."""
+        """Return what has arrived, at most `limit` messages; what is none is counted and dropped.
+
+        Of a broker that speaks another version of the protocol nothing can be read, its refusal neither: so whatever it says is
+        taken for that.
+        """
         received: list[Message] = []
         for _ in range(limit):
             try:
@@ -105,6 +109,8 @@ class Link:
                 if len(frames) != 1:
                     raise WireError(f"a message of {len(frames)} frames")
                 received.append(decode(frames[0]))
+            except VersionError:
+                received.append(Refused(session=bytes(16), reason=OTHER_VERSION, fatal=True, bundles=()))
             except WireError:
                 self.malformed += 1
         return received

@@ -27,6 +27,10 @@ _PREFIX = Struct(">BBI")
 _Check = Callable[[Any], Any]
 
 
+OTHER_VERSION = "another version of the protocol: update the older side"
+"""What a peer hears that speaks one; it cannot read it in a message of ours, so each side says it to itself as well."""
+
+
 class VersionError(WireError):
     """The frame is of another version of the protocol."""
 

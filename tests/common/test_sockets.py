@@ -16,11 +16,11 @@ from hs_broker.authenticator import Authenticator
 from hs_broker.router import Router, receive_all, router, send_to
 from hs_common.clock import monotonic
 from hs_common.errors import StoppedError
-from hs_common.messages import Bye, Heartbeat
+from hs_common.messages import Bye, Heartbeat, Refused
 from hs_common.private_files import write_private
 from hs_common.security import Connection, Server, make_cluster, make_key_pair
 from hs_common.sockets import Link, new_context
-from hs_common.wire import decode, encode
+from hs_common.wire import OTHER_VERSION, VERSION, decode, encode
 
 TOKEN = bytes(16)
 BYE = Bye(session=TOKEN, reason="over")
@@ -224,7 +224,7 @@ def test_what_is_no_message_is_dropped_by_a_link_and_counted(world: World) -> No
     assert world.until(world.heard(link, "connected"))
     assert link.send(BYE)
     [(peer, _, _)] = world.received()
-    for frame in (b"", os.urandom(100), encode(BYE)):
+    for frame in (b"", encode(BYE)[:1] + os.urandom(99), encode(BYE)):
         assert send_to(world.broker.router, peer, frame)
     got: list[object] = []
 
@@ -235,6 +235,23 @@ def test_what_is_no_message_is_dropped_by_a_link_and_counted(world: World) -> No
     assert world.until(heard)
     assert got == [BYE]
     assert link.malformed == 2
+
+
+def test_a_broker_of_another_version_is_heard_as_its_refusal(world: World) -> None:
+    """What it says cannot be read, that it will not have us neither."""
+    link = world.link()
+    assert world.until(world.heard(link, "connected"))
+    assert link.send(BYE)
+    [(peer, _, _)] = world.received()
+    assert send_to(world.broker.router, peer, bytes([VERSION + 1]) + os.urandom(99))
+    got: list[object] = []
+
+    def heard() -> bool:
+        got.extend(link.receive())
+        return bool(got)
+
+    assert world.until(heard)
+    assert got == [Refused(session=bytes(16), reason=OTHER_VERSION, fatal=True, bundles=())]
 
 
 def test_draining_stops_at_its_limit(world: World) -> None:

@@ -101,6 +101,34 @@ def test_a_scheduler_of_another_database_is_refused_while_a_worker_has_tasks(hom
         assert ended_within(daemons[name].pid, STEP_S)
 
 
+@pytest.mark.parametrize("command", [COMMANDS["worker"], COMMANDS["scheduler"], ("hs", "status")], ids=" ".join)
+def test_who_speaks_another_version_is_refused_at_both_ends(home: Home, command: tuple[str, ...]) -> None:
+    """Neither can read what the other says; all else goes on."""
+    # Given a cluster, and a program of the next version
+    with open(home.path("broker.log"), "wb") as log:
+        broker = home.start(*COMMANDS["broker"], stderr=log)
+    daemons = [started(home, name) for name in ("worker", "scheduler")] + [broker]
+    assert until(lambda: workers(home) == 1, STEP_S)
+    newer = home.path("newer")
+    os.mkdir(newer)
+    home.write("newer/sitecustomize.py", b"import hs_common.wire\nhs_common.wire.VERSION += 1\n")
+    elsewhere = ("--database", home.path("b.db")) if command[0] == "hs-scheduler" else ()
+
+    # When
+    refused = home.run("env", f"PYTHONPATH={newer}", *command, *elsewhere)
+
+    # Then
+    reason = b"another version of the protocol: update the older side"
+    assert refused.returncode == 3, refused.stderr
+    assert reason in refused.stderr
+    assert until(lambda: reason in home.read("broker.log"), STEP_S)
+    assert home.run("hs", "submit", "--", "echo ran >>ran").returncode == 0
+    assert until(lambda: home.read("ran") == b"ran\n", STEP_S)
+    for daemon in daemons:
+        daemon.terminate()
+        assert ended_within(daemon.pid, STEP_S)
+
+
 def test_with_nothing_to_do_all_of_them_sleep(home: Home) -> None:
     """Nobody looks whether there is something: it is told."""
     daemons = {name: started(home, name) for name in COMMANDS}

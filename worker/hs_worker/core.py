@@ -10,9 +10,10 @@ from math import inf
 from typing import Any, cast
 
 from hs_common import limits, messages
-from hs_common.errors import WireError
+from hs_common.errors import StoppedError, WireError
 from hs_common.messages import Assign, Message, Running
 from hs_common.tasks import Bundle, pack_started, unpack_bundle
+from hs_common.wire import OTHER_VERSION
 from hs_worker import events
 from hs_worker.credit import Credit
 from hs_worker.departure import Departure
@@ -82,7 +83,12 @@ class WorkerCore:
     # --- The face of a core ---
 
     def handle(self, event: Event, now: float) -> list[Effect]:
-        """Take one event at `now` (monotonic seconds); return what to do, in this order."""
+        """Take one event at `now` (monotonic seconds); return what to do, in this order.
+
+        Raises:
+            StoppedError: The broker speaks another version of the protocol, and always did.
+
+        """
         self._now = now
         handler = self._handlers.get(type(event))
         if handler is not None:
@@ -178,6 +184,8 @@ class WorkerCore:
             self._send(messages.Heartbeat(session=self._session.token))
 
     def _on_refused(self, message: messages.Refused) -> None:
+        if message.reason == OTHER_VERSION and not self._session.welcomed:
+            raise StoppedError(f"the broker refuses this worker: {OTHER_VERSION}")
         self._note("error" if message.fatal else "warning", "worker.refused", reason=message.reason)
         self._session.lose(self._now)
         if message.fatal:

@@ -50,7 +50,7 @@ _RELAY_STALL_S = 300.0
 _RELAY_HURRY_S = 0.5
 """The same when whoever started us is gone."""
 _RELAY_TURN_MS = 100
-_END_WAIT_MS = 300
+_END_WAIT_MS = 1000
 _SIGNAL_BITS = 0x7F
 """Of a wait status."""
 _SWEEP_S = 2.0
