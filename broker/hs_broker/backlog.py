@@ -111,7 +111,7 @@ class Backlog:
 
     def remove_all(self, demand: Demand) -> tuple[int, ...]:
         """Forget a whole line; return its bundles."""
-        bundles = tuple(entry[1] for entry in self._lines[demand] if self._waits(entry))
+        bundles = tuple(entry[1] for entry in self._lines.get(demand, ()) if self._waits(entry))
         for bundle in bundles:
             self.remove(bundle)
         return bundles
