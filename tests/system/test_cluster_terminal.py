@@ -6,6 +6,7 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 
 import pytest
 from tests.faults.home import Home
@@ -107,6 +108,16 @@ def test_a_long_output_at_a_terminal_arrives_whole(home: Home) -> None:
 
     numbers = [line for line in screen(shown) if line.isdigit()]
     assert numbers == [b"%d" % i for i in range(1, 20001)] * 2
+
+
+@pytest.mark.parametrize("out_too", [True, False])
+def test_one_terminal_has_one_order(home: Home, out_too: bool) -> None:
+    """Or what erases the progress line, kept back while the terminal is full, comes in the middle of a task's line."""
+    alike = "import sys; from hs_deploy.output.terminal import Terminal as T; t = T(quiet=False); sys.exit(t.out is not t.err)"
+
+    status, _, _ = at_a_terminal(home, sys.executable, "-c", alike, out_too=out_too)
+
+    assert status == (0 if out_too else 1)
 
 
 def test_a_closed_terminal_is_a_hangup(home: Home) -> None:

@@ -18,8 +18,10 @@ class Terminal:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self.out = Outlet(1)
         self.err = Outlet(2)
+        # On one terminal all keeps its order also while it takes less than comes: what erases the progress line must not come
+        # when a line of a task has begun.
+        self.out = self.err if _are_one_terminal(1, 2) else Outlet(1)
         self.wants_progress = not quiet and os.isatty(2) and os.environ.get("TERM", "") not in ("", "dumb")
         """Whether stderr is a terminal that can show a progress line."""
         self.out_is_terminal = os.isatty(1)
@@ -96,3 +98,7 @@ class Terminal:
     def _hide(self) -> None:
         if self._progress is not None:
             self._progress.hide()
+
+
+def _are_one_terminal(one: int, other: int) -> bool:
+    return os.isatty(one) and os.isatty(other) and os.fstat(one).st_rdev == os.fstat(other).st_rdev
