@@ -483,3 +483,16 @@ def test_a_signal_while_it_halts_stops_what_runs() -> None:
     assert Tell(WORKER, signal.SIGTERM) in play(core, Interrupted(signum=signal.SIGINT))
     play(core, RunEnded(status=1, reason="halted"))
     assert all_left(core) == [Finish(130, "halted")]
+
+
+def test_nothing_is_started_when_all_is_to_end() -> None:
+    """Both are due when we were away for a while."""
+    core = a_running_core()
+    interrupt = Interrupted(signum=signal.SIGINT)
+    while only(Start, play(core, interrupt, interrupt, killed(SCHEDULER))):
+        pass  # the first one at once
+
+    effects = core.expire(1000)
+
+    assert core.phase is Phase.LEAVING
+    assert only(Start, effects) == []

@@ -154,12 +154,12 @@ class SupervisorCore:
         if self._sweep_by is not None and self._sweep_by <= now:
             self._sweep_by = None
             effects.append(KillOrphans())
+        if self._phase_by is not None and self._phase_by <= now:
+            effects += self._on_phase_overdue(now)  # first: at the end of all nothing is due any more
         for daemon in [daemon for daemon, at in self._due.items() if at <= now]:
             if daemon is not Daemon.WORKER or not self._sweeping:
                 del self._due[daemon]
                 effects.append(self._start(daemon))
-        if self._phase_by is not None and self._phase_by <= now:
-            effects += self._on_phase_overdue(now)
         return effects
 
     def deadline(self) -> float | None:
