@@ -35,6 +35,7 @@ from hs_broker.stalls import STALL_S, stalled
 from hs_broker.workers import Worker, Workers
 from hs_common import limits, messages
 from hs_common.message_requests import AGAIN, MISUSED
+from hs_common.message_session import FITS_NOBODY
 from hs_common.messages import Demand, Message
 
 TICK_S = 0.25
@@ -214,7 +215,7 @@ class BrokerCore:
             if bundle in workers or bundle in backlog:
                 again.append(bundle)
             elif not (fits[demand] if demand in fits else fits.setdefault(demand, self._fits_somebody(demand))):
-                refused.setdefault("fits nobody", []).append(bundle)
+                refused.setdefault(FITS_NOBODY, []).append(bundle)
             elif obstacle := backlog.obstacle(header):
                 refused.setdefault(obstacle, []).append(bundle)
             else:
@@ -313,7 +314,7 @@ class BrokerCore:
             if not self._fits_somebody(demand):
                 bundles = self._backlog.remove_all(demand)
                 for at in range(0, len(bundles), limits.IDS_MAX):
-                    self._sessions.refuse(to, "fits nobody", fatal=False, bundles=bundles[at : at + limits.IDS_MAX])
+                    self._sessions.refuse(to, FITS_NOBODY, fatal=False, bundles=bundles[at : at + limits.IDS_MAX])
 
     def _settle(self, now: float) -> None:
         for worker, headers, bodies in assign(self._backlog, self._workers, now):

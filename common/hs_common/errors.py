@@ -1,5 +1,8 @@
 """Every error that this project raises on purpose, split by whose fault it is."""
 
+REASON_CHARS_MAX = 240
+"""Of what is recorded of a task that cannot be expanded."""
+
 
 class HSError(Exception):
     """Base of all errors of this project."""
@@ -15,6 +18,11 @@ class RefusedError(HSError):
 
 class ExpansionError(HSError):
     """A template has no value for the args of a task. The task's fault: it is REJECTED, the others go on."""
+
+    @property
+    def reason(self) -> str:
+        """What is recorded of the task."""
+        return f"template: {self}"[:REASON_CHARS_MAX]
 
 
 class StoppedError(HSError):

@@ -5,6 +5,9 @@ The order of the fields of a class is their order on the wire: see `hs_common.me
 
 from dataclasses import dataclass
 
+FITS_NOBODY = "fits nobody"
+"""The reason for bundles that no present worker could ever run: the scheduler keeps them until one comes that may."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerHello:
@@ -84,7 +87,7 @@ class Refused:
     reason: str
     fatal: bool
     bundles: tuple[int, ...]
-    """Of a Submit: these are not queued ("fits nobody", "queue full"); else empty."""
+    """Of a Submit: these are not queued (`FITS_NOBODY`, "queue full"); else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

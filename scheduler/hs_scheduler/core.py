@@ -17,6 +17,7 @@ from itertools import groupby
 
 from hs_common import limits
 from hs_common.errors import StoppedError
+from hs_common.message_session import FITS_NOBODY
 from hs_common.messages import (
     Attached,
     Cancel,
@@ -69,9 +70,6 @@ AWAY_S = 5.0
 
 WAITING = "no worker has the cores, memory or time for them; they wait for a larger one, or for hs task update --cancel"
 """What is said of tasks that fit nobody."""
-
-FITS_NOBODY = "fits nobody"
-"""The broker's reason for a bundle that no present worker could ever run."""
 
 
 class SchedulerCore:

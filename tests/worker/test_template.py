@@ -5,9 +5,9 @@ import re
 import pytest
 from tests.worker.building import a_detail, a_task
 
-from hs_common.errors import ExpansionError
+from hs_common.errors import REASON_CHARS_MAX, ExpansionError
 from hs_common.tasks import Task
-from hs_worker.tasks.template import REASON_CHARS_MAX, Expansion, Templates, reason_of
+from hs_worker.tasks.template import Expansion, Templates
 
 TWO = Templates(b"{% a @ %} {= x =} {slot}")
 
@@ -56,7 +56,7 @@ def test_an_answer_that_is_none_is_not_believed(status: int, answer: bytes, reas
     with pytest.raises(ExpansionError) as found:
         TWO.finish(a_task(1), 0, status, answer)
 
-    assert reason_of(found.value) == reason
+    assert found.value.reason == reason
 
 
 @pytest.mark.parametrize("template", [b"{% %}", b"{= ) =}", b"{[::0]}", b"{[7]}"])
@@ -65,9 +65,9 @@ def test_a_task_with_a_bad_template_says_which(template: bytes) -> None:
     with pytest.raises(ExpansionError, match=re.escape(template.decode())) as found:
         Templates(b"{}").expand(brings(template), 0)
 
-    assert reason_of(found.value).startswith("template: {")
+    assert found.value.reason.startswith("template: {")
 
 
 def test_a_reason_is_short() -> None:
     """It has to fit beside many others."""
-    assert len(reason_of(ExpansionError("x" * 1000))) == REASON_CHARS_MAX
+    assert len(ExpansionError("x" * 1000).reason) == REASON_CHARS_MAX

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 LINES_AT_ONCE = 10_000
 BYTES_AT_ONCE = 4 * limits.MIB
 
-REASON_CHARS_MAX = 240
-"""Of what is told about a line that cannot be expanded."""
-
 PAUSE_S = 0.1
 """A stream that pauses longer gives the database free until more comes."""
 
@@ -135,7 +132,7 @@ class Additions:
         try:
             args = self._template.preview(task.args)
         except ExpansionError as exc:
-            return task._replace(rejected=f"template: {exc}"[:REASON_CHARS_MAX])
+            return task._replace(rejected=exc.reason)
         if b"\0" in args or len(args) > limits.LINE_BYTES_MAX:
             why = "has a NUL" if b"\0" in args else f"has {len(args)} bytes, over {limits.LINE_BYTES_MAX}"
             return task._replace(rejected=f"template: the expanded line {why}")

@@ -30,7 +30,7 @@ from hs_worker.tasks.run import Bundle, Run
 from hs_worker.tasks.slots import Slots
 from hs_worker.tasks.states import State, Step, after
 from hs_worker.tasks.stopping import Stopping
-from hs_worker.tasks.template import Templates, never_runs, reason_of
+from hs_worker.tasks.template import Templates, never_runs
 
 UNACKNOWLEDGED_MAX = 10_000
 """Outcomes that are not committed. Then nothing is started until the scheduler answers."""
@@ -158,7 +158,7 @@ class Holding:
             else:
                 command, questions = self._templates.expand(task, self.slots.next)
         except ExpansionError as exc:
-            self.outcomes.drop(task, bundle, OutcomeKind.REJECTED, reason_of(exc))
+            self.outcomes.drop(task, bundle, OutcomeKind.REJECTED, exc.reason)
             return True
         weight = self._weight
         if questions:
@@ -231,7 +231,7 @@ class Holding:
         try:
             command = self._templates.finish(task, slot, exit_.status, exit_.answer)
         except ExpansionError as exc:
-            reason = reason_of(exc)
+            reason = exc.reason
         else:
             reason = never_runs(command)
         if reason:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:  # most workers have the default template, and start without i
 
 COMMAND_BYTES_MAX = 2 * limits.MIB
 """Of an expanded command line; a longer one is REJECTED."""
-REASON_CHARS_MAX = 240
-"""Of what is told about a task that cannot be expanded."""
 
 _TEMPLATES_MAX = 64
 """Compiled ones that are kept: beyond the worker's own they come with tasks."""
@@ -108,11 +106,6 @@ class Templates:
 
 def _whole(args: bytes) -> bytes:
     return args
-
-
-def reason_of(error: ExpansionError) -> str:
-    """Return what is told about a task that cannot be expanded."""
-    return f"template: {error}"[:REASON_CHARS_MAX]
 
 
 def never_runs(command: bytes) -> str:
