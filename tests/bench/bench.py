@@ -18,6 +18,10 @@ NULL = {"HYPERSHELL_WORKER_EXECUTOR": "null"}
 SECONDS_MAX = 600.0
 """Of one measured command; then the row fails instead of hanging."""
 
+FREED_S = 65.0
+"""An ext4 without a journal passes over each inode that was freed in the last minute before it makes a new file: 40 times slower,
+where there are thousands of them."""
+
 
 class RunError(Exception):
     """A measured command did not do its work: its time would mean nothing."""
@@ -82,12 +86,12 @@ class Bench:
                 raise RunError(f"{' '.join(argv)}: status {status}: {errors.read()[-1000:].decode(errors='replace')}")
         return elapsed
 
-    def cluster(self, *options: str, stdin: str = os.devnull, null: bool = False, keep: bool = False) -> float:
-        """Time a whole hs-cluster with a fresh site; `keep`: remove nothing before the end.
+    def settle(self) -> None:
+        """Wait until what was removed before no longer slows down the making of files (`FREED_S`)."""
+        time.sleep(FREED_S)
 
-        An ext4 without a journal looks at each inode that was freed in the last minute before it makes a new file (40 times
-        slower, where there are thousands): who measures the making of files must not remove the ones before.
-        """
+    def cluster(self, *options: str, stdin: str = os.devnull, null: bool = False, keep: bool = False) -> float:
+        """Time a whole hs-cluster with a fresh site; `keep`: remove nothing before the end, where the making of files counts."""
         try:
             return self.timed("hs-cluster", *options, stdin=stdin, null=null)
         finally:

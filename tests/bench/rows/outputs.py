@@ -59,6 +59,7 @@ def capture(bench: Bench) -> list[Judged]:
     def ours(*options: str) -> Timed:
         return lambda count: bench.cluster(bench.lines("echo {}", count), "-N2", *options, keep=True)
 
+    bench.settle()
     contenders = {"-c": ours("-c"), "without": ours(), "--group-output": ours("--group-output")}
     found = rates(contenders, tasks=bench.tasks(TASKS), rounds=bench.rounds)
     plain = found["without"].median
