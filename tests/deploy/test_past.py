@@ -72,8 +72,24 @@ def test_an_unfinished_latest_run_is_continued() -> None:
 
     assert found is not None
     assert (found.database, found.uid, found.left, found.settings["template"]) == (two.database, two.uid, 1, "echo {}")
-    assert found.whole
+    assert not found.whole
     assert older(but=found.database) == [one.database]
+
+
+@pytest.mark.parametrize(("takes_all", "settings"), [(False, {}), (True, {"template": "echo {}"})])
+def test_what_was_submitted_is_continued_with_the_settings_of_who_took_care_of_it(
+    tmp_path: Path, *, takes_all: bool, settings: dict[str, Any]
+) -> None:
+    """The template of a run is for its own lines; that of --forever is for whatever comes."""
+    database = str(tmp_path / "tasks.db")
+    left_by(a_run(b"1", database=database, template="echo {}", whole=takes_all))
+    submitted(database)
+
+    found = look(database, failed_too=False)
+
+    assert found is not None
+    assert (found.uid, found.left, found.whole) == (b"1" * 16 if takes_all else b"", 1, True)
+    assert {name: value for name, value in found.settings.items() if name == "template"} == settings
 
 
 def test_a_finished_latest_run_leaves_the_standing_queue() -> None:

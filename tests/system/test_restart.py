@@ -63,6 +63,18 @@ def test_a_stopped_run_goes_on_with_its_template(home: Home) -> None:
     assert home.leftovers() == []
 
 
+def test_a_template_is_for_the_lines_of_its_run(home: Home) -> None:
+    """What is submitted to its database afterwards says by itself what is to be run."""
+    there = ("--database", home.path("tasks.db"))
+    assert home.run("hs-cluster", "-t", "echo run-{} >>ran", *there, stdin=b"1\n").returncode == 0
+    assert home.run("hs", "submit", *there, "--", "echo submitted >>ran").returncode == 0
+
+    done = home.run("hs-cluster", "--restart", *there)
+
+    assert done.returncode == 0, done.stderr
+    assert lines(home) == [b"run-1", b"submitted"]
+
+
 def test_half_a_line_of_a_pipe_is_never_run(home: Home) -> None:
     """It was to be longer; nobody knows how."""
     cluster = home.start("hs-cluster", stdin=subprocess.PIPE)

@@ -129,7 +129,7 @@ def _read(database: str) -> list[Past]:
     strangers = counts.get(None, (0, 0))
     pasts = []
     for run, uid, text, end_time in recorded:
-        settings = json.loads(text) | ({"whole": True} if len(recorded) == 1 else {})
+        settings = json.loads(text)
         own, more = counts.get(run, (0, 0)), strangers if settings.get("whole") else (0, 0)
         offset, ended = inputs.get(run, (0, False))
         file, spool = _rest(settings, offset, ended=bool(ended))
