@@ -45,7 +45,7 @@ class Attendance:
         self._margin_s = margin_s
         self._scheduler_process: tuple[bytes, str, int] = (b"", "", 0)
         """Of the present epoch: incarnation, host, pid."""
-        self._store = b""
+        self._store, self._database = b"", ""
         """Of the last scheduler that came, also after it left: what the workers have is of that store."""
         self._gone: deque[bytes] = deque(maxlen=GONE_MAX)
 
@@ -129,7 +129,7 @@ class Attendance:
                 worker.remembered = False
                 self._workers.withdraw(worker)
         self._scheduler_process = process
-        self._store = hello.store
+        self._store, self._database = hello.store, hello.database
         sessions.open(peer)
         sessions.effects.append(SchedulerAttached(hello.epoch, hello.host))
         self._send_census(peer)
@@ -143,14 +143,25 @@ class Attendance:
         by the schedulers. Only where we are new ourselves, and know no store, the workers may bring such ones.
         """
         if self._store and (other := self._sessions.scheduler) is not None and other is not peer:
+            # That of one which was killed stands until its lease is over.
             _, host, pid = self._scheduler_process
-            return f"a scheduler of another database is here ({host} {pid})"
+            return (
+                f"a scheduler of another database is here ({host} {pid}): if it was killed, start it again, or stop the workers "
+                f"and restart the broker; else take another broker (hs-broker --name). That database: {self._served}"
+            )
         if self._store and (holding := sum(bool(worker.leases) for worker in self._workers)):
             have, them = (
                 ("1 worker still has", "the worker") if holding == 1 else (f"{holding} workers still have", "them")
             )
-            return f"{have} tasks of another database: let its scheduler come back, or stop {them}"
+            return (
+                f"{have} tasks of another database: start its scheduler again, or stop {them}. "
+                f"That database: {self._served}"
+            )
         return ""
+
+    @property
+    def _served(self) -> str:
+        return self._database or "none, it is in memory"
 
     def _forget_store(self) -> int:
         """Forget what only its own scheduler understands; return how many bundles waited.

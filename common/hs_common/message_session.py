@@ -50,6 +50,8 @@ class SchedulerHello:
     epoch: int
     store: bytes
     """16 bytes, the same for as long as the store exists: epochs and tasks of another one are not comparable with its own."""
+    database: str
+    """The store as people know it, a path or a URL without any password; "": it is in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -193,6 +193,7 @@ _FIELDS: dict[str, _Check] = {
     "replaces": _token_or_none,
     "version": _text,
     "host": _text,
+    "database": _text,
     "reason": _text,
     "verb": _text,
     "pid": _integer(0, 2**32),

@@ -12,6 +12,7 @@ from hs_common.config import load_settings
 from hs_common.errors import RefusedError
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
+from hs_common.printable import printable
 from hs_common.security import Connection, read_connection
 from hs_common.signals import SignalPipe
 from hs_common.site import connection_file
@@ -42,6 +43,9 @@ log = get_logger("scheduler")
 
 IN_DOCUMENT = "-"
 """The start document says where the tasks are: a URL may have a password in it, which has no place on a command line."""
+
+NAME_CHARS_MAX = limits.NAME_BYTES_MAX // 4
+"""Of a database that the broker is told of."""
 
 AHEAD_IN_MEMORY = 100_000
 """NEW tasks that a store in memory reads ahead; the producer waits beyond it."""
@@ -140,6 +144,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
             pid=os.getpid(),
             epoch=patience.carry_out(lambda: store.take_epoch(connection.cluster)),
             store=store.uid(),
+            database=printable(os.fsencode(queue.name))[:NAME_CHARS_MAX] if queue is not None else "",
         ),
         bundlesize=options.bundlesize,
         grace_s=_grace_s(connection, remote=bool(document.get("remote"))),

@@ -22,6 +22,7 @@ class Identity:
     pid: int
     epoch: int
     store: bytes
+    database: str
 
 
 class Conversation:
@@ -58,6 +59,7 @@ class Conversation:
             pid=who.pid,
             epoch=who.epoch,
             store=who.store,
+            database=who.database,
         )
 
     def open(self, session: bytes, now: float) -> None:

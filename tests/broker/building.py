@@ -168,6 +168,7 @@ class Scheduler(Peer):
             "pid": 1,
             "epoch": 1,
             "store": STORE,
+            "database": "/tasks.db",
         }
         return self.broker.hears(self.routing_id, self.role, messages.SchedulerHello(**(usual | fields)))
 

@@ -245,6 +245,7 @@ class AnyOrder(RuleBasedStateMachine):
                 pid=1,
                 epoch=self.epoch,
                 store=bytes(16),
+                database="",
             ),
         )
 

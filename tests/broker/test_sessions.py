@@ -28,7 +28,9 @@ MESSAGES: dict[type[Message], Message] = {
         worker=ZERO, replaces=b"", version="", host="", pid=0, slots=0, credit=0, cores=0, memory=0, seconds=0.0,
         confirms=True, inventory=(),
     ),
-    messages.SchedulerHello: messages.SchedulerHello(scheduler=ZERO, version="", host="", pid=0, epoch=0, store=ZERO),
+    messages.SchedulerHello: messages.SchedulerHello(
+        scheduler=ZERO, version="", host="", pid=0, epoch=0, store=ZERO, database=""
+    ),
     messages.ControlHello: messages.ControlHello(client=ZERO, version="", host="", pid=0),
     messages.Welcome: messages.Welcome(session=ZERO, broker=ZERO, epoch=0),
     messages.WhoAreYou: messages.WhoAreYou(),
@@ -250,7 +252,10 @@ def test_a_scheduler_of_another_store_waits_for_what_the_workers_still_have() ->
 
     effects = other.hello(store=b"p" * 16, epoch=9)
 
-    reason = "1 worker still has tasks of another database: let its scheduler come back, or stop the worker"
+    reason = (
+        "1 worker still has tasks of another database: start its scheduler again, or stop the worker. "
+        "That database: /tasks.db"
+    )
     assert effects[0] == other.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
     same = Scheduler(broker, 3)
     assert same.hello(epoch=2)[2] == same.sees(worker, 1)
@@ -268,7 +273,10 @@ def test_a_scheduler_of_another_store_does_not_displace_the_one_that_is_here() -
 
     effects = other.hello(store=b"p" * 16, epoch=9)
 
-    reason = "a scheduler of another database is here (here 1)"
+    reason = (
+        "a scheduler of another database is here (here 1): if it was killed, start it again, or stop the workers "
+        "and restart the broker; else take another broker (hs-broker --name). That database: /tasks.db"
+    )
     assert effects[0] == other.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
 
 

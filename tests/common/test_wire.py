@@ -25,7 +25,7 @@ DEMANDS = st.builds(Demand, COUNTS, COUNTS, SECONDS)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("session", "worker", "scheduler", "store", "client", "broker"), TOKENS),
     "replaces": TOKENS | st.just(b""),
-    **dict.fromkeys(("version", "host", "reason"), TEXTS),
+    **dict.fromkeys(("version", "host", "database", "reason"), TEXTS),
     "verb": TEXTS,
     "request": IDS,
     "status": st.sampled_from(STATUSES),

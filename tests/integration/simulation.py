@@ -144,6 +144,7 @@ class SimScheduler(Peer):
                 pid=1,
                 epoch=self.store.take_epoch(),
                 store=self.store.uid(),
+                database="",
             ),
             bundlesize=world.bundlesize,
             grace_s=5,

@@ -150,7 +150,9 @@ def worker_hello(inventory: tuple[int, ...] = ()) -> messages.WorkerHello:
 
 def scheduler_hello(epoch: int = 1) -> messages.SchedulerHello:
     """Return the Hello of the one scheduler here."""
-    return messages.SchedulerHello(scheduler=b"s" * 16, version="1", host="here", pid=6, epoch=epoch, store=b"o" * 16)
+    return messages.SchedulerHello(
+        scheduler=b"s" * 16, version="1", host="here", pid=6, epoch=epoch, store=b"o" * 16, database="/tasks.db"
+    )
 
 
 def a_submit(session: bytes, bundle: int = 1) -> messages.Submit:

@@ -72,7 +72,9 @@ class Stage:
         poller = zmq.Poller()
         for socket in link.sockets:
             poller.register(socket, zmq.POLLIN)
-        hello = messages.SchedulerHello(scheduler=b"s" * 16, version="1", host="here", pid=1, epoch=1, store=b"o" * 16)
+        hello = messages.SchedulerHello(
+            scheduler=b"s" * 16, version="1", host="here", pid=1, epoch=1, store=b"o" * 16, database=""
+        )
         session = b""
         while not self._over.is_set():
             poller.poll(50)

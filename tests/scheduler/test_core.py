@@ -51,7 +51,7 @@ from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.tasks.state import State
 
 SESSION, BROKER, W1, W2 = b"s" * 16, b"b" * 16, b"1" * 16, b"2" * 16
-IDENTITY = Identity(scheduler=bytes(16), version="0", host="h", pid=7, epoch=3, store=b"o" * 16)
+IDENTITY = Identity(scheduler=bytes(16), version="0", host="h", pid=7, epoch=3, store=b"o" * 16, database="/tasks.db")
 FIRST = 3 << 40 | 1
 """The first bundle id of epoch 3, of this scheduler."""
 
@@ -104,7 +104,11 @@ def live(core: SchedulerCore, credit: int = 8) -> SchedulerCore:
 def test_it_says_hello_when_the_link_stands_and_when_it_is_asked() -> None:
     """Every connection begins with who owns the store since which epoch."""
     core = a_core()
-    hello = Send(SchedulerHello(scheduler=IDENTITY.scheduler, version="0", host="h", pid=7, epoch=3, store=b"o" * 16))
+    hello = Send(
+        SchedulerHello(
+            scheduler=IDENTITY.scheduler, version="0", host="h", pid=7, epoch=3, store=b"o" * 16, database="/tasks.db"
+        )
+    )
     assert [hello] == core.handle(Connected(), now=0)
     assert [hello] == core.handle(WhoAreYou(), now=1)
 

@@ -47,7 +47,7 @@ class Stage:
     def __init__(
         self, *lines: NewTask, shown: int = 1_000, retries: int = 0, eager: bool = False, bundlesize: int = 1
     ) -> None:
-        identity = Identity(scheduler=b"i" * 16, version="0", host="h", pid=7, epoch=1, store=b"o" * 16)
+        identity = Identity(scheduler=b"i" * 16, version="0", host="h", pid=7, epoch=1, store=b"o" * 16, database="")
         self.store, self.lines = MemoryStore(), Lines(lines, shown)
         self.core = SchedulerCore(identity=identity, bundlesize=bundlesize, grace_s=5, now=0)
         self.feed = Feed(

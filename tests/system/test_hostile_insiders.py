@@ -69,7 +69,9 @@ def test_a_worker_key_may_not_submit_cancel_or_command(siege: Siege) -> None:
             messages.Drain(session=session, worker=b"", now=True),
             messages.WorkerDead(session=session, worker=TOKEN),
             messages.Committed(session=session, worker=TOKEN, sequences=tuple(range(1, 100))),
-            messages.SchedulerHello(scheduler=TOKEN, version="1", host="h", pid=1, epoch=1000, store=TOKEN),
+            messages.SchedulerHello(
+                scheduler=TOKEN, version="1", host="h", pid=1, epoch=1000, store=TOKEN, database=""
+            ),
         )
         assert rogue.hear(messages.Refused).fatal
     siege.assert_unharmed()

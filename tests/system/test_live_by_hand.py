@@ -92,6 +92,7 @@ def test_a_scheduler_of_another_database_is_refused_while_a_worker_has_tasks(hom
     # Then
     assert refused.returncode == 3
     assert b"1 worker still has tasks of another database" in refused.stderr
+    assert f"That database: {home.path('a.db')}\n".encode() in refused.stderr
     home.write("go", b"")
     assert home.run("hs-scheduler", "--restart", *mine).returncode == 0
     assert home.run(*theirs).returncode == 0
@@ -99,6 +100,28 @@ def test_a_scheduler_of_another_database_is_refused_while_a_worker_has_tasks(hom
     for name in ("worker", "broker"):
         daemons[name].terminate()
         assert ended_within(daemons[name].pid, STEP_S)
+
+
+def test_where_a_scheduler_was_killed_another_is_told_of_which_database_and_what_to_do(home: Home) -> None:
+    """The broker cannot know that it is dead; its own next one may come at once."""
+    broker = started(home, "broker")
+    mine = ("hs-scheduler", "--forever", "--connection", "main", "--database", home.path("a.db"))
+    theirs = ("hs-scheduler", home.write("tasks", b"true\n"), "--connection", "main", "--database", home.path("b.db"))
+    first = home.start(*mine)
+    assert until(lambda: home.run("hs", "status", "--database", home.path("a.db")).returncode == 0, STEP_S)
+    first.kill()
+    assert ended_within(first.pid, STEP_S)
+
+    refused = home.run(*theirs)
+
+    assert refused.returncode == 3
+    assert b"if it was killed, start it again, or stop the workers and restart the broker" in refused.stderr
+    assert f"That database: {home.path('a.db')}\n".encode() in refused.stderr
+    again = home.start(*mine)
+    assert until(lambda: home.run("hs", "status", "--database", home.path("a.db")).returncode == 0, STEP_S)
+    for daemon in (again, broker):
+        daemon.terminate()
+        assert ended_within(daemon.pid, STEP_S)
 
 
 @pytest.mark.parametrize("command", [COMMANDS["worker"], COMMANDS["scheduler"], ("hs", "status")], ids=" ".join)
