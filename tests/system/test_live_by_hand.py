@@ -152,6 +152,20 @@ def test_who_speaks_another_version_is_refused_at_both_ends(home: Home, command:
         assert ended_within(daemon.pid, STEP_S)
 
 
+def test_a_worker_with_the_key_of_another_role_ends_and_says_so(home: Home) -> None:
+    """It did not do what it was started for."""
+    broker = started(home, "broker")
+    key = home.path("site", "connect", "main", "submit.json")
+    assert until(lambda: os.path.exists(key), STEP_S)
+
+    refused = home.run("hs-worker", "--connection", key)
+
+    reason = b"hs-worker: the broker refuses this worker: a submit key may not say WorkerHello\n"
+    assert (refused.returncode, refused.stderr) == (3, reason)
+    broker.terminate()
+    assert ended_within(broker.pid, STEP_S)
+
+
 def test_with_nothing_to_do_all_of_them_sleep(home: Home) -> None:
     """Nobody looks whether there is something: it is told."""
     daemons = {name: started(home, name) for name in COMMANDS}

@@ -10,7 +10,6 @@ from tests.worker.building import OTHER, SELF, WALL_S, Worker, a_detail, a_task,
 from hs_common import limits, messages
 from hs_common.errors import StoppedError
 from hs_common.tasks import Outcome, OutcomeKind, unpack_started
-from hs_common.wire import OTHER_VERSION
 from hs_worker import events
 from hs_worker.events import Abandon, Exit, Leave, Look, Note, Record, Release, Reopen, Send, Signal, Spawn
 from hs_worker.settings import Rules
@@ -653,25 +652,14 @@ def test_a_refusal_that_is_not_for_ever_is_followed_by_another_hello() -> None:
 
 
 def test_a_refusal_for_ever_ends_the_worker() -> None:
-    """The guardian starts no other."""
-    worker = Worker()
-    worker.takes(events.Connected())
-    refused = messages.Refused(session=b"\0" * 16, reason="not you", fatal=True, bundles=())
-
-    assert worker.takes(refused)[-1] == Leave(refused=True)
-
-
-def test_a_worker_of_another_version_cannot_begin() -> None:
     """Whoever started it hears why; one that had begun leaves like any other, for its launcher would take that for a failure."""
-    refused = messages.Refused(session=b"\0" * 16, reason=OTHER_VERSION, fatal=True, bundles=())
+    refused = messages.Refused(session=b"\0" * 16, reason="not you", fatal=True, bundles=())
     new, old = Worker(), Worker()
     new.takes(events.Connected())
     old.takes(events.Connected())
     old.is_welcome()
 
-    with pytest.raises(
-        StoppedError, match="refuses this worker: another version of the protocol: update the older side"
-    ):
+    with pytest.raises(StoppedError, match="refuses this worker: not you"):
         new.takes(refused)
     assert old.takes(refused)[-1] == Leave(refused=True)
 

@@ -11,6 +11,7 @@ from math import inf
 import zmq
 
 from hs_common.clock import monotonic
+from hs_common.errors import StoppedError
 from hs_common.logs import get_logger
 from hs_common.sockets import Link
 from hs_worker.complaint import Complaint
@@ -81,20 +82,22 @@ class Contact:
         """Nobody answers, from now on or still."""
         self._vigil.begin(monotonic())
 
-    def on_denied(self) -> bool:
-        """Try again a little later, for a refused socket never comes back by itself; return whether that is of no use.
+    def on_denied(self) -> None:
+        """Try again a little later, for a refused socket never comes back by itself.
 
         Raises:
-            StoppedError: It is of no use, and somebody waits to hear why.
+            StoppedError: That is of no use.
 
         """
         self._reopen_at = monotonic() + _REOPEN_S
         self._denied += 1
         if self._denied < _DENIED_MAX or self._answered:
-            return False
+            return
         self._complaint.despair()
-        log.error("broker.denied", endpoint=self.link.endpoint, advice="is this the cluster's connection file?")
-        return True
+        raise StoppedError(
+            f"the broker at {self.link.endpoint} is another one, or does not know our key: "
+            "is this the connection file of its cluster?"
+        )
 
     def on_moved(self) -> None:
         """Go where the connection file says that the broker is now."""

@@ -13,7 +13,6 @@ from hs_common import limits, messages
 from hs_common.errors import StoppedError, WireError
 from hs_common.messages import Assign, Message, Running
 from hs_common.tasks import Bundle, pack_started, unpack_bundle
-from hs_common.wire import OTHER_VERSION
 from hs_worker import events
 from hs_worker.credit import Credit
 from hs_worker.departure import Departure
@@ -86,7 +85,7 @@ class WorkerCore:
         """Take one event at `now` (monotonic seconds); return what to do, in this order.
 
         Raises:
-            StoppedError: The broker speaks another version of the protocol, and always did.
+            StoppedError: The broker will not have this worker, and never had it.
 
         """
         self._now = now
@@ -184,8 +183,8 @@ class WorkerCore:
             self._send(messages.Heartbeat(session=self._session.token))
 
     def _on_refused(self, message: messages.Refused) -> None:
-        if message.reason == OTHER_VERSION and not self._session.welcomed:
-            raise StoppedError(f"the broker refuses this worker: {OTHER_VERSION}")
+        if message.fatal and not self._session.welcomed:
+            raise StoppedError(f"the broker refuses this worker: {message.reason}")
         self._note("error" if message.fatal else "warning", "worker.refused", reason=message.reason)
         self._session.lose(self._now)
         if message.fatal:

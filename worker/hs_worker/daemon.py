@@ -196,8 +196,8 @@ class WorkerDaemon:
             else:
                 self._contact.on_disconnected()
                 self._handle(events.Disconnected())
-                if event == "denied" and self._contact.on_denied():
-                    self._status = EXIT_REFUSED
+                if event == "denied":
+                    self._contact.on_denied()
                 elif event == "moved":
                     self._contact.on_moved()
                     self._sent = True
