@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hs_common.config import KEYS
 from hs_deploy.cli import LAZY, LAZY_TASK
 
 HS = Path(sys.executable).with_name("hs")
@@ -109,6 +110,25 @@ def test_a_url_without_its_scheme_makes_no_file(tmp_path: Path) -> None:
 
     assert (status, said) == (2, "hs: database.url: is no postgresql:// URL: a file is named by database.file\n")
     assert not (tmp_path / "me:secret@host").exists()
+
+
+def test_a_setting_that_cannot_be_told_keeps_no_other_from_being_told(tmp_path: Path) -> None:
+    """Who asks for all of them hears which one it is."""
+    file = tmp_path / ".hypershell" / "config.toml"
+    file.parent.mkdir()
+    file.write_text('[worker]\nshell_env = "NOWHERE"\n[logging]\nlevel_env = "NOWHERE"\n')
+    shell_, level = (
+        f"hs: {file}: {name}_env: there is no variable NOWHERE\n" for name in ("worker.shell", "logging.level")
+    )
+
+    assert shell(tmp_path, "hs config get worker.num_tasks") == (0, "")
+    assert shell(tmp_path, "hs config get worker.shell") == (2, shell_)
+    assert shell(tmp_path, "hs config get >all") == (2, shell_ + level)
+
+    told = (tmp_path / "all").read_text().splitlines()
+    assert "worker.template = {}" in told
+    assert "logging.format = console" in told
+    assert len(told) == len(KEYS) - 2
 
 
 def test_an_editor_that_fails_is_no_reason_to_read_how_options_are_used(tmp_path: Path) -> None:

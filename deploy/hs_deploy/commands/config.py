@@ -47,20 +47,14 @@ def config() -> None:
 @config.command(context_settings=CONTEXT)
 @click.argument("key", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, or for one KEY its value.")
-def get(key: str | None, *, as_json: bool) -> None:
-    """Print the value of KEY, or every setting of a section, or all."""
+def get(key: str | None, *, as_json: bool) -> int:
+    """Print the value of KEY, or every setting of a section, or all. What cannot be told is said on stderr, with status 2."""
     settings = _load()
     if key is None or key in {name.partition(".")[0] for name in KEYS if "." in name}:
-        section = "" if key is None else f"{key}."
-        found = {name: settings.get(name) for name in KEYS if name.startswith(section)}
-        if as_json:
-            click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-        else:
-            for name, value in found.items():
-                click.echo(f"{name} = {shown(value)}".rstrip())
-        return
+        return _print_all(settings, "" if key is None else f"{key}.", as_json=as_json)
     value = settings.get(_known(key)) if not key.startswith(NAMED_LIST) else _named_list(settings, key)
     click.echo(json.dumps(value, ensure_ascii=False) if as_json else shown(value))
+    return 0
 
 
 @config.command("set", context_settings=AS_THEY_COME)
@@ -136,7 +130,7 @@ def which(key: str, *, as_json: bool) -> None:
         click.echo(f"  overrides {_where(place)}")
     if applies:
         click.echo(f"  applies only {applies}; elsewhere it is passed over")
-    if places[:1] and key == "database.file" and settings.get("database.url"):
+    if places[:1] and key == "database.file" and _is_set(settings, "database.url"):
         click.echo(f"  does not apply: database.url is set, by {_where(settings.places('database.url')[0])}")
 
 
@@ -155,10 +149,39 @@ def shown(value: Value) -> str:
             return str(value)
 
 
+def _print_all(settings: Settings, section: str, *, as_json: bool) -> int:
+    """Print every setting whose name begins so; what has no value is told on stderr, and the rest is printed all the same."""
+    found: dict[str, Value] = {}
+    status = 0
+    for name in KEYS:
+        if not name.startswith(section):
+            continue
+        try:
+            found[name] = settings.get(name)
+        except RefusedError as exc:
+            say(str(exc))
+            status = 2
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        for name, value in found.items():
+            click.echo(f"{name} = {shown(value)}".rstrip())
+    return status
+
+
 def _load() -> Settings:
     settings = load_settings()
-    configure_by(settings)
+    with contextlib.suppress(RefusedError):  # something is wrong with a setting of the log: who asks for that hears it
+        configure_by(settings)
     return settings
+
+
+def _is_set(settings: Settings, key: str) -> bool:
+    """Whether it has another value than none; one that cannot be told is one."""
+    try:
+        return bool(settings.get(key))
+    except RefusedError:
+        return True
 
 
 def _known(key: str) -> str:
