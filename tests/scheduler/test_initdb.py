@@ -1,5 +1,6 @@
 """`hs initdb`: a database made, brought up to date, copied, compacted, rotated, emptied; and searches over its archives."""
 
+import errno
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from hs_scheduler.commands.update import update
 from hs_scheduler.stores import schema
 from hs_scheduler.stores.archives import path_of
 from hs_scheduler.stores.engines import open_store
+from hs_scheduler.stores.reader import reading
 from hs_scheduler.stores.sqlite import SqliteStore
 
 
@@ -183,6 +185,32 @@ def test_a_copy_takes_the_archives_along(database: str, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "site", ignore_errors=True)
     os.unlink(path_of(database, 1))
     assert count(str(tmp_path / "folder" / "copy.db")) == 6
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_copy_needs_no_hard_links(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """FAT has none, nor have some file systems in user space."""
+
+    def refuse(_source: str, _target: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    copy = tmp_path / "copy.db"
+
+    output(initdb, "--backup", str(copy), "--database", database)
+
+    assert count(str(copy)) == count(database)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert not list(tmp_path.glob("*.tmp"))
+    # What came meanwhile is left alone.
+    other = tmp_path / "other"
+    other.write_text("of somebody else")
+    with reading(database) as reader, pytest.raises(StoppedError, match="File exists"):
+        reader.back_up(str(other))
+    assert other.read_text() == "of somebody else"
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import os
 import select
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from errno import ENOSYS, EOPNOTSUPP, EPERM
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -27,6 +28,9 @@ _PATIENCE = 25
 """Times `BUSY_S` that a reader waits for a lock: it has nothing else to do."""
 
 _TRY_S = 0.02
+
+_NO_LINKS = (EPERM, EOPNOTSUPP, ENOSYS)
+"""What a file system says that has no hard links. Source: link(2); FAT says EPERM."""
 
 
 class Answering(Protocol):
@@ -86,9 +90,10 @@ class SqliteReader:
                     self._connection.backup(copy)
                 finally:
                     copy.close()
-                os.link(temporary, path)
+                _publish(temporary, path)
             finally:
-                os.unlink(temporary)
+                with suppress(FileNotFoundError):  # it was renamed
+                    os.unlink(temporary)
         except OSError as exc:
             raise StoppedError(f"{path}: {exc.strerror}") from exc
         except sqlite3.Error as exc:
@@ -132,6 +137,23 @@ def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator
             connection.close()
     except sqlite3.Error as exc:
         raise StoppedError(f"database {path}: {exc}") from exc
+
+
+def _publish(temporary: str, path: str) -> None:
+    """Give a finished file its name, unless there is a file of that name already.
+
+    Raises:
+        OSError: There is, or the folder cannot be written.
+
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        # The name is taken by an empty file of ours first, so that no other's is replaced.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.rename(temporary, path)
 
 
 def _lasting_holder(lock: str) -> Owner | None:
