@@ -15,7 +15,7 @@ from hs_deploy.daemons import Daemon
 from hs_deploy.launchers import local
 from hs_deploy.options import Options
 from hs_deploy.output.terminal import Terminal
-from hs_deploy.places import Places, clean_up, open_places
+from hs_deploy.places import Places, clean_up, open_places, unread
 from hs_deploy.runs import folders
 from hs_deploy.runs.folders import Run
 from hs_deploy.supervision.launch import SIGNALS, Launcher, Streams
@@ -41,7 +41,7 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
     began = monotonic()
     places = open_places(options, past)
     terminal = Terminal(quiet=options.quiet)
-    for note in notes:
+    for note in (*notes, *unread(options)):
         terminal.say(note)
     spool = places.spool
     signals, kept = SignalPipe(SIGNALS), local.children()

@@ -5,6 +5,8 @@ Everything that can be refused is refused before the first folder is made and th
 
 import contextlib
 import os
+import select
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +107,20 @@ def clean_up(places: Places) -> None:
         remove_connections(places.run.folder)
     if places.run.database is None and places.run.folder is not None:
         os.rmdir(places.run.folder)
+
+
+def unread(asked: Options) -> list[str]:
+    """Return what to say where somebody has filled stdin, and it is not read: a cluster that stays is told to by name."""
+    if asked.file is not None or asked.reads_stdin or not asked.forever or asked.restart:
+        return []
+    status = os.fstat(0)
+    if stat.S_ISFIFO(status.st_mode):
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        filled = any(happened & select.POLLIN for _, happened in poll.poll(0))
+    else:
+        filled = stat.S_ISREG(status.st_mode) and os.lseek(0, 0, os.SEEK_CUR) < status.st_size
+    return ["stdin is not read: a cluster that stays reads it first where FILE is -"] if filled else []
 
 
 def _input(asked: Options) -> tuple[str | None, int | None]:

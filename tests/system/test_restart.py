@@ -243,6 +243,26 @@ def test_a_cluster_waits_for_ever_until_it_is_told_to_stop(home: Home) -> None:
     assert sorted(lines(home)) == [b"line", b"more", b"submitted"]
 
 
+@pytest.mark.parametrize("kind", ["a pipe", "a file"])
+def test_a_cluster_that_stays_says_that_stdin_is_not_read(home: Home, kind: str) -> None:
+    """Whoever has filled it meant it to be."""
+    if kind == "a pipe":
+        stdin, end = os.pipe()
+        os.write(end, b"true\n")
+    else:
+        stdin = end = os.open(home.write("tasks", b"true\n"), os.O_RDONLY)
+    cluster = home.start("hs-cluster", "--forever", stdin=stdin, stderr=subprocess.PIPE)
+    assert cluster.stderr is not None
+
+    said = cluster.stderr.readline()
+
+    assert said == b"hs-cluster: stdin is not read: a cluster that stays reads it first where FILE is -\n"
+    cluster.terminate()
+    assert ended_within(cluster.pid, STEP_S)
+    for fd in {stdin, end}:
+        os.close(fd)
+
+
 @pytest.mark.parametrize("options", [[], ["--eager"]])
 def test_the_order_of_retries_as_it_was_recorded(home: Home, options: list[str]) -> None:
     """New tasks first; --eager: the retry goes before all that was not handed out yet."""
