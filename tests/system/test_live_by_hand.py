@@ -179,6 +179,24 @@ def test_with_nothing_to_do_all_of_them_sleep(home: Home) -> None:
         assert ended_within(daemon.pid, STEP_S)
 
 
+def test_of_a_file_that_has_grown_a_scheduler_adds_what_is_new_only_with_once(home: Home) -> None:
+    """Without it nobody knows what was meant; the refusal names it."""
+    daemons = [started(home, name) for name in ("broker", "worker")]
+    scheduler = ("hs-scheduler", home.write("tasks", b"echo 1 >>ran\n"), "--connection", "main")
+    assert home.run(*scheduler).returncode == 0
+    home.write("tasks", b"echo 1 >>ran\necho 2 >>ran\n")
+
+    refused = home.run(*scheduler)
+
+    assert refused.returncode == 3
+    assert b"was changed after line 1 was read, the run cannot go on with it; with --once" in refused.stderr
+    assert home.run(*scheduler, "--once").returncode == 0
+    assert home.read("ran") == b"1\n2\n"
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        assert ended_within(daemon.pid, STEP_S)
+
+
 def test_a_scheduler_runs_a_file_and_prints_what_failed(home: Home) -> None:
     """On stdout, also where that is a file, behind what is in it; and the task commands look at its queue."""
     daemons = [started(home, name) for name in ("broker", "worker")]

@@ -70,12 +70,11 @@ def verify(fd: int, state: InputState, *, grows: bool) -> None:
 
     """
     now = os.fstat(fd)
+    advice = "the run cannot go on with it" + ("" if grows else "; with --once its new lines are added")
     if (now.st_dev, now.st_ino) != (state.device, state.inode):
-        raise StoppedError(f"input {state.path}: is another file now, the run cannot go on with it")
+        raise StoppedError(f"input {state.path}: is another file now, {advice}")
     if now.st_size < state.size or (not grows and (now.st_size, now.st_mtime_ns) != (state.size, state.modified_ns)):
-        raise StoppedError(
-            f"input {state.path}: was changed after {state.line} lines were read, the run cannot go on with it"
-        )
+        raise StoppedError(f"input {state.path}: was changed after line {state.line} was read, {advice}")
 
 
 def check_file(path: str) -> None:
