@@ -19,12 +19,20 @@ OLDER_OPTIONS = {
     "--num-cores": "-N",
     "--cpus": "-N",
     "--jobs": "-N",
+    "-j": "-N",
     "--max-procs": "-N",
     "--parallelism": "-N",
     "--bundle-size": "-b",
     "--retries": "-r",
     "--failures-file": "-f",
-    "--results": "--joblog",
+    "--results": "-c",
+    "--resume": "--restart",
+    "--resume-failed": "--retry-failed",
+    "--max-fails": "--halt",
+    "--time-limit": "-W",
+    "--sshlogin": "--ssh",
+    "--arg-file": "FILE",
+    "-a": "FILE",
     "--stdout": "-o",
     "--stderr": "-e",
     "--database-url": "--database",
@@ -155,6 +163,8 @@ def _explained(error: click.ClickException) -> str:
         return text
     if isinstance(error, click.NoSuchOption) and error.option_name in OLDER_OPTIONS:
         return f"there is no option {error.option_name}: use {OLDER_OPTIONS[error.option_name]}"
+    if "(::: " in text:
+        return "::: is of GNU parallel: give the lines in FILE or on stdin, and the command by -t"
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "hs-cluster"
     return f"{text}: see {command} --help"

@@ -200,13 +200,18 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         return settings.get(key) if typed[name] is None else parse_option(KEYS[key], typed[name], option)
 
     quiet = bool(typed["quiet"])
-    waits = typed["restart"] or typed["retry_failed"] or typed["forever"] or typed["autoscaling"] is not None
+    continues = typed["restart"] or typed["retry_failed"]
+    waits = continues or typed["forever"] or typed["autoscaling"] is not None
     for name, (option, expected) in NAMES_SOMETHING.items():
         require_text(option, typed[name], expected)
     away = elsewhere(typed, settings)
     policy = policy_of(typed, settings)
     level = LEVELS.get(-1 if quiet else min(2, typed["verbose"]))
     shell_place = f"{settings.origin('worker.shell')}: worker.shell" if typed["shell"] is None else "--shell"
+    retries_max = value("max_retries", "scheduler.max_retries", "-r")
+    # What is continued may have recorded how often.
+    if typed["eager"] and not (retries_max or continues):
+        raise RefusedError("--eager: without retries nothing goes first: give -r NUM too")
     return Options(
         file=None if typed["file"] in (None, "-") else typed["file"],
         slots=value("num_tasks", "worker.num_tasks", "-N"),
@@ -214,7 +219,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         shell=find_program(value("shell", "worker.shell", "--shell"), shell_place),
         bundlesize=value("bundlesize", "scheduler.bundlesize", "-b"),
         bundlewait_s=value("bundlewait", "scheduler.bundlewait", "-w"),
-        retries_max=value("max_retries", "scheduler.max_retries", "-r"),
+        retries_max=retries_max,
         eager=typed["eager"] or settings.get("scheduler.eager"),
         no_db=typed["no_db"],
         database=None if typed["no_db"] else _database(typed["database"], settings),
@@ -246,7 +251,7 @@ def options(typed: Mapping[str, Any], settings: Settings) -> Options:
         once=typed["once"],
         # Scaled, a cluster stays until it is told to stop.
         forever=typed["forever"] or policy is not None,
-        restart=typed["restart"] or typed["retry_failed"],
+        restart=continues,
         retry_failed=typed["retry_failed"],
         reads_stdin=typed["file"] == "-" or (typed["file"] is None and not waits),
         level=level,

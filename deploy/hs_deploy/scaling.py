@@ -12,6 +12,9 @@ _SIZES = {"factor": "-F", "period": "-P", "init_size": "-I", "min_size": "-X", "
 ONLY_SCALED = {**_SIZES, "timeout": "-T"}
 """Parameters that mean nothing without -A, and how they are typed."""
 
+_OF_OTHERS = {"-P": "; tasks at a time are -N", "-I": "; in -t CMD a {} stands for the line"}
+"""What xargs means by them -> ours."""
+
 
 def policy_of(typed: Mapping[str, Any], settings: Settings) -> Policy | None:
     """Return what was asked for; None: the cluster is not scaled.
@@ -23,7 +26,8 @@ def policy_of(typed: Mapping[str, Any], settings: Settings) -> Policy | None:
     if typed["autoscaling"] is None:
         for name, option in ONLY_SCALED.items():
             if typed[name] is not None:
-                raise RefusedError(f"{option} {typed[name]}: is for a cluster that is scaled: give -A too")
+                ours = _OF_OTHERS.get(option, "")
+                raise RefusedError(f"{option} {typed[name]}: is for a cluster that is scaled: give -A too{ours}")
         return None
     mode = KEYS["autoscale.policy"]
     # Blank: -A without a value. Empty is a variable that is not set.

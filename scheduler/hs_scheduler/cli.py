@@ -95,6 +95,8 @@ def completed(given: dict[str, Any]) -> dict[str, Any]:
         name: settings.get(key) if given[name] is None or given[name] is False else given[name]
         for name, key in SETTINGS_OF.items()
     }
+    if given["eager"] and not found["max_retries"] and given.get("report_fd") is None:
+        raise RefusedError("--eager: without retries nothing goes first: give -r NUM too")
     # hs-cluster has looked at what it names.
     if not given["no_db"] and (given["database"] is None or given.get("report_fd") is None):
         from hs_scheduler.commands.location import to_write  # noqa: PLC0415

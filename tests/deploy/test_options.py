@@ -167,6 +167,7 @@ def test_what_a_run_recorded_is_taken_up_unless_something_else_is_typed() -> Non
     recorded = {
         "num_tasks": 4,
         "template": "a {}",
+        "max_retries": 2,
         "eager": True,
         "bundlewait": 2.5,
         "halt": None,

@@ -44,6 +44,15 @@ def test_every_program_tells_its_version_and_those_of_what_it_speaks_with(name: 
     [
         *(((name, "--no-such"), f"{name}: No such option '--no-such'") for name in PROGRAMS),
         *(((name, "--num-threads", "3"), f"{name}: there is no option --num-threads: use -N") for name in PROGRAMS),
+        (("hs-cluster", "-j8"), "hs-cluster: there is no option -j: use -N"),
+        (("hs-cluster", "--resume"), "hs-cluster: there is no option --resume: use --restart"),
+        (("hs-cluster", "-P", "8"), "hs-cluster: -P 8: is for a cluster that is scaled: give -A too; tasks at a time"),
+        (("hs-cluster", "echo", ":::", "a", "b"), "hs-cluster: ::: is of GNU parallel: give the lines in FILE"),
+        (("hs-cluster", "--eager", "tasks"), "hs-cluster: --eager: without retries nothing goes first: give -r NUM"),
+        (
+            ("hs-scheduler", "--eager", "--connection", "x"),
+            "hs-scheduler: --eager: without retries nothing goes first: give -r NUM",
+        ),
         (("hs-worker",), "hs-worker: Missing option '--connection': see hs-worker --help"),
         (("hs-worker", "-N", "x"), "hs-worker: Invalid value for '-N'"),
         (("hs-scheduler", "-b", "0"), "hs-scheduler: Invalid value for '-b' / '--bundlesize': 0 is not in the range"),

@@ -130,7 +130,7 @@ SETTINGS: list[tuple[str, str, str, str, str, Any, Any]] = [
 ]
 """Option, value, its setting, another value of that; where they arrive, as what each."""
 
-NEEDS = {option: ["-A", "dynamic"] for option in ("-F", "-P", "-I", "-X", "-Y", "-T")}
+NEEDS = {"--eager": ["-r", "1"], **{option: ["-A", "dynamic"] for option in ("-F", "-P", "-I", "-X", "-Y", "-T")}}
 """Options that mean nothing without another."""
 
 DONE = [
