@@ -34,7 +34,7 @@ def assign(backlog: Backlog, workers: Workers, now: float) -> Iterator[Parcel]:
             workers.lease(worker, header)
             given += header.tasks
             left -= 1
-            if parcel[1] and (size + header.size > limits.BODY_BYTES_MAX or len(parcel[1]) == limits.IDS_MAX):
+            if parcel[1] and (size + header.size > limits.PARCEL_BYTES_MAX or len(parcel[1]) == limits.IDS_MAX):
                 yield parcel
                 parcel, size = (worker, [], []), 0
             parcel[1].append(header)

@@ -12,6 +12,10 @@ MESSAGE_BYTES_MAX = 8 * MIB
 BODY_BYTES_MAX = 4 * MIB
 """Of all bodies in one message. Senders split before this; a single task always fits."""
 
+PARCEL_BYTES_MAX = 256 * KIB
+"""Of a bundle of several tasks, and of the bodies in one Assign of several bundles. A worker hears a message when all of it has
+come: behind 10 kB/s that is sooner than it would take its broker for gone (`SILENCE_S`)."""
+
 LINE_BYTES_MAX = 1 * MIB
 """Of one task line. A longer line is a REJECTED task."""
 

@@ -56,7 +56,7 @@ from hs_scheduler.events import (
     Tell,
     Withdrawn,
 )
-from hs_scheduler.out import Out, submits, withdrawals
+from hs_scheduler.out import Out, parted, submits, withdrawals
 from hs_scheduler.reminder import Reminder
 from hs_scheduler.stores.store import Held
 from hs_scheduler.stores.succeeded import Succeeded
@@ -139,10 +139,11 @@ class SchedulerCore:
         """Return the lowest group of which something is out, or None: nothing is."""
         return self._out.lowest_group()
 
-    def place(self, tasks: Sequence[tuple[bytes, Demand]]) -> list[int]:
+    def place(self, tasks: Sequence[tuple[bytes, Demand]], sizes: Iterable[int]) -> list[int]:
         """Return a bundle id for each task (its folder and demand): neighbours alike share one, up to the bundle size.
 
-        Never more than an average worker may hold, or no worker could take the bundle.
+        Never more than an average worker may hold, or no worker could take the bundle, nor more bytes than are sent in one
+        piece. `sizes`: of their lines, bytes.
         """
         tasks_max = min(self._bundlesize, max(1, self._credit // (2 * max(1, len(self._crew)))))
         first = self._link.identity.epoch << 40 | self._counter + 1
@@ -150,11 +151,12 @@ class SchedulerCore:
             self._counter += len(tasks)
             return list(range(first, first + len(tasks)))
         ids: list[int] = []
+        left = iter(sizes)
         for _, alike in groupby(tasks):
-            count = len(list(alike))
             first = self._link.identity.epoch << 40 | self._counter + 1
-            ids += [first + at // tasks_max for at in range(count)]
-            self._counter += -(-count // tasks_max)
+            parts = parted([next(left) for _ in alike], tasks_max)
+            ids += [first + part for part in parts]
+            self._counter += parts[-1] + 1
         return ids
 
     def check(self) -> None:

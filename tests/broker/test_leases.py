@@ -378,9 +378,9 @@ def test_a_bundle_that_is_here_is_not_taken_twice(step: str) -> None:
 
 
 def test_a_long_assign_is_split() -> None:
-    """No message carries more than the bound of bodies."""
+    """On a slow line the worker hears each part as it comes, and not half a minute of silence."""
     _, scheduler, (worker,) = a_cluster(credit=0)
-    size = limits.BODY_BYTES_MAX // 2
+    size = limits.PARCEL_BYTES_MAX // 2
     scheduler.submit(a_bundle(1, size=size), a_bundle(2, size=size))
     scheduler.submit(a_bundle(3, size=size))
 

@@ -257,7 +257,10 @@ class Feed:
         """Return a bundle for each line, 0 for one that can never run."""
         runnable = [line for line in lines if not line.rejected]
         plain = (cwd, NO_DEMAND)
-        places = self._core.place([(cwd, demand_of(line.detail)) if line.detail else plain for line in runnable])
+        places = self._core.place(
+            [(cwd, demand_of(line.detail)) if line.detail else plain for line in runnable],
+            (len(line.args) for line in runnable),
+        )
         if len(runnable) == len(lines):
             return places
         ids = iter(places)
@@ -270,7 +273,9 @@ class Feed:
         ready = self._store.ready(count)
         if not ready or not self._may_go(ready[0].group):
             return []
-        ids = self._core.place([(item.cwd, demand_of(item.task.detail)) for item in ready])
+        ids = self._core.place(
+            [(item.cwd, demand_of(item.task.detail)) for item in ready], (len(item.task.args) for item in ready)
+        )
         bundles = by_bundle(ids, [item.task for item in ready])
         self._store.assign(bundles, wall)
         return packed(bundles, [item.cwd for item in ready], ready[0].group)
