@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tests.faults.network import KINDS
+
 SLOTS = 4
 
 DAEMONS = ("broker", "scheduler", "guardian")
@@ -51,13 +53,16 @@ class Campaign:
     """What happens to the database at a random moment; see `databases`."""
     lasts_s: float = 0.0
     """How long; 0: as the seed decides."""
+    lines: tuple[str, ...] = ()
+    """What befalls the lines of two workers that are elsewhere, at a random moment; see `network`. What is to be killed is
+    killed at the same moment."""
     no_db: bool = False
     """Whether some trials run without a database: where the scheduler lives, its memory is the store."""
 
     @property
     def strikes(self) -> bool:
         """Whether something is done at random moments."""
-        return bool(self.kill or self.pause or self.befalls)
+        return bool(self.kill or self.pause or self.befalls or self.lines)
 
 
 LOCKED_S = 30.0
@@ -106,6 +111,13 @@ CAMPAIGNS = (
         name="pause-broker", about="SIGSTOP of the broker, shorter than any lease (B2)", pause="broker", no_db=True
     ),
     Campaign(name="pause-scheduler", about="SIGSTOP of the scheduler", pause="scheduler"),
+    Campaign(name="network", about="lines to the workers are cut, slow, broken or dead (C)", lines=KINDS),
+    Campaign(
+        name="network-broker",
+        about="kill -9 of the broker while they are",
+        kill=("broker",),
+        lines=KINDS,
+    ),
     Campaign(name="sqlite-lock", about="the file is locked by another program", befalls="lock", lasts_s=LOCKED_S),
     Campaign(name="postgres", about="PostgreSQL stopped at once, and started (D2)", server=True, befalls="crash"),
     Campaign(

@@ -43,6 +43,8 @@ class Allowance:
     """Tasks that may start again: the slots of a worker that died, times its deaths."""
     finishes: bool
     """Whether every task must have ended (not after hs-cluster itself was killed)."""
+    overlaps_max: int = 0
+    """Tasks that may run while another execution of them is still to end: of a worker that nobody reaches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class Verdict:
     run_twice: int = 0
     """Starts beyond the first, beyond what is allowed."""
     overlapped: int = 0
-    """A task started while another execution of it was still to end."""
+    """A task started while another execution of it was still to end, beyond what is allowed."""
     wrong: int = 0
     """Recorded with another exit status than it had, or a wrong status of the whole run."""
     fabricated: int = 0
@@ -148,7 +150,7 @@ def _judge_executions(evidence: Evidence, allowance: Allowance, verdict: Verdict
     verdict.run_twice = max(0, verdict.reruns - allowance.reruns_max)
     if verdict.run_twice:
         _remark(verdict, "started again", (task for task, count in starts.items() if count > 1))
-    verdict.overlapped = _overlaps(evidence.ledger)
+    verdict.overlapped = max(0, _overlaps(evidence.ledger) - allowance.overlaps_max)
     foreign = {entry.task for entry in evidence.ledger if not 0 <= entry.task < evidence.tasks}
     verdict.phantom += len(foreign)
 

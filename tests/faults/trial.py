@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tests.faults import databases
 from tests.faults.campaigns import SLOTS, Campaign
 from tests.faults.home import Home
+from tests.faults.network import FORGOTTEN_S, LONG_LEASE_S, SHORT_LEASE_S, Blow, Network, blow
 from tests.faults.oracle import MODULUS, Allowance, Evidence, Verdict, judge, read_ledger
 from tests.faults.processes import (
     daemon,
@@ -29,6 +30,12 @@ KILLS_MAX = 3
 """In one trial. Far fewer than the restarts that hs-cluster allows."""
 
 PAUSE_MAX_S = 2.0
+
+BLOW_MAX_S = 30.0
+"""Of a line, but for connections that are forgotten."""
+
+RERUNS_A_LEASE = 500
+"""What a worker may have had in hand when its lease ended: of tasks as short as these, more than it runs at a time."""
 
 RUN_MAX_S = 300.0
 """A run that takes longer is stuck: undisturbed it takes some seconds."""
@@ -63,6 +70,10 @@ class Plan:
     pause_s: float
     crash_at: str
     """point:n, or "" for none."""
+    blows: tuple[Blow, ...]
+    """To the lines of the workers, one for each moment."""
+    lease_s: float
+    """Of workers behind lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +88,13 @@ class Trial:
 
 
 def plan(campaign: Campaign, seed: str, *, shortened_s: float = RUN_MAX_S) -> Plan:
-    """Return what this seed does; nothing that befalls a database lasts longer than `shortened_s`."""
+    """Return what this seed does; nothing that befalls a database or a line lasts longer than `shortened_s`."""
     dice = random.Random(seed)
     # Two pauses, one after the other, are longer than a store is waited for (`limits.STORE_WAIT_S`).
     once = not campaign.finishes or campaign.restarts or campaign.befalls in ("lock", "pause")
     strikes = 1 if once else dice.choice((1, 1, 1, KILLS_MAX))
     crash = f"{dice.choice(campaign.crash)}:{dice.randint(1, 30)}" if campaign.crash else ""
+    kinds = tuple(kind for kind in campaign.lines if kind != "forget" or shortened_s >= FORGOTTEN_S)
     return Plan(
         campaign=campaign,
         seed=seed,
@@ -94,6 +106,8 @@ def plan(campaign: Campaign, seed: str, *, shortened_s: float = RUN_MAX_S) -> Pl
         feed_at=dice.random() if not campaign.restarts else 0.0,
         pause_s=min(shortened_s, campaign.lasts_s) if campaign.lasts_s else dice.uniform(0.1, PAUSE_MAX_S),
         crash_at=crash,
+        blows=tuple(blow(dice, kinds, min(shortened_s, BLOW_MAX_S)) for _ in range(strikes if kinds else 0)),
+        lease_s=dice.choice((SHORT_LEASE_S, LONG_LEASE_S)),
     )
 
 
@@ -103,6 +117,8 @@ def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
         home = stack.enter_context(Home())
         run = _Run(home, plan, tasks)
         stack.callback(run.database.close)
+        if run.network:
+            stack.enter_context(run.network)
         begin = time.monotonic()
         run.start()
         strikes = run.disturb(undisturbed_s)
@@ -112,7 +128,9 @@ def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
         evidence = run.evidence(ended=ended)
         campaign = plan.campaign
         reruns = campaign.reruns * max(1, strikes)
-        verdict = judge(evidence, Allowance(reruns_max=reruns, finishes=campaign.finishes))
+        beside = RERUNS_A_LEASE * run.network.leases_ended() if run.network else 0
+        allowance = Allowance(reruns_max=reruns + beside, overlaps_max=beside, finishes=campaign.finishes)
+        verdict = judge(evidence, allowance)
         if verdict.violations:
             verdict.remarks.append(f"log: {home.read('stderr')[-800:].decode(errors='replace')}")
         return Trial(plan=plan, verdict=verdict, strikes=strikes, seconds=time.monotonic() - begin)
@@ -127,6 +145,8 @@ class _Run:
         self._tasks = tasks
         self._lines = [b"%d\n" % task for task in range(tasks)]
         self.database = databases.Server() if plan.campaign.server else databases.SqliteFile(home)
+        self.network = Network(home, plan.lease_s) if plan.campaign.lines else None
+        self._blows = iter(plan.blows)
         self._marker = home.path("crashed")
         self.cluster: subprocess.Popen[bytes]
 
@@ -139,6 +159,8 @@ class _Run:
         else:
             self.database.install_audit()
             options += ["--database", self.database.location]
+        if self.network:
+            options += self.network.options()
         if not plan.piped:
             options.append(home.write("tasks.txt", b"".join(self._lines)))
         env = {"HYPERSHELL_CRASH_AT": f"{plan.crash_at}:{self._marker}"} if plan.crash_at else {}
@@ -179,6 +201,8 @@ class _Run:
         """Return all that the run left."""
         home, plan = self._home, self._plan
         status = self.cluster.wait() if ended else None
+        if self.network:
+            self.network.over()
         leftovers = home.leftovers() if ended else []
         with_rows = not plan.no_db and ended
         return Evidence(
@@ -204,9 +228,12 @@ class _Run:
             self.cluster.stdin = None
 
     def _strike(self) -> int:
-        """Kill or pause what the campaign names; return 1 if it was there."""
-        self._home.remember(self.cluster.pid)
+        """Do what the campaign says; return how often it happened."""
         campaign = self._plan.campaign
+        if self.network:
+            # Before there is a connection, nothing can befall it.
+            until(lambda: self._home.read("ledger") or self.cluster.poll() is not None, APPEAR_S)
+        self._home.remember(self.cluster.pid)
         if campaign.befalls:
             return self.database.befall(campaign.befalls, self._plan.pause_s, self._home)
         if campaign.kill == ("cluster",):
@@ -214,9 +241,12 @@ class _Run:
         if campaign.kill == ("everything",):
             until(self._copied, APPEAR_S)
             return self._kill_everything()
-        victims = [self._find(name) for name in campaign.kill or (campaign.pause,)]
+        victims = [self._find(name) for name in campaign.kill or (campaign.pause,) if name]
         if campaign.kill:
-            return int(sum(kill(pid) for pid in victims if pid) > 0)
+            killed = int(sum(kill(pid) for pid in victims if pid) > 0)
+            return killed and self.network.strike(next(self._blows), self.cluster.pid) if self.network else killed
+        if self.network:
+            return self.network.strike(next(self._blows), self.cluster.pid)
         return sum(self._pause(pid) for pid in victims if pid)
 
     def _copied(self) -> bool:

@@ -56,6 +56,18 @@ def test_one_fault_breaks_one_rule(rule: str, fault: Callable[[Evidence], Eviden
     assert (getattr(verdict, rule), verdict.violations) == (1, 1), verdict.remarks
 
 
+def test_what_a_lost_lease_may_cost_is_no_violation_and_one_more_is() -> None:
+    """Its worker runs on, where nobody reaches it, while another one has the task."""
+    first_end = Entry(7, 1, 107, "end")
+    run = a_clean_run()
+    ledger = [*run.ledger[:-1], Entry(7, 2, 200, "start"), first_end, Entry(7, 2, 200, "end")]
+    run = replace(run, ledger=ledger, rows=[*(run.rows or [])[:-1], Row(7, "DONE", 0, 2)])
+
+    assert judge(run, replace(NOTHING_AGAIN, reruns_max=1, overlaps_max=1)).violations == 0
+    verdict = judge(run, NOTHING_AGAIN)
+    assert (verdict.run_twice, verdict.overlapped) == (1, 1)
+
+
 def test_a_result_without_an_execution_is_fabricated_and_the_task_lost() -> None:
     run = a_clean_run()
     verdict = judge(replace(run, ledger=[e for e in run.ledger if e != Entry(4, 1, 104, "end")]), NOTHING_AGAIN)
