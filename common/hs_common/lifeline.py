@@ -39,14 +39,18 @@ class Lifeline:
             if newline:
                 self._buffer = rest
                 return bytes(line)
-            if not self._poll.poll(timeout_s * 1000):
+            if not self.wait(timeout_s):
                 raise RefusedError(f"no document on descriptor {self.fd} within {timeout_s} s")
             self._read()
         raise RefusedError(f"descriptor {self.fd} ended before its first line did")
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait, `timeout_s` seconds at most; return whether there is anything to read, its end included."""
+        return bool(self._poll.poll(timeout_s * 1000))
+
     def lines(self) -> list[bytes]:
         """Return the lines that have come whole, without newlines; sets `ended`. Never waits."""
-        while not self.ended and self._poll.poll(0):
+        while not self.ended and self.wait(0):
             self._read()
         *lines, rest = bytes(self._buffer).split(b"\n")
         self._buffer = bytearray(rest)

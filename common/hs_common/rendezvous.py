@@ -4,22 +4,22 @@ A path that is not there is a mistake and refused by whoever reads it; a name ma
 """
 
 import os
-import select
+from collections.abc import Callable
 
 from hs_common.logs import get_logger
 from hs_common.site import connection_file
 
-LOOK_MS = 500
+LOOK_S = 0.5
 """Between two looks; a broker is started once in months."""
 
 
-def await_connection(named: str, role: str, wake_fd: int, daemon: str) -> bool:
-    """Wait until the connection file that was named is there; return whether it is: False when `wake_fd` has something to say.
+def await_connection(named: str, role: str, wait: Callable[[float], object], daemon: str) -> bool:
+    """Wait until the connection file that was named is there; return whether it is: False when somebody wants us to end.
 
     Args:
         named: Path, or name of a cluster of this site.
         role: Of the key in it.
-        wake_fd: Readable when there is no need to wait any more: a signal, the end of who started us.
+        wait: Waits for so many seconds; returns, maybe earlier, something true when there is no need to wait any more.
         daemon: Who waits, for the log.
 
     """
@@ -28,9 +28,7 @@ def await_connection(named: str, role: str, wake_fd: int, daemon: str) -> bool:
         return True
     advice = f"hs-broker --name {named} makes it"
     get_logger(daemon).warning("connection.awaited", path=path, advice=advice)
-    poll = select.poll()
-    poll.register(wake_fd, select.POLLIN)
     while not os.path.exists(path):
-        if poll.poll(LOOK_MS):
+        if wait(LOOK_S):
             return False
     return True

@@ -1,6 +1,7 @@
 """Signals as bytes in a pipe, so that one poller waits for everything and nothing runs inside a handler."""
 
 import os
+import select
 import signal
 from collections.abc import Iterable
 
@@ -34,6 +35,13 @@ class SignalPipe:
                 # Python writes the number of every signal that has a handler: the log has one of its own.
                 return [number for number in received if number in self._asked]
             received += part
+
+    def wait(self, timeout_s: float) -> list[int]:
+        """Wait for a signal, `timeout_s` seconds at most; return what `drain` does: nothing, too, where the log's came first."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        poll.poll(timeout_s * 1000)
+        return self.drain()
 
 
 def _noted(_number: int, _frame: object) -> None:

@@ -24,7 +24,7 @@ from hs_scheduler.input.feed import Feed
 from hs_scheduler.input.groups import ALL_SHOWN, NONE_SHOWN
 from hs_scheduler.input.input_file import open_file, resume
 from hs_scheduler.input.source import FileSource, Source, StreamSource
-from hs_scheduler.patience import Patience
+from hs_scheduler.patience import Patience, until_told
 from hs_scheduler.report import JobLog, Report
 from hs_scheduler.serving.desk import Desk
 from hs_scheduler.serving.rate import Rate
@@ -118,7 +118,7 @@ def assemble(options: Options, report: Report, signals: SignalPipe) -> Parts:
 
     """
     halt = _halt(options)
-    patience = Patience(signals.fd)
+    patience = Patience(until_told(signals))
     if options.database != IN_DOCUMENT:
         store, queue = _open_store(options, options.database, patience, new=False)
         document, lifeline = _read_document(options)

@@ -134,7 +134,7 @@ def _serve(options: "Options", report: "Report") -> int:
     from hs_common.signals import SignalPipe  # noqa: PLC0415
     from hs_scheduler.assemble import assemble  # noqa: PLC0415
     from hs_scheduler.daemon import SchedulerDaemon  # noqa: PLC0415
-    from hs_scheduler.patience import Patience  # noqa: PLC0415
+    from hs_scheduler.patience import Patience, until_told  # noqa: PLC0415
     from hs_scheduler.report import write_failures  # noqa: PLC0415
     from hs_scheduler.stores.locations import NAME  # noqa: PLC0415
 
@@ -143,7 +143,7 @@ def _serve(options: "Options", report: "Report") -> int:
     if options.connection != "-":
         from hs_common.rendezvous import await_connection  # noqa: PLC0415
 
-        if not await_connection(options.connection, "scheduler", signals.fd, "scheduler"):
+        if not await_connection(options.connection, "scheduler", signals.wait, "scheduler"):
             return 0
     parts = assemble(options, report, signals)
     if by_hand and options.database == os.path.join(site.main(), NAME):
@@ -160,7 +160,7 @@ def _serve(options: "Options", report: "Report") -> int:
             parts.joblog.close()
         if parts.ordering is not None and not (parts.lifeline is not None and parts.lifeline.ended):
             parts.ordering.close()
-        Patience(parts.signals.fd).carry_out(lambda: parts.store.close_run(parts.run_id, wall(), end.status))
+        Patience(until_told(signals)).carry_out(lambda: parts.store.close_run(parts.run_id, wall(), end.status))
         report.end(end, parts.store.counts)
     except OSError as exc:
         raise StoppedError(f"cannot write {exc.filename}: {exc.strerror}") from exc

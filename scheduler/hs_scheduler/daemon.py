@@ -5,7 +5,7 @@ disk full) is tried again whole; meanwhile nothing is sent, acknowledged or read
 """
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import zmq
@@ -36,6 +36,7 @@ from hs_scheduler.events import (
     Tell,
     Withdrawn,
 )
+from hs_scheduler.patience import STOPPED, TRY_S, Patience
 from hs_scheduler.report import End, Progress
 from hs_scheduler.stores.ownership import RENEW_S
 from hs_scheduler.stores.store import StoreBusyError
@@ -50,9 +51,6 @@ ORPHAN_S = 1.5
 UPKEEP_AGAIN_S = 1.0
 """After upkeep that the store refused."""
 
-BUSY_POLL_MS = 250
-"""Between two tries of a commit that the store refused."""
-
 
 class SchedulerDaemon:
     """Feed the core from the link, and do what it says."""
@@ -66,7 +64,7 @@ class SchedulerDaemon:
         self._link = parts.link
         self._desk = parts.desk
         self._ending = Ending(parts)
-        self._writing = Writing(parts, self._wait_for_store)
+        self._writing = Writing(parts, Patience(self._wait_for_store))
         self._poller = zmq.Poller()
         self._registered: list[object] = []
         self._input = Watched(self._poller)
@@ -100,7 +98,7 @@ class SchedulerDaemon:
         """Wait for something to do, do all of it, commit once, send."""
         self._wait()
         now = monotonic()
-        self._hear_signals()
+        self._hear_signals(self._parts.signals.drain())
         self._hear_lifeline(now)
         self._effects += self._hear_link(now)
         self._effects += self._core.expire(now)
@@ -137,8 +135,8 @@ class SchedulerDaemon:
         if self._session.fd in found:
             self._upkeep_at = 0.0
 
-    def _hear_signals(self) -> None:
-        for number in self._parts.signals.drain():
+    def _hear_signals(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
             if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
                 self._leaves = self._leaves or self._may_leave(number)
                 self._effects += self._core.handle(DrainAsked(), monotonic())
@@ -240,21 +238,21 @@ class SchedulerDaemon:
         return room > 0 and self._store.counts.new > 0 and (held is None or now >= held) and not self._feed.shut
 
     def _wait_for_store(self) -> None:
-        """Let the store recover; keep the broker's patience, and let a signal or the end of hs-cluster end the wait."""
+        """Let the store recover; keep the broker's patience, and hear who ends us.
+
+        Raises:
+            StoppedError: A signal lets us leave with tasks out, or hs-cluster is gone. What was not committed comes again.
+
+        """
         self._perform(self._core.beat(monotonic()))
         self._notifier.beat(monotonic())
-        self._poller_for_end().poll(BUSY_POLL_MS)
+        self._hear_signals(self._parts.signals.wait(TRY_S))
         lifeline = self._parts.lifeline
         if lifeline is not None and not lifeline.ended:
             for line in lifeline.lines():
                 self._parts.control.hear(line)
-        if lifeline is not None and lifeline.ended:
-            raise StoppedError("stopped while the store could not be written")
-
-    def _poller_for_end(self) -> zmq.Poller:
-        poller = zmq.Poller()
-        poller.register(self._parts.signals.fd, zmq.POLLIN)
-        return poller
+        if self._leaves or (lifeline is not None and lifeline.ended):
+            raise StoppedError(STOPPED)
 
     def _keep_up(self, now: float) -> None:
         """Tell other hosts that the store is ours, drop old answers; write the log back while nothing is under way."""

@@ -1,6 +1,5 @@
-"""Waiting for a store that cannot be written at this moment, before the daemon's loop runs and after it."""
+"""Waiting for a store that cannot be written at this moment: in the daemon's loop, before it and after it."""
 
-import select
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -8,27 +7,30 @@ from hs_common import limits
 from hs_common.clock import monotonic
 from hs_common.errors import StoppedError
 from hs_common.logs import get_logger
+from hs_common.signals import SignalPipe
 from hs_scheduler.stores.store import StoreBusyError
 
 log = get_logger("scheduler")
 
-TRY_MS = 250
+TRY_S = 0.25
 """Between two tries."""
+
+STOPPED = "stopped while the store could not be written"
+"""Of who is told to stop meanwhile: the reason for its status."""
 
 Answer = TypeVar("Answer")
 
 
 class Patience:
-    """Carries out steps that are transactions of their own; whoever is in the way has `limits.STORE_WAIT_S` to be done.
+    """Carries out steps that are transactions; whoever is in the way has `limits.STORE_WAIT_S` to be done.
 
     Args:
-        signals_fd: Readable when we are told to stop: that ends the wait too.
+        wait: Called between two tries, takes a moment; raises StoppedError when we are told to stop.
 
     """
 
-    def __init__(self, signals_fd: int) -> None:
-        self._poll = select.poll()
-        self._poll.register(signals_fd, select.POLLIN)
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self._wait = wait
 
     def carry_out(self, step: Callable[[], Answer]) -> Answer:
         """Return what the step returns, as soon as the store lets it.
@@ -37,18 +39,26 @@ class Patience:
             StoppedError: The store did not, or we are told to stop.
 
         """
-        since = monotonic()
-        told = False
+        since: float | None = None
         while True:
             try:
                 return step()
             except StoreBusyError as exc:
-                if not told:
+                if since is None:
+                    since = monotonic()
                     log.warning("store.busy", reason=str(exc), wait_max_s=limits.STORE_WAIT_S)
-                    told = True
                 if monotonic() - since > limits.STORE_WAIT_S:
                     raise StoppedError(
                         f"the store could not be written for {limits.STORE_WAIT_S:.0f} s: {exc}"
                     ) from exc
-                if self._poll.poll(TRY_MS):
-                    raise StoppedError(f"stopped while the store could not be written: {exc}") from exc
+                self._wait()
+
+
+def until_told(signals: SignalPipe) -> Callable[[], None]:
+    """Return how to wait where nothing else is to be done meanwhile: any signal that was asked for tells us to stop."""
+
+    def wait() -> None:
+        if signals.wait(TRY_S):
+            raise StoppedError(STOPPED)
+
+    return wait

@@ -6,15 +6,12 @@ lines, and NEW rows: what is claimed ───────┘           ▲    �
 └────────────────┘
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from hs_common import limits
 from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
-from hs_common.errors import StoppedError
-from hs_common.logs import get_logger
 from hs_scheduler.events import (
     ClaimedBundle,
     Effect,
@@ -24,13 +21,12 @@ from hs_scheduler.events import (
     Release,
     RememberWorker,
 )
+from hs_scheduler.patience import Patience
 from hs_scheduler.serving.status import ended
-from hs_scheduler.stores.store import Applied, StoreBusyError
+from hs_scheduler.stores.store import Applied
 
 if TYPE_CHECKING:
     from hs_scheduler.assemble import Parts
-
-log = get_logger("scheduler")
 
 
 class Writing:
@@ -38,16 +34,16 @@ class Writing:
 
     Args:
         parts: What it is made of.
-        wait: Called between two tries, takes a moment; may raise what ends the wait.
+        patience: With a store that is busy.
 
     """
 
-    def __init__(self, parts: "Parts", wait: Callable[[], None]) -> None:
+    def __init__(self, parts: "Parts", patience: Patience) -> None:
         self._parts = parts
         self._store = parts.store
         self._feed = parts.feed
         self._desk = parts.desk
-        self._wait = wait
+        self._patience = patience
 
     def commit(
         self, writes: Sequence[Effect], room: int, now: float
@@ -55,30 +51,10 @@ class Writing:
         """Commit one step; try again while the store is busy. Return what applied of each Result, and what was claimed.
 
         Raises:
-            StoppedError: It stayed busy for `limits.STORE_WAIT_S`.
+            StoppedError: It stayed busy for too long, or we are told to stop meanwhile.
 
         """
-        since: float | None = None
-        while True:
-            try:
-                with self._store.transaction():
-                    self._feed.begin()
-                    applied = [some for effect in writes if (some := self._write_one(effect))]
-                    claimed = self._desk.write(room, wall())
-                    taken = sum(len(bundle.rows) for bundle in claimed)
-                    claimed += self._feed.fill(room - taken, now, wall())
-                    crash_point("scheduler.before_commit")
-            except StoreBusyError as exc:
-                if since is None:
-                    since = monotonic()
-                    log.warning("store.busy", reason=str(exc), wait_max_s=limits.STORE_WAIT_S)
-                if monotonic() - since > limits.STORE_WAIT_S:
-                    raise StoppedError(
-                        f"the store could not be written for {limits.STORE_WAIT_S:.0f} s: {exc}"
-                    ) from exc
-                self._wait()
-            else:
-                return applied, claimed
+        return self._patience.carry_out(lambda: self._commit(writes, room, now))
 
     def tell(self, applied: Sequence[Sequence[Applied]]) -> None:
         """Count and report what was committed, of each Result; print and file what can be now."""
@@ -94,6 +70,18 @@ class Writing:
         ordering = self._parts.ordering
         if ordering is not None and ordering.ended(item.row for item in chain.from_iterable(applied) if item.state):
             self._parts.report.ordered()
+
+    def _commit(
+        self, writes: Sequence[Effect], room: int, now: float
+    ) -> tuple[list[Sequence[Applied]], list[ClaimedBundle]]:
+        with self._store.transaction():
+            self._feed.begin()
+            applied = [some for effect in writes if (some := self._write_one(effect))]
+            claimed = self._desk.write(room, wall())
+            taken = sum(len(bundle.rows) for bundle in claimed)
+            claimed += self._feed.fill(room - taken, now, wall())
+            crash_point("scheduler.before_commit")
+        return applied, claimed
 
     def _write_one(self, effect: Effect) -> Sequence[Applied]:
         match effect:

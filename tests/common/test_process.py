@@ -52,6 +52,19 @@ def test_signals_come_as_numbers_in_their_order(signals: SignalPipe) -> None:
     assert signals.drain() == []
 
 
+def test_who_waits_for_a_signal_hears_only_of_those_it_asked_for(signals: SignalPipe) -> None:
+    """Any other that has a handler ends the wait, too, and is not left in the pipe: or the next wait would be none."""
+    before = signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+    try:
+        signal.raise_signal(signal.SIGHUP)
+        assert signals.wait(60) == []
+        assert not select.select([signals.fd], [], [], 0)[0]
+        signal.raise_signal(signal.SIGUSR1)
+        assert signals.wait(60) == [signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_full_pipe_holds_nobody_up_and_says_nothing(signals: SignalPipe) -> None:
     """A flood of signals loses some, as signals may be lost; the daemon goes on."""
     for _ in range(70_000):  # a pipe takes 65,536 bytes

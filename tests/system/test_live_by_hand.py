@@ -4,7 +4,9 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from tests.faults.processes import ended_within, until
 from tests.faults.processes import state as state_of
 from tests.ports import free_port
 from tests.system.standing import STEP_S
+
+from hs_scheduler.stores.engines import owner_of
 
 pytestmark = pytest.mark.system
 
@@ -230,6 +234,22 @@ def test_one_that_waits_for_its_broker_says_so_and_can_be_stopped(home: Home, na
     assert daemon.returncode == 0
 
 
+def test_a_log_that_is_rotated_ends_nobody_who_waits(home: Home) -> None:
+    """SIGUSR2 tells a daemon to reopen its log, whatever it does at that moment."""
+    scheduler = started(home, "scheduler")
+    assert scheduler.stderr is not None
+    assert b"connection.awaited" in scheduler.stderr.readline()
+
+    scheduler.send_signal(signal.SIGUSR2)
+
+    daemons = [scheduler, *(started(home, name) for name in ("worker", "broker"))]
+    assert until(lambda: workers(home) == 1, STEP_S)
+    for daemon in daemons:
+        daemon.terminate()
+        assert ended_within(daemon.pid, STEP_S)
+        assert daemon.wait() == 0
+
+
 @pytest.mark.skipif(not HAS_IPV6, reason="this host has no IPv6")
 def test_they_speak_where_there_is_ipv6_alone(home: Home) -> None:
     """Fault C16."""
@@ -314,6 +334,29 @@ def test_a_scheduler_that_is_told_to_stop_leaves_what_runs_to_the_next(home: Hom
     for name in ("worker", "scheduler", "broker"):
         daemons[name].terminate()
         assert ended_within(daemons[name].pid, STEP_S)
+
+
+def test_a_scheduler_that_is_told_to_stop_waits_no_longer_for_its_database(home: Home) -> None:
+    """It says why its status is not 0; what it was to write was never acknowledged."""
+    # Given a database that somebody else keeps locked, and something to write
+    with open(home.path("said"), "wb") as said:
+        daemons = [started(home, "broker"), home.start(*COMMANDS["scheduler"], stderr=said)]
+    database = home.path("site", "main", "tasks.db")
+    assert until(lambda: (owner := owner_of(database)) is not None and bool(owner.control), STEP_S)
+    with closing(sqlite3.connect(database, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        home.start("hs", "submit", "--", "true")
+        assert until(lambda: b"store.busy" in home.read("said"), STEP_S)
+
+        # When
+        daemons[1].terminate()
+
+        # Then
+        assert ended_within(daemons[1].pid, STEP_S)
+    assert daemons[1].wait() == 3
+    assert b"stopped while the store could not be written" in home.read("said")
+    daemons[0].terminate()
+    assert ended_within(daemons[0].pid, STEP_S)
 
 
 def test_a_broker_that_comes_back_at_another_port_is_followed(home: Home) -> None:

@@ -152,7 +152,7 @@ def _connection(options: Options, pipe: Lifeline) -> Connection | None:
 
     """
     if options.connection != "-":
-        if not await_connection(options.connection, "worker", pipe.fd, "worker"):
+        if not await_connection(options.connection, "worker", pipe.wait, "worker"):
             return None
         path = _connection_path(options)
         if not os.path.exists(path):
@@ -176,8 +176,4 @@ def _delay(delay_s: float, pipe: Lifeline) -> bool:
     """Wait as -d asks; return whether we are still wanted then."""
     if delay_s < 0:
         delay_s = random.uniform(0, -delay_s)  # noqa: S311 - spreads a burst of workers, no more
-    if not delay_s:
-        return True
-    poll = select.poll()
-    poll.register(pipe.fd, select.POLLIN)
-    return not poll.poll(delay_s * 1000)
+    return not delay_s or not pipe.wait(delay_s)
