@@ -91,10 +91,10 @@ class Run:
         return _KIND_OF[self.reason] if self.then_due_at is None else _KIND_OF_EXPANSION[self.reason]
 
     def expand(self, due_at: float) -> None:
-        """Let its command be found out first, by `due_at`."""
+        """Let its command be found out first: within its own limit, or by `due_at` where it has none."""
         self.state = after(State.WAITING, Step.EXPAND)
         self.then_due_at = self.due_at
-        self.due_at = min(self.due_at, due_at)
+        self.due_at = due_at if self.due_at == inf else self.due_at
 
     def start(self, command: bytes, now: float) -> None:
         """Let it run, now that its command is known. Its limit began when the process that was asked for that did."""
