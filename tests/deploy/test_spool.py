@@ -10,6 +10,7 @@ import pytest
 
 from hs_common import limits
 from hs_common.limits import MIB
+from hs_deploy.runs.folders import is_complete
 from hs_deploy.runs.spool import LEAD_BYTES_MAX, RETRY_S, Spool
 
 
@@ -35,6 +36,19 @@ def test_what_comes_is_copied_and_the_end_is_seen(pipe: tuple[int, int], tmp_pat
 
     assert (spool.bytes, spool.eof, spool.source) == (17, True, None)
     assert (tmp_path / "input").read_bytes() == b"echo one\necho two"
+
+
+def test_an_end_after_the_user_said_stop_is_not_taken_for_the_end_of_all(pipe: tuple[int, int], tmp_path: Path) -> None:
+    """What wrote into the pipe heard the same Ctrl-C: its last line may be half a command, and more was to come."""
+    spool = Spool(pipe[0], str(tmp_path / "input"))
+    os.write(pipe[1], b"echo one\nrm -rf /data")
+    os.close(pipe[1])
+
+    while spool.source is not None:
+        spool.pump(0, lambda: True)
+
+    assert (spool.bytes, spool.eof, spool.failure) == (21, False, "")
+    assert not is_complete(spool.path)
 
 
 def test_a_redirected_file_is_copied_from_where_the_shell_left_it(tmp_path: Path) -> None:

@@ -95,6 +95,27 @@ def test_half_a_line_of_a_pipe_is_never_run(home: Home) -> None:
     assert b"nothing to do" in home.run("hs-cluster", "--restart").stderr
 
 
+def test_half_a_line_of_a_producer_that_heard_the_same_ctrl_c_is_never_run(home: Home) -> None:
+    """A terminal sends it to the whole pipeline: who writes ends at once, maybe in the middle of a line."""
+    one = b"touch started; until [ -e go ]; do sleep 0.05; done; echo one >>ran\n"
+    home.write("input", one + b"echo two >>ran\necho half >>ran")
+    pipeline = home.start("sh", "-c", "sh -c 'cat input; exec sleep 600' | hs-cluster", stderr=subprocess.PIPE)
+    assert until(lambda: os.path.exists(home.path("started")), STEP_S)
+    assert until(lambda: len(rows(home)) == 2, STEP_S)
+
+    os.killpg(pipeline.pid, signal.SIGINT)
+    assert pipeline.stderr is not None
+    assert b"draining" in pipeline.stderr.readline()
+    assert until(lambda: "sleep 600" not in home.alive().values(), STEP_S)
+    home.write("go", b"")
+    assert b"1 task and input that was not read left" in pipeline.stderr.read()
+    done = home.run("hs-cluster", "--restart")
+
+    assert (done.returncode, lines(home)) == (0, [b"one", b"two"])
+    assert b"not at its end" in done.stderr
+    assert home.leftovers() == []
+
+
 def test_the_copy_of_a_pipe_needs_no_disk_for_what_was_read(home: Home) -> None:
     """So input may be without end; and a restart goes on behind the hole."""
     # Given much input, all of which is in the database

@@ -9,6 +9,7 @@ What the database holds is given back to the disk, and a producer that is far ah
 
 import errno
 import os
+from collections.abc import Callable
 
 from hs_common import limits
 from hs_deploy.holes import Consumed
@@ -41,6 +42,7 @@ class Spool:
         self.eof = False
         self.failure = ""
         """Why copying has to end for good, or ""."""
+        self._ended = False
         self._source = source
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._consumed = None if whole else Consumed(self._file)
@@ -52,7 +54,7 @@ class Spool:
     @property
     def source(self) -> int | None:
         """The descriptor to poll for reading, or None: at its end, or the scheduler is too far behind."""
-        if self.eof or self.failure or self._kept:
+        if self._ended or self.failure or self._kept:
             return None
         if self.bytes - self._read_bytes >= LEAD_BYTES_MAX:
             return None
@@ -69,8 +71,15 @@ class Spool:
         if self._consumed is not None:
             self._consumed.up_to(kept_bytes)
 
-    def pump(self, now: float) -> bool:
-        """Copy what is there (the source polled readable); return whether there is news for the scheduler."""
+    def pump(self, now: float, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Copy what is there (the source polled readable); return whether there is news for the scheduler.
+
+        Args:
+            now: Monotonic seconds.
+            stopped: Whether the user has stopped the run by now. Then an end of the input may be that of its producer, who hears
+                a Ctrl-C as well: it was not all, and its last line may be half a command.
+
+        """
         if not self._kept:
             try:
                 self._kept = os.read(self._source, CHUNK_BYTES)
@@ -79,6 +88,9 @@ class Spool:
                 self.failure = f"the input cannot be read: {exc.strerror}"
                 return False
             if not self._kept:
+                self._ended = True
+                if stopped():
+                    return False
                 self.eof = True
                 mark_complete(self._file)
                 return True
@@ -126,7 +138,7 @@ class KeptSpool:
     def scheduler_read(self, read_bytes: int, kept_bytes: int) -> None:
         """Do nothing: there is nobody who could be made to wait, and it does not grow."""
 
-    def pump(self, now: float) -> bool:  # noqa: ARG002
+    def pump(self, now: float, stopped: Callable[[], bool]) -> bool:  # noqa: ARG002
         """Do nothing: there is nothing to copy."""
         return False
 

@@ -89,6 +89,8 @@ class Cluster:
         self._streams: list[tuple[Stream, Daemon | None, Outlet | None]] = []
         self._events: list[Event] = []
         self._announced = (-1, False)
+        self._stopped = False
+        """Whether a signal said that nothing more is to be started."""
         self._finish: Finish | None = None
 
     def run(self, hand_over: Callable[[], None]) -> Finish:
@@ -173,6 +175,7 @@ class Cluster:
                 for process in self._processes.values():
                     process.signal(number)  # reopens its log
             else:
+                self._stopped = self._stopped or number != signal.SIGTSTP
                 self._events.append(Interrupted(signum=number))
 
     def _reap(self) -> None:
@@ -223,9 +226,14 @@ class Cluster:
 
     def _pump(self) -> None:
         assert self._spool is not None
-        self._spool.pump(monotonic())
+        self._spool.pump(monotonic(), self._is_stopped)
         if self._spool.failure:
             self._events.append(Failed(reason=self._spool.failure))
+
+    def _is_stopped(self) -> bool:
+        """Whether the user said so, be it in this moment: a Ctrl-C reaches us no later than the end of who writes to us."""
+        self._on_signals()
+        return self._stopped
 
     def _announce(self) -> None:
         """Tell the scheduler how much of the input there is, unless it has not taken the last word yet."""
