@@ -82,7 +82,7 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
         finish = cluster.run(hand_over)
     finally:
         if printer is not None:
-            printer.close()
+            printer.close(keep=places.run.database is not None)
         clean_up(places)
     if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.reports.totals.unread:
         spool.remove()
@@ -190,7 +190,7 @@ def _say_how_it_ended(
     if finish.reason and not cluster.said(finish.reason):
         terminal.say(finish.reason)
     database = None if run.database is None else arguments.without_password(run.database)
-    left = summary.left_text(cluster.reports.totals, database)
+    left = summary.left_text(cluster.reports.totals, database, unprinted=cluster.unprinted)
     if left and (finish.status > 1 or not asked.quiet):
         terminal.say(left)
     if not asked.quiet:

@@ -1,6 +1,7 @@
 """What is printed when, of outputs that a worker spooled."""
 
 import os
+import resource
 from pathlib import Path
 from struct import pack
 
@@ -222,6 +223,32 @@ def test_nothing_of_it_is_left(tmp_path: Path) -> None:
     page.order(1)
     page.prints()
 
-    page.printer.close()
+    page.printer.close(keep=True)
 
     assert not page.folder.exists()
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_on_a_full_disk_what_could_not_be_written_stays_and_nothing_else(tmp_path: Path, in_order: bool) -> None:
+    """The next printer begins with the output at which this one failed."""
+    page = Page(tmp_path, in_order=in_order)
+    writer = SpoolWriter(str(page.folder))
+    for row in range(1, 6):
+        writer.write(row, 0, b"%d" % row * 100_000, b"")
+    page.order(*range(1, 6))
+    with open(tmp_path / "out", "wb") as file:
+        full = Outlet(file.fileno())
+        printer = Printer(str(page.folder), (full, full.write), (full, full.write), in_order=in_order)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, before[1]))
+        try:
+            printer.pump()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert printer.unprinted
+    printer.close(keep=True)
+
+    out, err = page.printer.outlets
+    page.printer = Printer(str(page.folder), (out, out.write), (err, err.write), in_order=in_order)
+
+    assert page.prints()[0] == b"".join(b"%d" % row * 100_000 for row in range(3, 6))

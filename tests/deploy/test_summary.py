@@ -65,6 +65,15 @@ def test_what_is_left_is_said_with_its_place(left: Totals, database: str | None,
     assert left_text(left, database) == text
 
 
+def test_outputs_that_were_not_printed_are_left_too() -> None:
+    """Even where all tasks have ended."""
+    assert left_text(Totals(succeeded=2), "x.db", unprinted=True).startswith(
+        "outputs that were not printed left, to go"
+    )
+    text = left_text(Totals(new=2, unread=True), "x.db", unprinted=True)
+    assert text.startswith("2 tasks, input that was not read and outputs that were not printed left, to go on: ")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

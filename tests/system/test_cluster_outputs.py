@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import state, until
+from tests.faults.processes import daemon, state, until
 
 pytestmark = pytest.mark.system
 
@@ -198,6 +198,44 @@ def test_output_that_nobody_can_write_ends_the_run(home: Home, options: tuple[st
     assert done.returncode == 3
     assert b"the tasks' stdout cannot be written: No space left on device" in done.stderr
     assert home.leftovers() == []
+
+
+@pytest.mark.parametrize("options", ["-k", "--group-output"])
+def test_what_nobody_could_write_is_printed_by_a_restart(home: Home, options: str) -> None:
+    """Its task has succeeded, and does not run again: the output is all that is left of it."""
+    home.write("tasks", b"echo 1; echo ran >>ran\n")
+
+    done = home.run("sh", "-c", f"exec hs-cluster tasks {options} >/dev/full")
+    again = home.run("hs-cluster", "--restart", "-q")
+
+    assert done.returncode == 3
+    assert b"outputs that were not printed left, to go on: hs-cluster --restart" in done.stderr
+    assert (again.returncode, again.stdout, home.read("ran")) == (0, b"1\n", b"ran\n")
+    assert b"nothing is left" in home.run("hs-cluster", "--restart").stderr
+
+
+def test_a_signal_ends_the_printing_and_a_restart_goes_on_with_it(home: Home) -> None:
+    """The tasks have ended, but a reader takes his time, maybe for ever; Ctrl-Z before that changes nothing."""
+    home.write("tasks", b"head -c 300000 /dev/zero | tr '\\0' 1; echo\n" * 5)
+    cluster = home.start("hs-cluster", "tasks", "-k", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert cluster.stdout is not None
+    assert until(lambda: daemon(cluster.pid, "scheduler") is not None)
+    assert until(lambda: daemon(cluster.pid, "scheduler") is None)
+    assert until(lambda: state(cluster.pid) == "S")
+
+    cluster.send_signal(signal.SIGTSTP)
+    assert until(lambda: state(cluster.pid) == "T")
+    cluster.send_signal(signal.SIGCONT)
+    assert until(lambda: state(cluster.pid) == "S")
+    cluster.send_signal(signal.SIGTERM)
+    assert cluster.stderr is not None
+    said = cluster.stderr.read()
+
+    assert cluster.wait(60) == 128 + signal.SIGTERM
+    assert b"outputs that were not printed left, to go on: " in said
+    again = home.run("hs-cluster", "--restart", "-q")
+    assert (again.returncode, again.stdout) == (0, (b"1" * 300_000 + b"\n") * 5)
+    cluster.stdout.close()
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,8 @@ class Printer:
         """Of the output that is being printed: (spool, offset, bytes, stream)."""
         self._written: list[tuple[Spool, int, int]] = []
         """Records that an outlet has got: (spool, offset, size)."""
+        self._sure = (self._printed, 0)
+        """How far the order, and how many of `_written`, were printed when last nothing was on its way."""
 
     @property
     def full(self) -> bool:
@@ -93,27 +95,33 @@ class Printer:
     def pump(self) -> bool:
         """Print what can be printed, a bounded piece of it; return whether to call again at once."""
         more = self._pump()
-        # What an outlet still holds is not printed; then what was written down stands until it is.
-        if not self._parts and not any(outlet.waits or outlet.failure for outlet in self.outlets):
-            self._settle()
+        self._look_back()
+        self._settle()
         return more
+
+    def _look_back(self) -> None:
+        """Note what is printed: what an outlet still holds, or could not write, is not."""
+        if not self._parts and not any(outlet.waits or outlet.failure for outlet in self.outlets):
+            self._sure = (self._order_at - ORDER_BYTES * len(self._next), len(self._written))
 
     def _settle(self) -> None:
         """Write down what was printed, and give it back."""
-        printed = self._order_at - ORDER_BYTES * len(self._next)
+        printed, records = self._sure
         if self._order is not None and printed != self._printed:
             os.pwrite(self._printed_fd, _PLACE.pack(printed), 0)
             self._printed = printed
             self._order.up_to(printed)
-        if self._written:
-            for spool, at, size in self._written:
+        if records:
+            for spool, at, size in self._written[:records]:
                 spool.drop(at, size)
-            self._written.clear()
+            del self._written[:records]
+            self._sure = (printed, 0)
             for spool in self._by_number:
                 spool.settle(remember=self._index is None)
 
     def _pump(self) -> bool:
         for _ in range(_ORDERS_MAX):
+            self._look_back()
             if self.full:
                 return False
             if self._parts:
@@ -192,8 +200,17 @@ class Printer:
         if chunk and len(chunk) < left:
             self._parts.appendleft((fd, at + len(chunk), left - len(chunk), stream))
 
-    def close(self) -> None:
-        """Remove the spools: all that could be printed was."""
+    @property
+    def unprinted(self) -> bool:
+        """Whether some of what was looked at is not printed: an outlet does not take it, or cannot."""
+        return bool(self._parts or self._places or self._next) or any(
+            outlet.waits or outlet.failure for outlet in self.outlets
+        )
+
+    def close(self, *, keep: bool) -> None:
+        """Remove the spools. `keep`: but not if something in them is unprinted; another printer may go on there."""
+        if keep and self.unprinted:
+            return
         for name in os.listdir(self._folder):
             os.unlink(os.path.join(self._folder, name))
         os.rmdir(self._folder)

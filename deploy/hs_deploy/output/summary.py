@@ -114,13 +114,14 @@ def summary(totals: Totals, *, elapsed_s: float, slots: int, before: int = 0) ->
     return ", ".join(parts)
 
 
-def left_text(totals: Totals, database: str | None) -> str:
-    """Return what is left and where it is kept, or "" when nothing is."""
-    if not totals.left and not totals.unread:
+def left_text(totals: Totals, database: str | None, *, unprinted: bool = False) -> str:
+    """Return what is left and where it is kept, or "" when nothing is; unprinted: whether outputs of tasks are."""
+    parts = [_count(totals.left, "task")] if totals.left else []
+    parts += ["input that was not read"] if totals.unread else []
+    parts += ["outputs that were not printed"] if unprinted else []
+    if not parts:
         return ""
-    what = _count(totals.left, "task") if totals.left else ""
-    if totals.unread:
-        what = f"{what} and input that was not read" if what else "input that was not read"
+    what = " and ".join([*([", ".join(parts[:-1])] if parts[:-1] else []), parts[-1]])
     if database is None:
         return f"{what} left; nothing was recorded (--no-db)"
     return f"{what} left, to go on: hs-cluster --restart --database {shlex.quote(database)}"

@@ -147,6 +147,11 @@ def make_outputs(run: Run, *, in_order: bool) -> None:
         raise RefusedError(f"{run.outputs}: {exc.strerror}") from exc
 
 
+def has_outputs(uid: bytes) -> bool:
+    """Whether a run of this site has left outputs that wait to be printed."""
+    return os.path.isdir(os.path.join(site.runs(), uuid_text(uid), OUTPUTS_NAME))
+
+
 def record(run: Run, settings: Mapping[str, Any]) -> None:
     """Write down the settings until the scheduler has recorded them, and let `latest` point to the run.
 

@@ -53,6 +53,8 @@ class Past:
     """Input that is still to be read: a file of the user's,"""
     spool: str | None
     """or the run's own copy of a stream."""
+    unprinted: bool = False
+    """Whether there are outputs of tasks that were not printed."""
 
     @property
     def whole(self) -> bool:
@@ -143,6 +145,7 @@ def _read(database: str) -> list[Past]:
                 failed=own[1] + more[1],
                 file=file,
                 spool=spool,
+                unprinted=folders.has_outputs(uid),
             )
         )
     left, failed = strangers
@@ -203,7 +206,8 @@ def whole_bytes(spool: str) -> int:
 
 
 def _unfinished(past: Past, *, failed_too: bool) -> bool:
-    return bool(past.left or not past.closed or past.file or past.spool or (failed_too and past.failed))
+    left = past.left or past.file or past.spool or past.unprinted or (failed_too and past.failed)
+    return bool(left or not past.closed)
 
 
 def _rest(settings: Mapping[str, Any], offset: int, *, ended: bool) -> tuple[str | None, str | None]:

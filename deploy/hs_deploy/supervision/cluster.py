@@ -104,15 +104,22 @@ class Cluster:
         while self._finish is None:
             self._step()
         self._sweep()
-        self._outputs.print_rest(self._signals)
+        signum = self._outputs.print_rest(self._signals)
         self._outputs.losses()
         if self._outputs.lost and self._finish.status in (0, 1):
             return Finish(3, self._outputs.lost)
+        if signum and self._finish.status in (0, 1):
+            return Finish(128 + signum, "")
         return self._finish
 
     def said(self, reason: str) -> bool:
         """Whether a daemon's last words on stderr were this."""
         return any(reason in words for words in self._words.values())
+
+    @property
+    def unprinted(self) -> bool:
+        """Whether outputs of tasks are left in the spools."""
+        return self._outputs.unprinted
 
     # --- one turn of the loop ---
 

@@ -4,6 +4,7 @@ worker ──pipe──▶ Stream ──whole lines──▶ Outlet (stdout, std
 worker ──a byte on "out" for each spooled output──▶ Printer ──▶ Outlet
 """
 
+import os
 import select
 import signal
 from typing import TYPE_CHECKING
@@ -46,6 +47,11 @@ class Outputs:
         self._wake_at = 0.0
         """Not read before this instant."""
 
+    @property
+    def unprinted(self) -> bool:
+        """Whether spooled outputs are left."""
+        return self._printer is not None and self._printer.unprinted
+
     def stream(self, fd: int, kind: str) -> tuple[Stream, Outlet | None]:
         """Take a pipe of a worker, "out" or "err"; return its stream, and the outlet that has to have room before it is read."""
         if kind == "out" and self._printer is not None:
@@ -85,10 +91,10 @@ class Outputs:
                 found.append(OutputLost(reason=self.lost))
         return found
 
-    def print_rest(self, signals: SignalPipe) -> None:
-        """Print all that can be printed, as long as somebody reads it and no signal says that he wants no more."""
+    def print_rest(self, signals: SignalPipe) -> int:
+        """Print all that can be printed, as long as somebody reads it; return the signal that said he wants no more, or 0."""
         if self._printer is None:
-            return
+            return 0
         while self._printer.pump() or any(outlet.waits for outlet in self._printer.outlets):
             poll = select.poll()
             poll.register(signals.fd, select.POLLIN)
@@ -96,10 +102,14 @@ class Outputs:
             for outlet in waiting:
                 poll.register(outlet.fd, select.POLLOUT)
             poll.poll(None if waiting else 0)
-            if any(number != signal.SIGCHLD for number in signals.drain()):
-                return
+            for number in signals.drain():
+                if number == signal.SIGTSTP:
+                    os.kill(os.getpid(), signal.SIGSTOP)  # here we go on, after SIGCONT
+                elif number not in (signal.SIGCHLD, signal.SIGUSR2):
+                    return number
             for outlet in waiting:
                 outlet.flush()
+        return 0
 
     def _on_wake(self, _bytes: bytes) -> None:
         """Print once for all that end in the next moment, or we would take the time that the tasks could have."""
