@@ -9,7 +9,7 @@ import select
 from hs_common.errors import ExpansionError, StoppedError
 from hs_common.printable import printable
 from hs_common.template import Template
-from hs_deploy.named_files import regular_file
+from hs_deploy.named_files import open_stream, regular_file
 from hs_deploy.options import Options
 from hs_scheduler.input.input_file import check_file
 from hs_scheduler.input.source import FileSource, Source, StreamSource
@@ -60,7 +60,7 @@ def _open(file: str | None) -> Source:
     if path is not None:
         check_file(path)
         return FileSource(os.open(path, os.O_RDONLY | os.O_CLOEXEC), file)
-    return StreamSource(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+    return StreamSource(open_stream(file))
 
 
 def _expanded(template: Template, task: NewTask) -> tuple[bytes, str]:

@@ -17,7 +17,7 @@ def regular_file(path: str) -> str | None:
     Links are followed: `/dev/stdin` is another file in another process.
 
     Raises:
-        RefusedError: There is no such file, it is a folder, or it may not be read.
+        RefusedError: There is no such file, it is a folder or a socket, or it may not be read.
 
     """
     try:
@@ -26,10 +26,25 @@ def regular_file(path: str) -> str | None:
         raise RefusedError(f"{path}: {exc.strerror}") from exc
     if stat.S_ISDIR(mode):
         raise RefusedError(f"{path}: is a folder, expected a file with one task per line")
+    if stat.S_ISSOCK(mode):
+        raise RefusedError(f"{path}: is a socket, expected a file with one task per line")
     if not os.access(path, os.R_OK):
         raise RefusedError(f"{path}: you may not read it")
     real = os.path.realpath(path)
     return real if stat.S_ISREG(mode) and os.path.exists(real) else None
+
+
+def open_stream(path: str) -> int:
+    """Open an input that is no regular file; of a FIFO this waits until somebody writes to it.
+
+    Raises:
+        RefusedError: It cannot be opened, as a terminal that is not there.
+
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}") from exc
 
 
 def open_output(path: str, option: str, source: os.stat_result | None) -> int:
@@ -41,7 +56,7 @@ def open_output(path: str, option: str, source: os.stat_result | None) -> int:
         source: What the input is, a file or whatever stdin leads to; None: there is no input.
 
     Raises:
-        RefusedError: It cannot be written, or it is the input itself, or the scheduler could not write there.
+        RefusedError: It cannot be written, or it is the input itself or a database, or the scheduler could not write there.
 
     """
     if option in WRITTEN_BY_SCHEDULER and (os.path.abspath(path).startswith(DESCRIPTORS) or _is_fifo(path)):
@@ -54,6 +69,9 @@ def open_output(path: str, option: str, source: os.stat_result | None) -> int:
     if source is not None and stat.S_ISREG(source.st_mode) and os.path.samestat(os.fstat(fd), source):
         os.close(fd)
         raise RefusedError(f"{option}: {path} is the input: choose another file")
+    if _holds_database(path):
+        os.close(fd)
+        raise RefusedError(f"{option}: {path} is a database: choose another file")
     os.set_blocking(fd, True)
     return fd
 
@@ -73,6 +91,31 @@ def check_apart(opened: Mapping[str, int]) -> None:
         other = found.setdefault((status.st_dev, status.st_ino), option)
         if other != option and option in WRITTEN_BY_SCHEDULER:
             raise RefusedError(f"{other} and {option} name the same file: choose another for one of them")
+
+
+def check_database(database: str, named: Mapping[str, str | None]) -> None:
+    """Refuse a database in a file that is named for something else, too, as option -> path; it may not be there yet.
+
+    Raises:
+        RefusedError: One would be written over the other.
+
+    """
+    for option, path in named.items():
+        if path is not None and os.path.realpath(path) == os.path.realpath(database):
+            raise RefusedError(f"{option} and --database name the same file: choose another for one of them")
+
+
+def _holds_database(path: str) -> bool:
+    """Whether a file that would be emptied has all that was recorded of some run in it."""
+    if not os.path.isfile(path) or not os.path.getsize(path):
+        return False
+    from hs_scheduler.stores.locations import is_database  # noqa: PLC0415 - most outputs are new
+
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return is_database(file.fileno())
+    except OSError:
+        return False  # it can be written and not be read
 
 
 def _is_fifo(path: str) -> bool:

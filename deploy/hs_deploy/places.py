@@ -15,7 +15,7 @@ from hs_common.clock import wall
 from hs_common.errors import RefusedError
 from hs_deploy import arguments
 from hs_deploy.launchers import local
-from hs_deploy.named_files import check_apart, open_output, regular_file
+from hs_deploy.named_files import check_apart, check_database, open_output, open_stream, regular_file
 from hs_deploy.options import Options
 from hs_deploy.runs import folders
 from hs_deploy.runs.folders import Run
@@ -54,6 +54,8 @@ def open_places(asked: Options, past: "Past | None") -> Places:
     """
     file, source = _input(asked) if past is None else (past.file, None)
     named = {"-o": asked.output, "-e": asked.errors, "-f": asked.failures, "--joblog": asked.joblog}
+    if asked.database is not None and not folders.is_server(asked.database):
+        check_database(asked.database, {"FILE": file, **named})
     paths = {option: path for option, path in named.items() if path is not None}
     taken = os.stat(file) if file is not None else None if source is None else os.fstat(source)
     opened = {option: open_output(path, option, taken) for option, path in paths.items()}
@@ -130,7 +132,7 @@ def _input(asked: Options) -> tuple[str | None, int | None]:
     file = regular_file(asked.file)
     if file is None:
         # A FIFO: this waits until somebody writes to it. Nothing has been started yet, so any signal ends us.
-        return None, local.out_of_the_way(os.open(asked.file, os.O_RDONLY | os.O_CLOEXEC))
+        return None, local.out_of_the_way(open_stream(asked.file))
     from hs_scheduler.input.input_file import check_file  # noqa: PLC0415 - a stream needs none of it
 
     check_file(asked.file)

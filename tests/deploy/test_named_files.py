@@ -1,12 +1,15 @@
 """What hs-cluster makes of the files that it is to read and to write."""
 
+import contextlib
 import os
+import socket
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from hs_common.errors import RefusedError
-from hs_deploy.named_files import check_apart, open_output, regular_file
+from hs_deploy.named_files import check_apart, check_database, open_output, open_stream, regular_file
 
 
 def test_an_output_is_not_emptied_before_the_start(tmp_path: Path) -> None:
@@ -47,6 +50,26 @@ def test_results_into_a_file_that_is_named_twice_are_refused(tmp_path: Path, one
         check_apart({one: open_output(path, one, None), other: open_output(path, other, None)})
 
 
+@pytest.mark.parametrize("option", ["-o", "-e", "-f", "--joblog"])
+def test_an_output_that_is_a_database_is_refused(tmp_path: Path, option: str) -> None:
+    """It would be emptied, with all that was recorded."""
+    path = tmp_path / "tasks.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE task (id)")
+
+    with pytest.raises(RefusedError, match=f"^{option}: .*tasks.db is a database: choose another file"):
+        open_output(str(path), option, None)
+
+
+@pytest.mark.parametrize("option", ["FILE", "-o", "--joblog"])
+def test_a_database_that_is_to_be_made_where_something_else_is_named_is_refused(tmp_path: Path, option: str) -> None:
+    """By whatever name: one would be written over the other."""
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    with pytest.raises(RefusedError, match=f"^{option} and --database name the same file"):
+        check_database(str(tmp_path / "new.db"), {"-e": None, option: str(tmp_path / "link" / "new.db")})
+
+
 @pytest.mark.parametrize("path", ["both", "/dev/null"])
 def test_what_cannot_be_written_over_may_be_named_twice(tmp_path: Path, path: str) -> None:
     """Both streams of the tasks are appended; a device has no content."""
@@ -80,6 +103,18 @@ def test_an_input_must_be_there(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RefusedError, match=str(path)):
             regular_file(str(path))
+
+
+def test_a_socket_is_no_input(tmp_path: Path) -> None:
+    """It cannot be opened by its name."""
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+
+        with pytest.raises(RefusedError, match="is a socket, expected a file"):
+            regular_file(path)
+        with pytest.raises(RefusedError, match=f"^{path}: No such device"):
+            open_stream(path)
 
 
 def test_an_input_is_read_where_its_links_lead(tmp_path: Path) -> None:

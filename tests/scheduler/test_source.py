@@ -1,6 +1,8 @@
 """Task lines out of files, spools and pipes."""
 
+import contextlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -305,6 +307,15 @@ def test_what_cannot_be_an_input_is_refused_by_name(path: Path, tmp_path: Path) 
             check_file(str(bad))
         with pytest.raises(RefusedError, match=str(bad)):
             open_file(str(bad))
+
+
+def test_a_database_is_no_input(path: Path) -> None:
+    """Lines of its tasks would be run, those that were run before too."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE task (\nid)")
+
+    with pytest.raises(RefusedError, match="is a database, expected a file with one task per line"):
+        check_file(str(path))
 
 
 def test_a_fifo_is_not_looked_into(path: Path) -> None:

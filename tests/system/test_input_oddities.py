@@ -133,3 +133,27 @@ def test_half_a_line_is_no_task_until_it_is_whole(home: Home) -> None:
 def test_an_input_that_nobody_can_read_is_refused(home: Home) -> None:
     done = home.run("hs-cluster", home.folder)
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("old.db",), b"input old.db: is a database"),
+        (("old.db", "--dry-run"), b"is a database"),
+        (("tasks", "-f", "old.db"), b"-f: old.db is a database: choose another file"),
+        (("tasks", "-o", "old.db", "--database", "old.db"), b"-o and --database name the same file"),
+        (("tasks", "--joblog", "new.db", "--database", "new.db"), b"--joblog and --database name the same file"),
+        (("empty", "--database", "empty"), b"FILE and --database name the same file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_database_is_taken_for_nothing_else(home: Home, options: tuple[str, ...], why: bytes) -> None:
+    """Neither are its bytes run, nor what is recorded in it written over."""
+    home.write("tasks", b"echo 1\n")
+    home.write("empty", b"")
+    assert home.run("hs", "submit", "--database", "old.db", "echo precious").returncode == 0
+
+    done = home.run("hs-cluster", *options)
+
+    assert (done.returncode, done.stdout, why in done.stderr) == (2, b"", True), done.stderr
+    assert home.run("hs", "task", "search", "args", "-f", "plain", "--database", "old.db").stdout == b"echo precious\n"

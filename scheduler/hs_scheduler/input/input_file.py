@@ -8,6 +8,7 @@ from hs_common import limits
 from hs_common.errors import RefusedError, StoppedError
 from hs_scheduler.input.lines import BYTE_ORDER_MARK, TAG_WORD
 from hs_scheduler.input.source import FileSource
+from hs_scheduler.stores.locations import is_database
 from hs_scheduler.stores.store import InputState
 from hs_scheduler.tasks.tags import TagError, parse_tags, split_line
 
@@ -81,13 +82,16 @@ def check_file(path: str) -> None:
     """Look for what would be refused in an input, before anything starts; a stream is not looked into.
 
     Raises:
-        RefusedError: It cannot be read, or has a bad tag: file, line and tag.
+        RefusedError: It cannot be read, is a database, or has a bad tag: file, line and tag.
 
     """
     fd = _open(path)
     try:
         if not is_regular(fd):
             return
+        # In one of ours there are lines that the shell would take for commands: those of tasks.
+        if is_database(fd):
+            raise RefusedError(f"input {path}: is a database, expected a file with one task per line")
         _check_tags(fd, path)
     except OSError as exc:
         raise RefusedError(f"input {path}: {exc.strerror}") from exc

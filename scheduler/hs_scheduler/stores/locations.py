@@ -66,6 +66,11 @@ def check(path: str, place: str) -> None:
         raise RefusedError(f"{place} {path}: is a file of another kind, no task database")
 
 
+def is_database(fd: int) -> bool:
+    """Whether an open regular file is a database of SQLite, ours or anybody's; one that was just made is empty still."""
+    return os.pread(fd, len(_MAGIC), 0) == _MAGIC
+
+
 def shown(location: str) -> str:
     """Return a location as messages name it, and as the next command may be given it: without any password."""
     if "://" not in location:
