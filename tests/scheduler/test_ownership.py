@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.faults.processes import PATIENCE_S
 
 from hs_common.clock import wall
 from hs_common.errors import StoppedError
@@ -14,6 +15,12 @@ from hs_scheduler.stores.database import Database
 from hs_scheduler.stores.ownership import RENEW_S, STALE_S, LockFile, Owner, holder_of, this_process
 
 OWNER = Owner("hs-scheduler", brief=False, host="here", boot="b", pid=1, uuid="u")
+
+
+@pytest.fixture(autouse=True)
+def _short_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No longer than it takes here."""
+    monkeypatch.setattr("hs_scheduler.stores.ownership.WATCH_S", 1.0)
 
 
 def test_who_only_looks_at_the_lock_of_a_dead_owner_keeps_nobody_out(tmp_path: Path) -> None:
@@ -53,6 +60,36 @@ def test_an_owner_on_another_host_is_seen_without_its_lock(tmp_path: Path) -> No
         LockFile.take(path, here._replace(renewed_at=now + int(STALE_S) - 1), needed=False)
 
     lock = LockFile.take(path, here._replace(renewed_at=now + int(STALE_S)), needed=False)
+    assert lock is not None
+    lock.release()
+
+
+def test_an_owner_whose_clock_is_an_hour_behind_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It renews what it said, whatever its clock shows, and whoever wants the database waits for that."""
+    monkeypatch.setattr("hs_scheduler.stores.ownership.WATCH_S", PATIENCE_S)
+    path = str(tmp_path / "tasks.db.lock")
+    hour_ago = int(wall()) - 3600
+    left_behind(path, OWNER._replace(renewed_at=hour_ago))
+    renewal = threading.Timer(0.2, left_behind, [path, OWNER._replace(renewed_at=hour_ago + int(RENEW_S))])
+    renewal.start()
+
+    with pytest.raises(StoppedError, match="is owned by hs-scheduler on host here"):
+        LockFile.take(path, this_process("hs-scheduler", brief=False)._replace(renewed_at=int(wall())), needed=False)
+    renewal.join()
+
+
+def test_the_lock_of_an_owner_that_leaves_meanwhile_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hs_scheduler.stores.ownership.WATCH_S", PATIENCE_S)
+    path = str(tmp_path / "tasks.db.lock")
+    left_behind(path, OWNER._replace(renewed_at=int(wall()) - 3600))
+    end = threading.Timer(0.2, os.unlink, [path])
+    end.start()
+
+    lock = LockFile.take(path, this_process("hs-scheduler", brief=False)._replace(renewed_at=int(wall())), needed=False)
+
+    end.join()
     assert lock is not None
     lock.release()
 

@@ -506,7 +506,10 @@ def test_a_local_database_has_no_owner_row(path: Path) -> None:
     database.close()
 
 
-def test_an_owner_on_another_host_keeps_us_out_until_it_is_three_renewals_silent(path: Path) -> None:
+def test_an_owner_on_another_host_keeps_us_out_until_it_is_three_renewals_silent(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.5)
     left_by(path, elsewhere(), T0)
 
     with pytest.raises(StoppedError, match="owned by hs-scheduler on host other, pid 77"):

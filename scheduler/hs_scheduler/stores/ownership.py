@@ -7,7 +7,8 @@ any descriptor of the database file would drop SQLite's own locks.
 On a network file system locks may be lost, or reach nobody but this host (Lustre mounted with localflock): and who only opens
 and closes a database that another host has open removes its log. So there the lock file also says when its owner was heard last.
 That is renewed every 30 s, before the next transaction at the latest, and keeps other hosts out until it is three renewals old.
-A row in the database says the same, for where the file has no lock at all, or was removed.
+Clocks of two hosts may differ by more than that: so whoever finds an owner of another host silent looks on for another renewal
+first. A row in the database says the same, for where the file has no lock at all, or was removed.
 """
 
 import fcntl
@@ -26,10 +27,17 @@ RENEW_S = 30.0
 STALE_S = 3 * RENEW_S
 """What was said longer ago is of nobody any more."""
 
+WATCH_S = 1.5 * RENEW_S
+"""How long an owner on another host is looked at that has been silent by our clock."""
+
+CLOCKS_APART_MAX_S = 86_400.0
+"""No two clocks differ by so much: whoever was silent for longer is not looked at."""
+
 WAIT_S = 10.0
 """How long to wait for an owner that needs the database only for a moment (hs submit)."""
 
 _TRY_S = 0.02
+_LOOK_S = 0.5
 _CONTENT_BYTES_MAX = 4096
 
 
@@ -50,7 +58,11 @@ class Owner(NamedTuple):
 
     def lives_beside(self, host: str, boot: str, now: float) -> bool:
         """Whether it may be alive though a process of this host could lock its file. Of the future: its clock is ahead."""
-        return (self.host, self.boot) != (host, boot) and now - self.renewed_at < STALE_S
+        return self.is_beside(host, boot) and now - self.renewed_at < STALE_S
+
+    def is_beside(self, host: str, boot: str) -> bool:
+        """Whether it is of another host, or of another life of this one."""
+        return (self.host, self.boot) != (host, boot)
 
     def __str__(self) -> str:
         """Return how a message names it."""
@@ -111,8 +123,9 @@ class LockFile:
                     return None
                 raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
             else:
-                if not needed and (other := _read(fd)) and other.lives_beside(owner.host, owner.boot, owner.renewed_at):
-                    busy, holder = True, other
+                if not needed and (other := _read(fd)) and other.is_beside(owner.host, owner.boot):
+                    busy = other.lives_beside(owner.host, owner.boot, owner.renewed_at) or _renews(path, other, owner)
+                    holder = other if busy else None
             if busy:
                 os.close(fd)
                 # Nothing in it: its owner has only just taken it, or is about to remove it.
@@ -216,6 +229,35 @@ def renew_row(connection: sqlite3.Connection, path: str, owner: Owner, now: floa
 def leave_row(connection: sqlite3.Connection, owner: Owner) -> None:
     """Remove the owner's row if it is still ours."""
     connection.execute("DELETE FROM owner WHERE uuid = ?", (owner.uuid,))
+
+
+def _renews(path: str, silent: Owner, owner: Owner) -> bool:
+    """Return whether an owner that was silent for long by our clock says something while we look on."""
+    from hs_common.logs import get_logger  # noqa: PLC0415 - hardly any owner is silent
+
+    silence_s = owner.renewed_at - silent.renewed_at
+    if silence_s >= CLOCKS_APART_MAX_S:
+        return False
+    watch_s = WAIT_S if silent.brief else WATCH_S
+    log = get_logger("scheduler")
+    log.warning("owner.watched", owner=str(silent), silent_s=silence_s, watch_s=watch_s, reason="clocks may differ")
+    for _ in range(int(watch_s / _LOOK_S)):
+        select.poll().poll(_LOOK_S * 1000)
+        if (said := _said_at(path)) != silent:
+            return said is not None  # else it has left
+    return False
+
+
+def _said_at(path: str) -> Owner | None:
+    """Return whom a lock file names now. Opened anew: only then a network file system asks its server."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return _read(fd)
+    finally:
+        os.close(fd)
 
 
 def _is_shared(fd: int) -> bool:
