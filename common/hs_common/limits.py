@@ -64,6 +64,9 @@ DISPATCH_MAX = 2**31 - 1
 ID_MAX = 2**63 - 1
 """Of a bundle id or a row number (SQLite's and PostgreSQL's largest integer)."""
 
+INSTANT_MAX = 253_402_300_799.0
+"""Seconds since the epoch: the end of the year 9999, after which no instant can be shown."""
+
 HEARTBEAT_S = 10.0
 """A daemon that said nothing else for so long says Heartbeat."""
 

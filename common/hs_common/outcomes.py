@@ -9,6 +9,7 @@ taken apart on its way through the scheduler (`Successes`): so the usual task co
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
+from math import isfinite
 from struct import Struct
 from typing import Any, overload
 
@@ -133,6 +134,8 @@ def unpack_outcomes(body: bytes) -> Sequence[Outcome]:
     for (name, expected), column in zip(_TYPES.items(), zip(*found, strict=True), strict=False):
         if set(map(type, column)) != {expected}:
             raise WireError(f"an outcome has a {name} of the wrong type")
+        if expected is float:
+            _check_finite(column)
         if name in _BOUNDS:
             _check_bounds(name, column)
     return list(map(_outcome, found))
@@ -152,7 +155,10 @@ def _successes(items: Sequence[bytes]) -> Successes:
     found = Successes(*zip(*_NUMBERS.iter_unpack(b"".join(items)), strict=True))
     _check_bounds("row", found.rows)
     _check_bounds("dispatch", found.dispatches)
+    _check_bounds("start", found.starts)
     _check_bounds("memory_max", found.memory_max)
+    for column in (found.starts, found.durations, found.cpu_user, found.cpu_system):
+        _check_finite(column)
     return found
 
 
@@ -160,6 +166,11 @@ def _check_bounds(name: str, column: tuple[Any, ...]) -> None:
     least, most = _BOUNDS[name]
     if min(column) < least or max(column) > most:
         raise WireError(f"an outcome has a {name} that is not in {least}..{most}")
+
+
+def _check_finite(column: tuple[float, ...]) -> None:
+    if not isfinite(sum(column)):
+        raise WireError("an outcome has a time that is no number")
 
 
 _pack: Callable[[object], bytes] = msgpack.Packer().pack
@@ -176,5 +187,6 @@ _BOUNDS = {
     "dispatch": (1, limits.DISPATCH_MAX),
     "kind": (0, OutcomeKind.CANCELLED),
     "status": (0, 0xFFFF),  # a wait status
+    "start": (0.0, limits.INSTANT_MAX),
     "memory_max": (0, limits.ID_MAX),
 }

@@ -112,6 +112,11 @@ def pack_bundle(bundle: tuple[bytes, Sequence[Task]]) -> bytes:
     return _pack(bundle)
 
 
+def bytes_of(args: bytes, detail: Detail | None) -> int:
+    """Return how many bytes a task with these args takes in a body, at most."""
+    return _TASK_BYTES + len(args) + (len(_pack(detail)) if detail is not None else 0)
+
+
 def unpack_bundle(body: bytes) -> Bundle:
     """Return the bundle in a body.
 
@@ -160,6 +165,11 @@ def unpack_started(body: bytes) -> list[Started]:
         raise WireError(f"not started tasks: {exc}") from exc
     if any(tuple(map(type, item)) != (int, int, float) for item in started):
         raise WireError("a started task has a field of the wrong type")
+    if not all(
+        0 < row <= limits.ID_MAX and 0 < dispatch <= limits.DISPATCH_MAX and 0 <= start <= limits.INSTANT_MAX
+        for row, dispatch, start in started
+    ):
+        raise WireError("a started task has a field out of bounds")
     return started
 
 
@@ -181,6 +191,9 @@ def unpack_body(body: bytes) -> Any:  # noqa: ANN401 - what a peer sent; the cal
     except (ValueError, RecursionError, msgpack.UnpackException) as exc:
         raise WireError(f"body is not msgpack: {exc!r}") from exc
 
+
+_TASK_BYTES = 64
+"""Of its numbers, its id, and what msgpack puts around them, at most."""
 
 _pack: Callable[[object], bytes] = msgpack.Packer().pack
 """One packer for the process: making one costs more than packing a bundle of one task."""

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import fields
+from math import inf, nan
 from typing import Any
 
 import msgpack
@@ -340,7 +341,7 @@ def test_row_and_dispatch_can_be_read_of_an_outcome_by_itself(item: tasks.Outcom
     assert outcomes.key_of(outcomes.pack_outcome(item)) == (item.row, item.dispatch)
 
 
-@given(st.lists(st.builds(tasks.Started, IDS, IDS, SECONDS), max_size=10))
+@given(st.lists(st.builds(tasks.Started, IDS, st.integers(1, limits.DISPATCH_MAX), SECONDS), max_size=10))
 def test_started_tasks_go_there_and_back(items: list[tasks.Started]) -> None:
     """Likewise."""
     assert tasks.unpack_started(tasks.pack_started(items)) == items
@@ -392,6 +393,35 @@ def test_a_success_out_of_bounds_is_refused(row: int, dispatch: int, memory_max:
     for items in ([bad], [good, bad], [bad, good._replace(status=1)]):
         with pytest.raises(WireError, match="is not in"):
             outcomes.unpack_outcomes(outcomes.pack_outcomes(items))
+
+
+@pytest.mark.parametrize("field", ["start", "duration", "cpu_user", "cpu_system"])
+@pytest.mark.parametrize("value", [nan, inf])
+def test_an_outcome_with_a_time_that_is_no_number_is_refused(field: str, value: float) -> None:
+    """Nobody could look at the task any more."""
+    good = tasks.Outcome(1, 1, 0, 0, "", 1.0, 1.0, 1.0, 1.0, 0, b"", b"", b"")
+    bad = good._replace(**{field: value})  # type: ignore[arg-type] # of these fields
+    for items in ([bad], [good, bad], [bad, good._replace(status=1)]):
+        with pytest.raises(WireError):
+            outcomes.unpack_outcomes(outcomes.pack_outcomes(items))
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        (0, 1, 1.0),
+        (limits.ID_MAX + 1, 1, 1.0),
+        (1, 0, 1.0),
+        (1, limits.DISPATCH_MAX + 1, 1.0),
+        (1, 1, nan),
+        (1, 1, -1.0),
+        (1, 1, limits.INSTANT_MAX + 1),
+    ],
+)
+def test_a_started_task_out_of_bounds_is_refused(started: tuple[int, int, float]) -> None:
+    """No database could hold it."""
+    with pytest.raises(WireError, match="out of bounds"):
+        tasks.unpack_started(_packed([started]))
 
 
 @pytest.mark.parametrize("unpack", [tasks.unpack_bundle, outcomes.unpack_outcomes, tasks.unpack_started])

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -315,6 +316,37 @@ def test_what_makes_no_sense_is_refused(bench: Bench, verb: str, body: bytes, st
     bench.ask(verb, body)
     said, why = bench.refusal()
     assert (said, why[: len(reason)]) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"args": b"two\nlines"},
+        {"args": b"a\0b"},
+        {"args": "text"},
+        {"group": 2**63},
+        {"priority": 1.5},
+        {"detail": [nan, 0, 0, [], b""]},
+        {"detail": [0.0, 2**64 - 1, 0, [], b""]},
+        {"detail": [0.0, 0, -1, [], b""]},
+        {"detail": [0.0, 0, 0, [["k", [1]]], b""]},
+        {"detail": [0.0, 0, 0, [["k", b"bytes"]], b""]},
+        {"detail": [0.0, 0, 0, [["k", inf]], b""]},
+        {"detail": [0.0, 0, 0, [["k", 2**64 - 1]], b""]},
+        {"detail": [0.0, 0, 0, [["a b", 1]], b""]},
+        {"detail": [0.0, 0, 0, [["group", 1]], b""]},
+        {"detail": [0.0, 0, 0, [["k", 1]] * 101, b""]},
+    ],
+    ids=repr,
+)
+def test_a_task_as_no_command_of_ours_makes_it_is_refused(bench: Bench, field: dict[str, Any]) -> None:
+    """Behind this border nobody checks again: no database could hold it, or no worker run it."""
+    task = {"args": b"true", "detail": None, "group": 0, "priority": 0, "rejected": ""} | field
+
+    bench.ask("submit", msgpack.packb([new_key(), "laptop", b"/home", [list(task.values())]]))
+
+    said, why = bench.refusal()
+    assert (said, why[:7]) == (MISUSED, "a task ")
 
 
 def test_without_a_database_only_the_status_is_told() -> None:

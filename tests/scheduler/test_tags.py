@@ -109,6 +109,7 @@ def test_tags_are_keys_with_coerced_values(text: bytes, tags: object) -> None:
         (b"k:\xff", "xff"),
         (b"k:" + b"x" * 2000, "k:xxx"),
         (b" ".join(b"k%d" % i for i in range(101)), "101 tags"),
+        (b'k:"a\\u0000b"', "has a NUL"),
     ],
 )
 def test_a_bad_tag_is_named(text: bytes, named: str) -> None:
@@ -122,6 +123,15 @@ def test_an_argument_is_one_tag_and_needs_no_quotes() -> None:
     assert parse_tag("note:two words") == ("note", "two words")
     assert parse_tag("memory:1K") == ("memory", 1024)
     assert parse_tag("flag") == ("flag", "")
+
+
+def test_a_line_has_no_more_tags_with_those_before_it_than_alone() -> None:
+    """Each line on its own may bring new ones: without an end they would be with every task."""
+    before = parse_tags(b" ".join(b"k%d" % i for i in range(100)))
+
+    assert len(merge(before, parse_tags(b"k1:x"))) == 100
+    with pytest.raises(TagError, match="101 tags"):
+        merge(before, parse_tags(b"one-more"))
 
 
 def test_the_tags_of_a_line_win_over_those_before_it() -> None:
@@ -169,7 +179,7 @@ values = (
     | st.booleans()
     | st.integers(-(2**63) + 1, 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 )
 keys = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}", fullmatch=True).filter(
     lambda key: key not in ("group", "priority", "cores", "memory", "timeout")

@@ -181,7 +181,7 @@ def given_tags(tags: tuple[str, ...], fields: Mapping[str, tuple[str, str | None
         RefusedError: One of them makes no sense, or a tag and an option do not agree on a field.
 
     """
-    from hs_scheduler.tasks.tags import TagError, parse_field, parse_tag  # noqa: PLC0415
+    from hs_scheduler.tasks.tags import TAGS_MAX, TagError, parse_field, parse_tag  # noqa: PLC0415
 
     try:
         found = dict(map(parse_tag, tags))
@@ -196,6 +196,8 @@ def given_tags(tags: tuple[str, ...], fields: Mapping[str, tuple[str, str | None
             raise RefusedError(f"{option} {text!r} {exc}") from exc
         if found.setdefault(name, value) != value:
             raise RefusedError(f"-t {name}:{found[name]} and {option} {text} do not agree: give one of them")
+    if len(found) > TAGS_MAX:
+        raise RefusedError(f"-t: {len(found)} tags, at most {TAGS_MAX} are allowed")
     return tuple(found.items())
 
 

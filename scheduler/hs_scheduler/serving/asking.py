@@ -20,8 +20,9 @@ import msgpack
 
 from hs_common import limits
 from hs_common.errors import RefusedError, WireError
-from hs_common.tasks import Detail
+from hs_common.tasks import Detail, Tag
 from hs_scheduler.stores.store import NewTask
+from hs_scheduler.tasks.tags import ORDER_MAX, TAGS_MAX, TIMEOUT_MAX_S, TIMEOUT_MIN_S, is_tag
 
 if TYPE_CHECKING:
     from hs_scheduler.stores.changes import Piece
@@ -195,23 +196,38 @@ def unpack_info(answer: bytes) -> tuple[int, Sequence[Any] | None]:
     return archives, values
 
 
-def _task(args: bytes, detail: list[Any] | None, group: int, priority: int, rejected: str) -> NewTask:
-    if (
-        type(args) is not bytes
-        or len(args) > limits.LINE_BYTES_MAX
-        or type(group) is not int
-        or type(priority) is not int
-    ):
+def _task(args: Any, detail: Any, group: Any, priority: Any, rejected: Any) -> NewTask:  # noqa: ANN401 - what a client sent
+    if type(args) is not bytes or len(args) > limits.LINE_BYTES_MAX or b"\n" in args:
+        raise WireError("a task that is no line")
+    if not _is_integer(group, -ORDER_MAX, ORDER_MAX) or not _is_integer(priority, -ORDER_MAX, ORDER_MAX):
         raise WireError("a task with a field out of bounds")
-    if type(rejected) is not str:
-        raise WireError("a reason that is no text")
+    if type(rejected) is not str or (b"\0" in args and not rejected):
+        raise WireError("a task that nobody can run, without a reason")
     return NewTask(args, None if detail is None else _detail(*detail), group, priority, rejected)
 
 
-def _detail(timeout: float, cores: int, memory: int, tags: list[list[Any]], template: bytes) -> Detail:
-    return Detail(
-        float(timeout), int(cores), int(memory), tuple((str(key), value) for key, value in tags), bytes(template)
-    )
+def _detail(timeout: Any, cores: Any, memory: Any, tags: Any, template: Any) -> Detail:  # noqa: ANN401 - likewise
+    if not (
+        type(timeout) is float
+        and (timeout == 0 or TIMEOUT_MIN_S <= timeout <= TIMEOUT_MAX_S)
+        and _is_integer(cores, 0, limits.SLOTS_MAX)
+        and _is_integer(memory, 0, limits.ID_MAX)
+        and type(template) is bytes
+        and len(template) <= limits.LINE_BYTES_MAX
+        and len(tags) <= TAGS_MAX
+    ):
+        raise WireError("a task with a field out of bounds")
+    return Detail(timeout, cores, memory, tuple(_tag(*tag) for tag in tags), template)
+
+
+def _tag(key: Any, value: Any) -> tuple[str, Tag]:  # noqa: ANN401 - likewise
+    if type(key) is not str or not is_tag(key, value):
+        raise WireError("a task with a tag that is none")
+    return key, value
+
+
+def _is_integer(value: Any, low: int, high: int) -> bool:  # noqa: ANN401 - likewise
+    return type(value) is int and low <= value <= high
 
 
 def _id(value: Any) -> bytes:  # noqa: ANN401 - what a client sent

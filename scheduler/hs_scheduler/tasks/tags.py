@@ -139,8 +139,16 @@ def parse_field(key: str, text: str) -> Tag:
 
 
 def merge(outer: Tags, own: Tags) -> Tags:
-    """Return the tags of a task: its own win."""
-    return tuple((dict(outer) | dict(own)).items()) if outer else own
+    """Return the tags of a task: its own win.
+
+    Raises:
+        TagError: They are too many together.
+
+    """
+    merged = tuple((dict(outer) | dict(own)).items()) if outer else own
+    if len(merged) > TAGS_MAX:
+        raise TagError(f"{len(merged)} tags with those that hold for all lines, at most {TAGS_MAX} are allowed")
+    return merged
 
 
 def resolve(tags: Tags) -> Fields:
@@ -193,6 +201,22 @@ def coerce(value: str, tag: str = "") -> Tag:
     return _sound(value, tag or value)
 
 
+def is_tag(key: str, value: object) -> bool:
+    """Whether a task may have such a tag: what a peer sent may be anything."""
+    match value:
+        case None | bool():
+            sound = True
+        case int():
+            sound = abs(value) <= _INT_MAX
+        case float():
+            sound = abs(value) < float("inf")
+        case str():
+            sound = len(value) <= TAG_CHARS_MAX and "\0" not in value
+        case _:
+            sound = False
+    return sound and len(key) <= TAG_CHARS_MAX and bool(re.fullmatch(_KEY, key)) and key not in RESERVED
+
+
 def parse_size(text: str) -> int:
     """Return the bytes in `512M`, `1.5GB`, `4GiB` or a plain number of bytes; the units are powers of 1024.
 
@@ -240,6 +264,8 @@ def _check_tag(tag: str, key: str) -> None:
 
 def _sound(text: str, tag: str) -> str:
     """Return the text, if it can be written down: JSON may hold half of a character, an argument bytes that are not UTF-8."""
+    if "\0" in text:
+        raise TagError(f"{tag}: has a NUL, which no database can search for")
     if not text.isascii():
         try:
             text.encode()
