@@ -143,7 +143,7 @@ class SchedulerCore:
         """Return a bundle id for each task (its folder and demand): neighbours alike share one, up to the bundle size.
 
         Never more than an average worker may hold, or no worker could take the bundle, nor more bytes than are sent in one
-        piece. `sizes`: of their lines, bytes.
+        piece. `sizes`: of each in a message, bytes.
         """
         tasks_max = min(self._bundlesize, max(1, self._credit // (2 * max(1, len(self._crew)))))
         first = self._link.identity.epoch << 40 | self._counter + 1

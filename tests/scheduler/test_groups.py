@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from hs_common import limits
 from hs_common.messages import Census, Credit, Welcome
-from hs_common.tasks import Outcome
+from hs_common.tasks import Detail, Outcome
 from hs_scheduler.conversation import Identity
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import Claimed, ClaimedBundle, Outcomes, Record
@@ -100,6 +101,22 @@ class Stage:
 
 def line(args: bytes, group: int = 0, priority: int = 0) -> NewTask:
     return NewTask(args, None, group, priority, "")
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_bundle_ends_before_it_is_longer_than_a_message_may_be(waiting: bool) -> None:
+    """Whatever makes it long, as tags that hold for all lines. As they are read, and out of the store."""
+    tags = tuple((f"key{number}", "x" * 1_000) for number in range(100))
+    heavy = line(b"true")._replace(detail=Detail(0.0, 0, 0, tags, b""))
+    stage = Stage(*[heavy] * 9, bundlesize=9)
+    stage.feed.take(9, ahead=True)
+    for room in (0, 9) if waiting else (9,):
+        with stage.store.transaction():
+            claimed = stage.feed.fill(room, 0, 1e9)
+        stage.feed.committed()
+
+    assert sum(len(bundle.rows) for bundle in claimed) == 9
+    assert max(len(bundle.body) for bundle in claimed) <= limits.PARCEL_BYTES_MAX
 
 
 def test_a_line_that_can_never_run_does_not_part_a_bundle() -> None:

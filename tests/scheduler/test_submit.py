@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.faults.processes import reaped, until
 
+from hs_common import limits
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.tasks import Detail
+from hs_scheduler.commands.sink import pieces
 from hs_scheduler.commands.submit import submit
+from hs_scheduler.serving.asking import Submission, new_key, pack_submission
 from hs_scheduler.stores.sqlite import SqliteStore
-from hs_scheduler.stores.store import NO_RUN, Ready
+from hs_scheduler.stores.store import NO_RUN, NewTask, Ready
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +182,42 @@ def test_a_database_that_a_scheduler_owns_says_so(tmp_path: Path, monkeypatch: p
     assert isinstance(result.exception, StoppedError)
     assert f"owned by hs-scheduler on host {os.uname().nodename}, pid {os.getpid()}" in str(result.exception)
     store.close()
+
+
+def test_who_has_the_file_locked_for_a_moment_is_waited_for(site: Path) -> None:
+    """As a shell of SQLite, or a program that copies the file: it knows nothing of our lock."""
+    accepted("--", "first")
+    with contextlib.closing(sqlite3.connect(site / "main/tasks.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with start("--", "second") as process:
+            assert until((site / "main/tasks.db.lock").exists)
+            other.execute("COMMIT")
+            assert process.wait(60) == 0
+    assert [item.task.args for item in queue(site)] == [b"first", b"second"]
+
+
+def test_a_file_that_stays_locked_is_one_line(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hs_scheduler.stores.database.COMMAND_BUSY_S", 0.0)
+    accepted("--", "first")
+    with contextlib.closing(sqlite3.connect(site / "main/tasks.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        result = run("--", "second")
+
+    assert isinstance(result.exception, StoppedError)
+    assert str(result.exception) == f"database {site}/main/tasks.db: database is locked"
+
+
+def test_what_one_request_holds_stays_below_what_a_message_may() -> None:
+    """Whatever makes it long: args, tags that hold for all lines, or the reason why a line can never run."""
+    tags = tuple((f"key{number}", "x" * 1_000) for number in range(100))
+    heavy = NewTask(b"true", Detail(0.0, 0, 0, tags, b""), 0, 0, "")
+    batch = [heavy] * 200 + [NewTask(b"x" * limits.LINE_BYTES_MAX, None, 0, 0, "y" * limits.MIB)] * 5
+
+    some = list(pieces(batch))
+
+    assert [task for piece in some for task in piece] == batch
+    sizes = [len(pack_submission(Submission(new_key(), "host", b"/", piece))) for piece in some]
+    assert max(sizes) < limits.BODY_BYTES_MAX
 
 
 def start(*options: str) -> contextlib.AbstractContextManager["subprocess.Popen[str]"]:

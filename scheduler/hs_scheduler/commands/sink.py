@@ -10,11 +10,14 @@ Accepted means committed, either way.
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hs_common.client import Client, NobodyError
 from hs_common.clock import wall
+from hs_common.errors import StoppedError
 from hs_common.ids import uuid_text
+from hs_common.tasks import bytes_of
 from hs_scheduler.commands.live import OWNERS_MAX, client_by, client_of
 from hs_scheduler.serving.asking import (
     SUBMIT_BYTES_MAX,
@@ -25,10 +28,7 @@ from hs_scheduler.serving.asking import (
 )
 from hs_scheduler.stores.engines import open_store
 from hs_scheduler.stores.sql import SqlStore
-from hs_scheduler.stores.store import NewTask
-
-TASK_BYTES = 128
-"""Of a task in a request besides its args, at least."""
+from hs_scheduler.stores.store import NewTask, StoreBusyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,11 @@ class Sink:
         try:
             if not whole:
                 for batch in with_first:
-                    with store.transaction():
+                    with _transaction(store):
                         accepted = self._write(store, batch)
                     yield accepted
                 return
-            with store.transaction():
+            with _transaction(store):
                 written = [self._write(store, batch) for batch in with_first]
             yield Accepted(sum(some.count for some in written), written[0].id)
         finally:
@@ -134,7 +134,7 @@ class Sink:
     def _write_once(self, piece: Sequence[NewTask], key: bytes) -> Accepted:
         store = self._open()
         try:
-            with store.transaction():
+            with _transaction(store):
                 answer = store.answer_to(key)
                 if answer is not None:
                     known = json.loads(answer)
@@ -151,11 +151,26 @@ class Sink:
         return open_store(self._location, program="hs submit", brief=True, create=self._create)
 
 
+@contextmanager
+def _transaction(store: SqlStore) -> Iterator[None]:
+    """Begin now and commit at the end.
+
+    Raises:
+        StoppedError: The database is locked, its disk is full, or its server is gone.
+
+    """
+    try:
+        with store.transaction():
+            yield
+    except StoreBusyError as exc:
+        raise StoppedError(str(exc)) from exc
+
+
 def pieces(batch: Sequence[NewTask]) -> Iterator[Sequence[NewTask]]:
     """Yield a batch in parts of at most as many tasks and bytes as one request may have."""
     start = size = 0
     for at, task in enumerate(batch):
-        weight = TASK_BYTES + len(task.args)
+        weight = bytes_of(task.args, task.detail) + len(task.rejected)
         if at > start and (at - start == SUBMIT_TASKS_MAX or size + weight > SUBMIT_BYTES_MAX):
             yield batch[start:at]
             start, size = at, 0

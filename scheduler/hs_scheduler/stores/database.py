@@ -27,6 +27,9 @@ SQLITE_MIN = (3, 35, 0)
 BUSY_S = 0.2
 """How long SQLite itself waits for a lock. Longer waits are the daemon's, which has heartbeats to send."""
 
+COMMAND_BUSY_S = 5.0
+"""How long in a command, which has nothing else to do."""
+
 CHECKPOINT_PAGES = 4_000
 """16 MiB of log before it is written back."""
 
@@ -241,10 +244,11 @@ class Database:
 
     def _open(self, now: float) -> sqlite3.Connection:
         unclean = _size(f"{self.path}-wal") > 0
+        busy_s = COMMAND_BUSY_S if self._owner.brief else BUSY_S
         try:
             # Before SQLite has it open: made by us it is private, and the log files take its mode.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+            connection = sqlite3.connect(self.path, timeout=busy_s, isolation_level=None)
         except OSError as exc:
             raise StoppedError(f"database {self.path}: {exc.strerror}") from exc
         except sqlite3.Error as exc:

@@ -36,8 +36,8 @@ FIRST_CONNECT_S = 2
 LOCK_MS = 200
 """How long the server itself waits for a lock. Longer waits are the daemon's, which has heartbeats to send."""
 
-READER_LOCK_MS = 5_000
-"""A reader waits longer: it has nothing else to do."""
+COMMAND_LOCK_MS = 5_000
+"""A command waits longer: it has nothing else to do."""
 
 REPLY_S = 20.0
 """How long a statement of a scheduler may take, less than the silence that its broker allows (`limits.SILENCE_S`)."""
@@ -92,7 +92,7 @@ class Session(psycopg.Connection[Any]):
             raise
 
 
-def connect(url: str, *, name: str, writes: bool, timeout_s: int = FIRST_CONNECT_S) -> Session:
+def connect(url: str, *, name: str, writes: bool, timeout_s: int = FIRST_CONNECT_S, lock_ms: int = LOCK_MS) -> Session:
     """Open a session; each statement outside a transaction stands for itself.
 
     One that only reads has no settings yet: it begins with `settings`, in the same trip as what it asks first.
@@ -102,6 +102,7 @@ def connect(url: str, *, name: str, writes: bool, timeout_s: int = FIRST_CONNECT
         name: Who we are, for those who look at the server's sessions.
         writes: Whether a standby is of no use.
         timeout_s: How long each address of the server may take to answer, where the URL does not say it.
+        lock_ms: How long the server waits for a lock of one that writes.
 
     Raises:
         RefusedError: The URL makes no sense.
@@ -133,7 +134,7 @@ def connect(url: str, *, name: str, writes: bool, timeout_s: int = FIRST_CONNECT
         raise StoppedError(f"database {shown(url)}: PostgreSQL {version} is too old: {SERVER_MIN} or newer is needed")
     session.adapters.register_dumper(str, _Text)
     if writes:
-        session.execute(settings(LOCK_MS))
+        session.execute(settings(lock_ms))
     return session
 
 

@@ -10,7 +10,7 @@ from hs_scheduler.stores.engine import Cursor, Values
 from hs_scheduler.stores.locations import shown
 from hs_scheduler.stores.postgres_functions import Functions
 from hs_scheduler.stores.postgres_link import (
-    READER_LOCK_MS,
+    COMMAND_LOCK_MS,
     UNDEFINED,
     Connection,
     Error,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 2_000
 
-_SETTINGS = settings(READER_LOCK_MS)
+_SETTINGS = settings(COMMAND_LOCK_MS)
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 

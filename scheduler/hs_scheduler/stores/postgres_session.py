@@ -14,8 +14,10 @@ from hs_scheduler.stores import postgres_owner
 from hs_scheduler.stores.locations import shown
 from hs_scheduler.stores.ownership import Owner
 from hs_scheduler.stores.postgres_link import (
+    COMMAND_LOCK_MS,
     CONNECT_S,
     FIRST_CONNECT_S,
+    LOCK_MS,
     REPLY_S,
     Error,
     Session,
@@ -151,7 +153,8 @@ class OwnedSession:
 
     def _connect(self, timeout_s: int) -> Session:
         name = postgres_owner.session_name(self._owner)
-        return connect(self._url, name=name, writes=True, timeout_s=timeout_s)
+        lock_ms = COMMAND_LOCK_MS if self._owner.brief else LOCK_MS
+        return connect(self._url, name=name, writes=True, timeout_s=timeout_s, lock_ms=lock_ms)
 
 
 def _pause() -> None:

@@ -18,14 +18,11 @@ from hs_common.clock import wall
 from hs_common.errors import StoppedError
 from hs_common.filesystems import network_name
 from hs_scheduler.stores import schema
-from hs_scheduler.stores.database import BUSY_S, SQLITE_MIN, Database
+from hs_scheduler.stores.database import COMMAND_BUSY_S, SQLITE_MIN, Database
 from hs_scheduler.stores.engine import Cursor, Values
 from hs_scheduler.stores.ownership import WAIT_S, Owner, holder_of, this_process
 from hs_scheduler.stores.sqlite_functions import defined
 from hs_scheduler.tasks.dialect import SQLITE, Dialect
-
-_PATIENCE = 25
-"""Times `BUSY_S` that a reader waits for a lock: it has nothing else to do."""
 
 _TRY_S = 0.02
 
@@ -129,7 +126,7 @@ def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator
     immutable = log_is_empty and (bool(name) or not os.access(folder, os.W_OK))
     address = f"file:{quote(path)}?mode=ro{'&immutable=1' if immutable else ''}"
     try:
-        connection = sqlite3.connect(address, uri=True, timeout=BUSY_S * _PATIENCE, isolation_level=None)
+        connection = sqlite3.connect(address, uri=True, timeout=COMMAND_BUSY_S, isolation_level=None)
         try:
             schema.check(connection, path)
             yield SqliteReader(connection)
