@@ -8,6 +8,7 @@ A field without value satisfies `== null` and nothing else.
 import os
 import re
 from collections.abc import Callable
+from math import isnan
 from typing import Any, NamedTuple
 
 from hs_common import limits
@@ -129,9 +130,9 @@ def _value(field: Field, value: str, text: str) -> Any:  # noqa: ANN401 - what t
             case "integer":
                 return _integer(value)
             case "real":
-                return float(value)
+                return _number(float(value))
             case "time":
-                return _instant(value)
+                return _number(_instant(value))
             case "uuid":
                 raw = bytes.fromhex(value.replace("-", ""))
                 return raw if len(raw) == 16 else _no(f"{value} has not 32 digits")  # noqa: PLR2004 - a UUID
@@ -154,6 +155,13 @@ def _integer(value: str) -> int:
     if not -limits.ID_MAX <= number <= limits.ID_MAX:
         raise ValueError(f"{value} has more than 63 bits")
     return number
+
+
+def _number(value: float) -> float:
+    """Return it, unless it is none: engines do not agree on what is less than NaN."""
+    if isnan(value):
+        raise ValueError("not a number")
+    return value
 
 
 def _instant(value: str) -> float:
