@@ -18,10 +18,10 @@ from hs_scheduler.commands.initdb import initdb
 from hs_scheduler.commands.search import search
 from hs_scheduler.commands.submit import submit
 from hs_scheduler.commands.update import update
-from hs_scheduler.stores import schema
+from hs_scheduler.stores import archives, schema
 from hs_scheduler.stores.archives import path_of
 from hs_scheduler.stores.engines import open_store
-from hs_scheduler.stores.reader import reading
+from hs_scheduler.stores.reader import Answering, reading
 from hs_scheduler.stores.sqlite import SqliteStore
 
 
@@ -211,6 +211,23 @@ def test_a_copy_needs_no_hard_links(
         reader.back_up(str(other))
     assert other.read_text() == "of somebody else"
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_copy_is_of_one_moment(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rotated while the copy is made is in it all the same."""
+    paths = archives.paths
+
+    def then_rotated(reader: Answering, path: str) -> list[str]:
+        found = paths(reader, path)
+        monkeypatch.setattr(archives, "paths", paths)
+        output(initdb, "--rotate", "-y", "--database", database)
+        return found
+
+    monkeypatch.setattr(archives, "paths", then_rotated)
+    output(initdb, "--backup", str(tmp_path / "copy.db"), "--database", database)
+
+    assert os.path.exists(path_of(database, 1))
+    assert count(str(tmp_path / "copy.db")) == count(database) == 6
 
 
 @pytest.mark.parametrize(

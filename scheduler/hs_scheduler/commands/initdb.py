@@ -82,6 +82,8 @@ def _back_up(location: str, target: str) -> int:
     from hs_scheduler.stores.reader import reading  # noqa: PLC0415
 
     with reading(location) as reader:
+        # What is moved into a new archive from now on still is in this database for us.
+        reader.execute("BEGIN")
         older = archives.paths(reader, location)
         targets = [archives.path_of(target, number) for number in range(1, len(older) + 1)]
         _check_free(target, targets)
