@@ -2,10 +2,11 @@
 
 What has ended is forgotten, except for the args of failures and what the last transaction ended (for the job log): so memory
 holds what is under way. A transaction keeps what it replaced, and puts it back when it fails.
+
+Its parts: `memory_run` what is known once per run, `memory_order` what `-k` asks, `memory_ended` what the job log asks.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import repeat
 from types import TracebackType
@@ -16,15 +17,18 @@ from hs_common.outcomes import Successes
 from hs_common.tasks import Detail, Outcome, OutcomeKind, Started, Task
 from hs_common.tuples import table
 from hs_scheduler.stores import verdict
-from hs_scheduler.stores.memory_rows import Ended, Failure, Row, entry_of, last_dispatch, public
-from hs_scheduler.stores.store import Applied, Counts, Held, InputState, NewTask, Ready, Retry, Settled
+from hs_scheduler.stores.memory_ended import Ended, JustEnded
+from hs_scheduler.stores.memory_order import InputOrder
+from hs_scheduler.stores.memory_rows import Failure, Row, entry_of, last_dispatch
+from hs_scheduler.stores.memory_run import MemoryRun
+from hs_scheduler.stores.store import Applied, Counts, Held, NewTask, Ready, Retry, Settled
 from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.stores.waiting import Entry, Waiting
 from hs_scheduler.tasks.state import State
 from hs_scheduler.tasks.uids import Uids
 
 
-class MemoryStore:
+class MemoryStore(MemoryRun):
     """Keeps tasks as long as this process lives.
 
     Args:
@@ -33,82 +37,21 @@ class MemoryStore:
     """
 
     def __init__(self, *, keeps_order: bool = False) -> None:
-        self._lasts: dict[int, int] | None = {} if keeps_order else None
-        """Row of a first attempt -> row of the last, once that ended; minus row of the present one; row of a retry -> 0."""
-        self._told_up_to = 0
+        super().__init__()
         self.counts = Counts()
         self._rows: dict[int, Row] = {}
         self._waiting = Waiting(self._waits)
         self._failures: list[Failure] = []
-        self._ended: dict[int, Ended] = {}
-        """By number: what the last transaction ended."""
-        self._ended_as_one: list[tuple[Successes, list[Row], bytes, str, float]] = []
-        """Likewise, with worker, host and time, until somebody asks for one of them."""
+        self._just_ended = JustEnded()
+        self._order = InputOrder() if keeps_order else None
         self._last_row = 0
         self._uids = Uids()
-        self._epoch = 0
-        self._uid = os.urandom(16)
-        self._workers: set[bytes] = set()
-        self._input: InputState | None = None
-        self._settings: dict[bytes, dict[str, Any]] = {}
         self._undo: list[tuple[int, Row]] | None = None
         """What the open transaction replaced; what it added has higher numbers than any row before."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to close."""
-
-    def wait_with(self, meanwhile: Callable[[], None]) -> None:
-        """Do nothing: there is nobody to wait for."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """Begin; everything is put back if the block fails."""
         return _Transaction(self)
-
-    def take_epoch(self, cluster: bytes = b"") -> int:  # noqa: ARG002 - it lives no longer than its cluster
-        """Return the next epoch."""
-        self._epoch += 1
-        return self._epoch
-
-    def uid(self) -> bytes:
-        """Return 16 bytes that no other store has."""
-        return self._uid
-
-    def open_run(
-        self,
-        run_id: bytes,
-        settings: dict[str, Any],
-        now: float,  # noqa: ARG002
-        *,
-        whole: bool = False,  # noqa: ARG002
-    ) -> dict[str, Any]:
-        """Return the settings in force."""
-        return self._settings.setdefault(run_id, settings)
-
-    def others(self) -> int:
-        """Return 0: there is one run only."""
-        return 0
-
-    def close_run(self, run_id: bytes, now: float, status: int) -> None:
-        """Do nothing: nobody can ask later."""
-
-    @property
-    def fd(self) -> int | None:
-        """None: there is nobody else."""
-        return None
-
-    def renew_owner(self, now: float) -> None:
-        """Do nothing: nobody else can own it."""
-
-    def checkpoint(self) -> None:
-        """Do nothing: there is no file to tidy."""
-
-    def input_state(self) -> InputState | None:
-        """Return how far the input was read."""
-        return self._input
-
-    def save_input(self, state: InputState) -> None:
-        """Note how far the input was read."""
-        self._input = state
 
     def add(
         self,
@@ -185,29 +128,18 @@ class MemoryStore:
             self._writing().extend(zip(outcomes.rows, rows, strict=True))
             for number in outcomes.rows:
                 del self._rows[number]
-            self._ended_as_one.append((outcomes, rows, worker, host, now))
+            self._just_ended.add_all(outcomes, rows, worker, host, now)
             self.counts.assigned -= len(rows)
             self.counts.succeeded += len(rows)
-            if self._lasts is not None:
-                self._lasts.update((row.origin, row.task.row) for row in rows)
+            if self._order is not None:
+                self._order.end_all(rows)
             return Succeeded(outcomes)
         return [applied for one in outcomes for applied in self._record_one(worker, host, one, retry, now)]
 
     def settled(self, after: int, count: int) -> list[Settled]:
         """Return up to `count` tasks of the input behind this row, in its order; forget those up to it."""
-        lasts = self._lasts
-        assert lasts is not None
-        for row in range(self._told_up_to + 1, after + 1):
-            lasts.pop(row, None)
-        self._told_up_to = after
-        found: list[Settled] = []
-        for row in range(after + 1, self._last_row + 1):
-            last = lasts.get(row, -row)
-            if last:
-                found.append(Settled(row, abs(last), last > 0))
-            if len(found) == count:
-                break
-        return found
+        assert self._order is not None, "the store was made without an order"
+        return self._order.settled(after, count, self._last_row)
 
     def release(self, rows: Sequence[tuple[int, int]]) -> int:
         """ASSIGNED or RUNNING -> NEW where row and dispatch match."""
@@ -225,41 +157,14 @@ class MemoryStore:
             if row.state != State.NEW:
                 yield Held(row.bundle, row.task.row, row.task.dispatch, row.worker, row.group)
 
-    def workers(self) -> set[bytes]:
-        """Return the incarnations that are attached."""
-        return set(self._workers)
-
-    def worker_attached(self, worker: bytes, replaces: bytes, host: str, now: float) -> None:  # noqa: ARG002
-        """Remember it, instead of `replaces`."""
-        self._workers.discard(replaces)
-        self._workers.add(worker)
-
-    def worker_gone(self, worker: bytes) -> None:
-        """Forget it."""
-        self._workers.discard(worker)
-
     def failures(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
         """Yield (args, detail, group, priority) of each finally failed task, in the order of input."""
         for failure in sorted(self._failures, key=lambda failure: failure.origin):
             yield failure[1:]
 
-    def failures_before(self, instant: float) -> int:  # noqa: ARG002
-        """Return 0: the first failure came after this process was started."""
-        return 0
-
-    def submitted(self) -> Iterator[tuple[bytes, Detail | None, int, int]]:
-        """Yield nothing: nothing was here before."""
-        return iter(())
-
     def finished(self, rows: Sequence[int] | None) -> Iterator[dict[str, Any]]:
         """Yield the public fields of these rows, if the last transaction ended them; None: nothing, all is forgotten."""
-        for outcomes, ended, worker, host, now in self._ended_as_one:
-            for row, outcome in zip(ended, outcomes, strict=True):
-                self._ended[outcome.row] = Ended(row.task, row.submitted, outcome, State.DONE, worker, host, now)
-        self._ended_as_one.clear()
-        for number in rows or ():
-            if number in self._ended:
-                yield public(self._ended[number])
+        return self._just_ended.fields(rows or ())
 
     # --- What the transaction uses ---
 
@@ -267,8 +172,7 @@ class MemoryStore:
         if self._undo is not None:
             raise InvalidTransitionError("a transaction is open already")
         self._undo = []
-        self._ended = {}
-        self._ended_as_one = []
+        self._just_ended.clear()
         self._before = (self.counts.copy(), self._last_row, len(self._failures), set(self._workers), self._input)
 
     def _end(self, *, undo: bool) -> None:
@@ -279,20 +183,17 @@ class MemoryStore:
         counts, self._last_row, failures, self._workers, self._input = self._before
         self.counts.take(counts)
         del self._failures[failures:]
-        self._ended = {}
-        self._ended_as_one = []
+        self._just_ended.clear()
         for number, row in reversed(changes):
-            if self._lasts is not None:
-                self._lasts.pop(number, None)
-                if row.origin != number:
-                    self._lasts[number], self._lasts[row.origin] = 0, -number
+            if self._order is not None:
+                self._order.put_back(row)
             self._rows[number] = row
             if row.state == State.NEW:
                 self._waiting.push(entry_of(row))
         for number in range(self._last_row + 1, last_row + 1):
             self._rows.pop(number, None)
-            if self._lasts is not None:
-                self._lasts.pop(number, None)
+            if self._order is not None:
+                self._order.remove(number)
 
     # --- Private ---
 
@@ -317,8 +218,8 @@ class MemoryStore:
         del self._rows[number]
         self.counts.failed += 1
         self._failures.append(Failure(number, row.task.args, row.task.detail, row.group, row.priority))
-        if self._lasts is not None:
-            self._lasts[number] = number
+        if self._order is not None:
+            self._order.end(row)
 
     def _of_present_dispatch(self, outcomes: Successes) -> list[Row]:
         """Return the rows of these, if each is out for that very dispatch, and none is there twice; else nothing."""
@@ -341,11 +242,11 @@ class MemoryStore:
             return Applied(outcome.row, outcome, state, failed=False, retried=False)
         self._forget(row)
         task = row.task._replace(dispatch=last_dispatch(row))
-        self._ended[outcome.row] = Ended(task, row.submitted, outcome, state, worker, host, now)
+        self._just_ended.add(Ended(task, row.submitted, outcome, state, worker, host, now))
         failed = verdict.failed(outcome, state)
         retried = verdict.retries(outcome, row.task.attempt, retry.retries_max)
-        if self._lasts is not None:
-            self._lasts[row.origin] = outcome.row
+        if self._order is not None:
+            self._order.end(row)
         if retried:
             self._retry(row, now, eager=retry.eager)
         elif failed:
@@ -369,9 +270,8 @@ class MemoryStore:
             task=task, state=State.NEW, bundle=0, late=-1 if eager else 1, crashes=0, worker=b"", submitted=now
         )
         self._rows[task.row] = again
-        if self._lasts is not None:
-            self._lasts[task.row] = 0
-            self._lasts[row.origin] = -task.row
+        if self._order is not None:
+            self._order.retry(row.origin, task.row)
         self._waiting.push(entry_of(again))
 
     def _back_to_new(self, row: Row, *, crashed: bool = False) -> None:

@@ -1,12 +1,9 @@
 """The rows of the store in memory."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from hs_common.ids import uuid_text
-from hs_common.tasks import Detail, Outcome, Task
-from hs_scheduler.stores import verdict
+from hs_common.tasks import Detail, Task
 from hs_scheduler.stores.waiting import Entry
-from hs_scheduler.tasks.fields import time_text
 from hs_scheduler.tasks.state import State
 
 
@@ -39,18 +36,6 @@ class Failure(NamedTuple):
     priority: int
 
 
-class Ended(NamedTuple):
-    """What the job log wants to know of a row that has just ended."""
-
-    task: Task
-    submitted: float
-    outcome: Outcome
-    state: State
-    worker: bytes
-    host: str
-    now: float
-
-
 def last_dispatch(row: Row) -> int:
     """Return the last dispatch that was given out."""
     return row.task.dispatch - (row.state == State.NEW)
@@ -59,24 +44,3 @@ def last_dispatch(row: Row) -> int:
 def entry_of(row: Row) -> Entry:
     """Return its place among those that wait."""
     return (row.group, row.late, -row.priority, row.task.row)
-
-
-def public(ended: Ended) -> dict[str, Any]:
-    """Return the public fields that are known of a row that has just ended."""
-    task, outcome = ended.task, ended.outcome
-    end = verdict.ending(outcome, ended.now)
-    ran = end.start_time is not None
-    return {
-        **end._asdict(),
-        "id": uuid_text(task.uid),
-        "args": task.args,
-        "command": (outcome.command or task.args) if ran else None,
-        "state": ended.state.name,
-        "attempt": task.attempt,
-        "dispatch": task.dispatch,
-        "submit_time": time_text(ended.submitted),
-        "start_time": time_text(outcome.start) if ran else None,
-        "completion_time": time_text(end.completion_time),
-        "worker_id": uuid_text(ended.worker),
-        "worker_host": ended.host,
-    }
