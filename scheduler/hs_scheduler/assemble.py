@@ -294,7 +294,7 @@ def _grace_s(connection: Connection, *, remote: bool) -> float:
 def _open_source(options: Options, state: InputState | None) -> Source | None:
     """Return the input, where an earlier scheduler of this run left it; None: there is none."""
     if options.input_fd is not None:
-        return StreamSource(options.input_fd)
+        return StreamSource(options.input_fd, asks=True)
     path = options.spool or options.file
     if path is None and (options.restart or options.forever):
         return None

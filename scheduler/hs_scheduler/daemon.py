@@ -328,5 +328,6 @@ class SchedulerDaemon:
             slots=self._core.slots,
             read_bytes=self._feed.read_bytes,
             kept_bytes=self._feed.kept_bytes,
+            half_line=self._parts.control.half_line,
         )
         self._parts.report.progress(self._store.counts, progress, now)

@@ -48,6 +48,8 @@ class Progress(NamedTuple):
     """Of the input."""
     kept_bytes: int
     """Of the input, that will never be read again."""
+    half_line: bool
+    """It has ended in a line without newline: whoever is told this says whether that is all of it (`control`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

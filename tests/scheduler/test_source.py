@@ -345,6 +345,32 @@ def test_a_stream_is_read_as_it_comes(pipe: tuple[int, int]) -> None:
     assert source.read(MANY, MANY) == []
 
 
+def test_half_a_line_at_the_end_of_a_stream_counts_when_somebody_says_so(pipe: tuple[int, int]) -> None:
+    """Its writer may have been ended by the same Ctrl-C as we; what is whole before it counts at once."""
+    reading, writing = pipe
+    os.write(writing, b"echo 1\nech")
+    os.close(writing)
+    source = StreamSource(reading, asks=True)
+
+    assert args(source.read(MANY, MANY)) == [b"echo 1"]
+    assert (source.read(MANY, MANY), source.asking, source.reads, source.ended) == ([], True, False, False)
+
+    source.accept()
+
+    assert not source.asking
+    assert (args(source.read(MANY, MANY)), source.ended) == ([b"ech"], True)
+
+
+def test_a_stream_that_ends_with_a_whole_line_asks_nobody(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    os.write(writing, b"echo 1\n")
+    os.close(writing)
+    source = StreamSource(reading, asks=True)
+
+    assert args(source.read(MANY, MANY)) == [b"echo 1"]
+    assert (source.read(MANY, MANY), source.asking, source.ended) == ([], False, True)
+
+
 def test_a_stream_of_comments_ends_too(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     os.write(writing, b"# one\n# two")

@@ -116,6 +116,24 @@ def test_half_a_line_of_a_producer_that_heard_the_same_ctrl_c_is_never_run(home:
     assert home.leftovers() == []
 
 
+def test_nor_is_it_run_at_once_where_nothing_is_recorded(home: Home) -> None:
+    """A slot is free, and nothing but that line is there for it."""
+    home.write("input", b"touch started; until [ -e go ]; do sleep 0.05; done; echo one >>ran\necho half >>ran")
+    script = "sh -c 'cat input; exec sleep 600' | hs-cluster --no-db -N2"
+    pipeline = home.start("sh", "-c", script, stderr=subprocess.PIPE)
+    assert until(lambda: os.path.exists(home.path("started")), STEP_S)
+
+    os.killpg(pipeline.pid, signal.SIGINT)
+    assert pipeline.stderr is not None
+    assert b"draining" in pipeline.stderr.readline()
+    assert until(lambda: "sleep 600" not in home.alive().values(), STEP_S)
+    home.write("go", b"")
+
+    assert b"input that was not read left" in pipeline.stderr.read()
+    assert lines(home) == [b"one"]
+    assert home.leftovers() == []
+
+
 def test_the_copy_of_a_pipe_needs_no_disk_for_what_was_read(home: Home) -> None:
     """So input may be without end; and a restart goes on behind the hole."""
     # Given much input, all of which is in the database

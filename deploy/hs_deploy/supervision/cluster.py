@@ -245,14 +245,14 @@ class Cluster:
     def _announce(self) -> None:
         """Tell the scheduler how much of the input there is, unless it has not taken the last word yet."""
         scheduler = self._processes.get(Daemon.SCHEDULER)
-        if (
-            self._spool is None
-            or scheduler is None
-            or not scheduler.idle
-            or self._launcher.document(Daemon.SCHEDULER) is None
-        ):
+        if scheduler is None or not scheduler.idle or self._launcher.document(Daemon.SCHEDULER) is None:
             return
-        state = (self._spool.bytes, self._spool.eof)
+        if self._spool is not None:
+            state = (self._spool.bytes, self._spool.eof)
+        elif self.reports.half_line and not self._is_stopped():
+            state = (self.reports.read_bytes, True)
+        else:
+            return
         if state != self._announced:
             self._announced = state
             scheduler.tell(json.dumps({"input": {"bytes": state[0], "eof": state[1]}}).encode() + b"\n")

@@ -21,6 +21,8 @@ class Reports:
         """Of the input, by the scheduler."""
         self.kept_bytes = 0
         """Of the input, that no scheduler will read again: their tasks are in the store."""
+        self.half_line = False
+        """Whether the scheduler asks if a last line without newline is whole."""
 
     def read(self, text: bytes) -> list[Event]:
         """Take whole lines; return what happened."""
@@ -47,4 +49,5 @@ class Reports:
         self.slots = max(self.slots, self.totals.slots)
         self.read_bytes = max(self.read_bytes, progress.get("read_bytes", 0))
         self.kept_bytes = max(self.kept_bytes, progress.get("kept_bytes", 0))
+        self.half_line = bool(progress.get("half_line"))
         return Progressed(finished=self.totals.attempts, left=self.totals.left)

@@ -162,9 +162,13 @@ class FileSource(Source):
 class StreamSource(Source):
     """A pipe, a FIFO or a device, read as it comes."""
 
-    def __init__(self, fd: int, tags: Tags = ()) -> None:
-        """Read `fd`, which stays as it is: making it non-blocking would reach its producer too (a terminal)."""
+    def __init__(self, fd: int, tags: Tags = (), *, asks: bool = False) -> None:
+        """Read `fd`, which stays as it is: making it non-blocking would reach its producer too (a terminal).
+
+        `asks`: a last line without newline counts only once `accept` says so: its writer may have been ended within it.
+        """
         super().__init__(fd, f"<descriptor {fd}>", Lines(tags=tags))
+        self._asks = asks
         self._eof = False
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
@@ -173,6 +177,22 @@ class StreamSource(Source):
     def ended(self) -> bool:
         """Whether every line was returned and no more will come."""
         return self._eof and not self._lines.buffered
+
+    @property
+    def reads(self) -> bool:
+        """Whether there is anything to wait for on `fd`."""
+        return not self._eof
+
+    @property
+    def asking(self) -> bool:
+        """Whether `accept` is waited for."""
+        return self._asks and self._eof and bool(self._lines.buffered) and not self._lines.whole
+
+    def accept(self) -> None:
+        """Take the last line as it is."""
+        self._asks = False
+        if self._eof:
+            self._lines.finish()
 
     def available(self) -> bool:
         """Whether `read` would find something although `fd` is not readable."""
@@ -193,4 +213,5 @@ class StreamSource(Source):
             self._lines.feed(chunk)
             if not chunk:
                 self._eof = True
-                self._lines.finish()
+                if not self._asks:
+                    self._lines.finish()
