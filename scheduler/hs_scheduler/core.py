@@ -71,6 +71,9 @@ AWAY_S = 5.0
 WAITING = "no worker has the cores, memory or time for them; they wait for a larger one, or for hs task update --cancel"
 """What is said of tasks that fit nobody."""
 
+NOT_BACK = "their workers did not come back in time"
+"""What is said of bundles of which nobody spoke since the broker, or this scheduler, came anew."""
+
 
 class SchedulerCore:
     """Bundles that are out, and what becomes of them.
@@ -228,7 +231,10 @@ class SchedulerCore:
         if self._out.unconfirmed and self._link.census and now >= self._link.grace_until:
             # The next scheduler need not wait for them again.
             effects += [ForgetWorker(worker) for worker in self._crew.give_up()]
+            before = len(self._out.bundles)
             effects += self._reconcile()
+            if count := before - len(self._out.bundles):
+                effects.append(Tell("bundles.lost", NOT_BACK, count))
         if self._link.silent(now):
             effects += [*self.handle(Disconnected(), now), Reopen()]
         else:

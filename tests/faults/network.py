@@ -3,7 +3,7 @@
     hs-cluster ── launcher: `rerouted` ──▶ two workers        broker ◀── Line ◀── worker
                                                                      ◀── Line ◀── worker
 
-Where no lease ended, nothing may run twice; the broker's log says where one did.
+Where no lease ended, nothing may run twice; the log says where one did.
 """
 
 import random
@@ -17,6 +17,8 @@ from tests.faults.home import Home
 from tests.faults.lines import BACK, CALM, THERE, Line, Weather
 from tests.faults.processes import ended_within, until
 from tests.ports import free_port
+
+from hs_scheduler.core import NOT_BACK
 
 WORKERS = 2
 
@@ -38,8 +40,8 @@ broken in the middle of a message; one each 200 ms; all comes late; all comes sl
 FORGOTTEN_S = 45.0
 """Until both sides must have found out that a connection is dead: `limits.SILENCE_S`, and time to come back."""
 
-LOST = b"worker.lost"
-"""What the broker says when it gives up a worker."""
+LOST = (b"worker.lost", NOT_BACK.encode())
+"""What the broker says when it gives up a worker, and the scheduler of those that a new broker has not heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +134,8 @@ class Network:
         return 1
 
     def leases_ended(self) -> int:
-        """Return how often the broker gave up a worker."""
-        return self._home.read("stderr").count(LOST)
+        """Return how often workers were given up."""
+        return sum(self._home.read("stderr").count(words) for words in LOST)
 
     def over(self) -> None:
         """Remove the connection files that were made here: the cluster that they lead to is gone."""

@@ -28,7 +28,7 @@ from hs_common.messages import (
 from hs_common.outcomes import Successes, pack_outcomes, unpack_outcomes
 from hs_common.tasks import Outcome, OutcomeKind
 from hs_scheduler.conversation import Identity
-from hs_scheduler.core import WAITING, SchedulerCore
+from hs_scheduler.core import NOT_BACK, WAITING, SchedulerCore
 from hs_scheduler.events import (
     Claimed,
     ClaimedBundle,
@@ -249,7 +249,8 @@ def test_a_bundle_of_a_known_worker_waits_for_that_worker_only_for_the_grace() -
 
     assert core.deadline() == 15
     assert core.expire(now=14.9) == []
-    assert [ForgetWorker(W1), Release(((1, 1), (2, 1)))] == core.expire(now=15)
+    gone = [ForgetWorker(W1), Release(((1, 1), (2, 1))), Tell("bundles.lost", NOT_BACK, 2)]
+    assert gone == core.expire(now=15)
     core.check()
 
 
