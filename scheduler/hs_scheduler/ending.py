@@ -62,7 +62,8 @@ class Ending:
         if group is not None and counts.new and not counts.assigned and not self._core.draining:
             return (
                 f"group {group} has tasks that failed or are on hold, so the {counts.new} in later groups wait: "
-                "retry them (hs-cluster --restart --retry-failed), or hs task update --release those on hold"
+                "retry them (hs-cluster --restart --retry-failed), give them up "
+                f"(hs task update --delete -F -g {group}), or hs task update --release those on hold"
             )
         if counts.on_hold and not counts.new and not counts.assigned:
             return f"tasks on hold: {counts.on_hold}: hs task update --release lets them go"
@@ -70,7 +71,7 @@ class Ending:
 
     def newly_held(self) -> str:
         """Return why a scheduler that stays does nothing, when that begins; "" otherwise."""
-        if not self._parts.forever or self._core.tasks_out:
+        if not self._parts.forever or self._core.tasks_out or self._halted:
             return ""
         held = self.reason()
         begins, self._told_held = bool(held) and not self._told_held, bool(held)

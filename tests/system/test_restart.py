@@ -190,6 +190,28 @@ def test_what_a_failed_group_holds_is_held_again_by_a_restart(home: Home) -> Non
     assert [row["state"] for row in rows(home, "-g", "1")] == ["NEW"]
 
 
+def test_what_failed_and_is_given_up_holds_no_group(home: Home) -> None:
+    """By the command that is told; also a line that can never run, so that retrying it is of no use."""
+    home.run("hs-cluster", stdin=b"false\na\0b\n# HYPERSHELL: group:1\necho late >>ran\n")
+    again = home.run("hs-cluster", "--retry-failed")
+    command = again.stderr.decode().partition("give them up (")[2].partition(")")[0]
+
+    assert home.run("sh", "-c", f"{command} -y").returncode == 0
+    assert (home.run("hs-cluster", "--restart").returncode, lines(home)) == (0, [b"late"])
+
+
+def test_tasks_that_failed_and_are_cancelled_hold_no_group(home: Home) -> None:
+    """Another attempt of each is, that is: what failed stays as it was recorded."""
+    home.run("hs-cluster", stdin=b"false # HYPERSHELL: group:1\necho late >>ran # HYPERSHELL: group:2\n")
+
+    home.run("hs", "task", "update", "--retry", "-F", "-y")
+    home.run("hs", "task", "update", "--cancel", "-R", "-g", "1", "-y")
+
+    assert (home.run("hs-cluster", "--restart").returncode, lines(home)) == (1, [b"late"])
+    states = [(row["args"], row["state"], row["attempt"]) for row in rows(home, "-g", "1")]
+    assert states == [("false", "DONE", 1), ("false", "CANCELLED", 2)]
+
+
 def test_without_a_database_a_failed_group_ends_the_run_too(home: Home) -> None:
     """What is held is told in the reason."""
     text = b"false\n" + b"echo late >>ran # HYPERSHELL: group:1\n" * 5
