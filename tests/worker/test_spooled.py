@@ -58,6 +58,22 @@ def _desk(tmp_path: Path) -> Iterator[Desk]:
     poller.close()
 
 
+def test_what_is_said_while_a_template_is_expanded_is_said_by_its_task(desk: Desk) -> None:
+    """One output, whoever prints it; and nothing of it is the next task's, should it never run."""
+    desk.task_goes_on(0, 1, b"", b"warned\n")
+    assert desk.spooled.finish(0, goes_on=True) is None
+    desk.task_says(0, 1, b"one\n", b"said\n")
+    desk.task_goes_on(0, 2, b"", b"of a task that cannot run\n")
+    desk.spooled.finish(0, goes_on=True)
+    desk.task_says(0, 3, b"three\n")
+
+    assert [(head.row, said) for head, said in desk.records()] == [
+        (1, b"one\nwarned\nsaid\n"),
+        (2, b"of a task that cannot run\n"),
+        (3, b"three\n"),
+    ]
+
+
 def test_a_task_is_one_record(desk: Desk) -> None:
     """Both streams, each as it was written; no newline is needed."""
     assert desk.task_says(0, 7, b"out\n", b"err") is None

@@ -123,10 +123,12 @@ class Processes:
                 continue
             memory = self._memory(usage.ru_maxrss)
             exit_ = Exit(slot, status, self._running[slot][1], monotonic(), usage.ru_utime, usage.ru_stime, memory)
-            if slot in self._asked:
+            asked = slot in self._asked
+            if asked:
                 exit_ = exit_._replace(answer=self._answer(slot))
             if self._outputs is not None:
-                exit_ = exit_._replace(output=self._outputs.finish(slot))
+                output = self._outputs.finish(slot, goes_on=asked and status == 0)
+                exit_ = exit_._replace(output=output)
             exits.append(exit_)
         return exits
 

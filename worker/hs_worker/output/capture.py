@@ -72,8 +72,9 @@ class Capture:
             with contextlib.suppress(OSError):
                 os.unlink(path)
 
-    def finish(self, slot: int) -> Output:
+    def finish(self, slot: int, *, goes_on: bool = False) -> Output:
         """Close our descriptors; return the paths, and whether all that was written is there."""
+        del goes_on
         return self._end(slot)
 
     def _use(self, slot: int, outpath: bytes, errpath: bytes, open_: Callable[[bytes], int]) -> Actions:

@@ -23,8 +23,11 @@ class Outputs(Protocol):
     def drop(self, slot: int) -> None:
         """The task could not be started after all."""
 
-    def finish(self, slot: int) -> Output | None:
-        """The first process of the task ended; return what there is to record of its output."""
+    def finish(self, slot: int, *, goes_on: bool = False) -> Output | None:
+        """The first process of the task ended; return what there is to record of its output.
+
+        `goes_on`: it has only answered what the template asked, and `begin` is called again for the task itself, if that can run.
+        """
 
 
 class Piped(Outputs, Protocol):

@@ -94,8 +94,9 @@ class Relay:
             pipe.read()
         self._valve.flush()
 
-    def finish(self, slot: int) -> None:
+    def finish(self, slot: int, *, goes_on: bool = False) -> None:
         """The task of this slot ended: pass on what it wrote, to the last byte."""
+        del goes_on
         for pipe in self._slots.get(slot, ()):
             # All that it wrote is in the pipe by now; what comes after that is somebody's in the background.
             for _ in range(_PIPE_READS):

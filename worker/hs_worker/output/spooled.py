@@ -89,7 +89,7 @@ class SentWriter:
 class _Slot:
     """The pipes of a slot, and what its task said that is not in the spool yet."""
 
-    __slots__ = ("buffers", "dispatch", "earlier", "lost", "read_fds", "row", "write_fds")
+    __slots__ = ("buffers", "dispatch", "earlier", "goes_on", "lost", "read_fds", "row", "write_fds")
 
     def __init__(self) -> None:
         pipes = []
@@ -111,6 +111,7 @@ class _Slot:
         self.dispatch = 0
         self.earlier = 0
         self.lost = False
+        self.goes_on = False
 
     def read(self, stream: int) -> bool:
         """Take what is there; return whether there may be more."""
@@ -155,21 +156,29 @@ class Spooled:
             for stream, fd in enumerate(found.read_fds):
                 self._pipes[fd] = found, stream
                 self._valve.add(fd)
-        found.row, found.dispatch, found.earlier, found.lost = task.row, task.dispatch, 0, False
+        if (found.row, found.dispatch) != (task.row, task.dispatch):
+            if found.goes_on:  # it never ran after all
+                self._write(found, found.row)
+            found.row, found.dispatch, found.earlier, found.lost = task.row, task.dispatch, 0, False
+        found.goes_on = False
         return [(os.POSIX_SPAWN_DUP2, found.write_fds[0], 1), (os.POSIX_SPAWN_DUP2, found.write_fds[1], 2)]
 
     def drop(self, slot: int) -> None:
         """Do nothing: the pipes are the next task's."""
 
-    def finish(self, slot: int) -> Output | None:
-        """Write what the task said, to the last byte; return None, or what there is to wait for, or that some of it is lost."""
+    def finish(self, slot: int, *, goes_on: bool = False) -> Output | None:
+        """Write what the task said, to the last byte; return None, or what there is to wait for, or that some of it is lost.
+
+        What was said while its template was expanded (`goes_on`) is the beginning of what the task says.
+        """
         found = self._slots[slot]
+        found.goes_on = goes_on
         for stream in range(2):
             # All that it wrote is in the pipe by now; what comes after that is somebody's in the background.
             for _ in range(_PIPE_READS):
                 if not found.read(stream):
                     break
-        if not (found.earlier or found.lost or found.buffers[0] or found.buffers[1]):
+        if goes_on or not (found.earlier or found.lost or found.buffers[0] or found.buffers[1]):
             return None
         self._write(found, found.row)
         if self._wake_fd is not None:
