@@ -5,14 +5,16 @@ lock file beside the database ──who──▶ owner ──control──▶ co
 
 import os
 import select
+from typing import TYPE_CHECKING
 
-from hs_common.client import Client
 from hs_common.errors import RefusedError, StoppedError
-from hs_common.security import read_connection
 from hs_common.site import connection_file, unknown_cluster
 from hs_scheduler.stores.engines import owner_of
 from hs_scheduler.stores.locations import is_url, of_folder, real, shown
 from hs_scheduler.stores.ownership import Owner
+
+if TYPE_CHECKING:  # ZeroMQ: only where there is somebody to ask
+    from hs_common.client import Client
 
 START_S = 10.0
 """How long a scheduler that is starting may take to say how it is reached."""
@@ -23,7 +25,7 @@ OWNERS_MAX = 3
 _TRY_S = 0.02
 
 
-def client_of(location: str, *, patient: bool = False) -> Client | None:
+def client_of(location: str, *, patient: bool = False) -> "Client | None":
     """Return a client of the scheduler that owns this database; None: nobody does, or for a moment only.
 
     Args:
@@ -57,7 +59,7 @@ def _was_killed(location: str) -> bool:
     return not is_url(location) and os.path.exists(f"{real(location)}.lock")
 
 
-def client_here(asked: str | None) -> Client:
+def client_here(asked: str | None) -> "Client":
     """Return a client of a cluster that runs on this site: of the database that is named, else the one that is likely meant.
 
     Raises:
@@ -76,7 +78,7 @@ def client_here(asked: str | None) -> Client:
     raise StoppedError(f"no cluster {where}")
 
 
-def client_by(connection: str) -> Client:
+def client_by(connection: str) -> "Client":
     """Return a client by a connection file, or by the name of a cluster of this site.
 
     Raises:
@@ -84,6 +86,9 @@ def client_by(connection: str) -> Client:
         StoppedError: There is no cluster of that name.
 
     """
+    from hs_common.client import Client  # noqa: PLC0415
+    from hs_common.security import read_connection  # noqa: PLC0415
+
     path = connection_file(connection, "control")
     if path != connection and not os.path.exists(path):
         raise StoppedError(unknown_cluster(connection, "control"))
@@ -93,7 +98,10 @@ def client_by(connection: str) -> Client:
     return Client(found)
 
 
-def _client(name: str, owner: Owner) -> Client:
+def _client(name: str, owner: Owner) -> "Client":
+    from hs_common.client import Client  # noqa: PLC0415
+    from hs_common.security import read_connection  # noqa: PLC0415
+
     try:
         return Client(read_connection(owner.control))
     except RefusedError as exc:

@@ -12,8 +12,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hs_common.client import Client, NobodyError
 from hs_common.clock import wall
 from hs_common.errors import StoppedError
 from hs_common.ids import uuid_text
@@ -29,6 +29,9 @@ from hs_scheduler.serving.asking import (
 from hs_scheduler.stores.engines import open_store
 from hs_scheduler.stores.sql import SqlStore
 from hs_scheduler.stores.store import NewTask, StoreBusyError
+
+if TYPE_CHECKING:  # ZeroMQ: only where a scheduler takes the tasks
+    from hs_common.client import Client
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,8 @@ class Sink:
 
     def _add_piece(self, piece: Sequence[NewTask]) -> Accepted:
         """Have one piece added, once, by whoever owns the database by now."""
+        from hs_common.client import NobodyError  # noqa: PLC0415 - loaded by now
+
         key = new_key()
         for tries_left in reversed(range(OWNERS_MAX)):
             try:
@@ -127,7 +132,7 @@ class Sink:
                 self._client = client_of(self._location, patient=True)
         raise AssertionError("the last try returns or raises")
 
-    def _ask(self, client: Client, piece: Sequence[NewTask], key: bytes) -> Accepted:
+    def _ask(self, client: "Client", piece: Sequence[NewTask], key: bytes) -> Accepted:
         answer = json.loads(client.ask("submit", pack_submission(Submission(key, self._host, self._cwd, piece))))
         return Accepted(answer["count"], answer["id"] or "")
 
