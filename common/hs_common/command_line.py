@@ -1,15 +1,12 @@
 """What the command lines of all our programs have in common: every misuse is one line on stderr and status 2; -V, -h."""
 
-import contextlib
-import os
-import sys
-import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from hs_common.errors import RefusedError, StoppedError
+from hs_common.ending import end_as, leave, program_name
+from hs_common.errors import RefusedError
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -46,27 +43,28 @@ OLDER_OPTIONS = {
 class OneLine:
     """Mixed into commands that are programs."""
 
+    reports_defects = False
+    """As in `end_as`."""
+
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in click
         """Run the command and exit."""
-        name = extra.get("prog_name") or _program()
-        open_standard_streams()
-        try:
-            status = super().main(*args, **(extra | {"standalone_mode": False}))  # type: ignore[misc]
-        except click.exceptions.NoArgsIsHelpError as exc:
-            leave(2, exc.format_message())
-        except click.ClickException as exc:
-            leave(2, f"{name}: {_explained(exc)}")
-        except RefusedError as exc:
-            leave(2, f"{name}: {exc}")
-        except StoppedError as exc:
-            leave(3, f"{name}: {exc}")
-        except (KeyboardInterrupt, click.Abort):
-            leave(130)
-        except OSError as exc:
-            if not _is_of_echo(exc):
-                raise
-            leave(3, f"{name}: stdout: {exc.strerror}")
-        leave(status if isinstance(status, int) else 0)
+        name: str = extra.get("prog_name") or program_name()
+
+        def run() -> Any:  # noqa: ANN401 - as in click
+            try:
+                return super(OneLine, self).main(*args, **(extra | {"standalone_mode": False}))  # type: ignore[misc]
+            except click.exceptions.NoArgsIsHelpError as exc:
+                leave(2, exc.format_message())
+            except click.ClickException as exc:
+                leave(2, f"{name}: {_explained(exc)}")
+            except click.Abort:
+                leave(130)
+            except OSError as exc:
+                if not _is_of_echo(exc):
+                    raise
+                leave(3, f"{name}: stdout: {exc.strerror}")
+
+        end_as(run, name, reports_defects=self.reports_defects)
 
 
 class Program(OneLine, click.Command):
@@ -104,41 +102,6 @@ def one_of(name: str, value: str, *options: str, help: str) -> Callable[..., Any
     return click.option(*options, is_flag=True, expose_value=False, callback=choose, help=help)
 
 
-def open_standard_streams() -> None:
-    """Open what of stdin, stdout and stderr is closed: else a database or a socket would get its number, and be written to.
-
-    `sys.stdin` stays None where it was closed, for who must know.
-    """
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
-            os.set_inheritable(fd, True)  # noqa: FBT003 - it takes no keyword
-    sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
-
-
-def say(text: str) -> None:
-    """Tell people on stderr what is no result and no error, in a line that begins as those of errors do."""
-    click.echo(f"{_program()}: {text}", err=True)
-
-
-def leave(status: int, line: str = "") -> NoReturn:
-    """End without the interpreter's teardown: nothing is left to close, and it takes longer than the end of a run may."""
-    if line:
-        with contextlib.suppress(OSError):  # a full disk behind stderr must not change the status
-            sys.stderr.write(f"{line}\n")
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
-            stream.flush()
-    os._exit(status)
-
-
-def _program() -> str:
-    return os.path.basename(sys.argv[0])
-
-
 def _show_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - as click calls it
     if not asked or context.resilient_parsing:
         return
@@ -152,6 +115,8 @@ def _show_version(context: click.Context, _parameter: click.Parameter, asked: bo
 
 def _is_of_echo(error: OSError) -> bool:
     """Tell whether it is what we print that cannot be written, and not a fault of another kind."""
+    import traceback  # noqa: PLC0415 - hardly ever
+
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return frame.f_code is click.echo.__code__
 

@@ -1,18 +1,17 @@
 """`hs-cluster`, and the umbrella `hyper-shell` (`hs`): options to objects, errors to exit statuses. Nothing is imported early."""
 
 import os
-import sys
 from typing import Any
 
 import click
 
-from hs_common.command_line import SETTINGS, OneLine, leave, version_option
+from hs_common.command_line import SETTINGS, OneLine, version_option
 from hs_common.errors import RefusedError
 
 LAZY = {
     "cluster": "hs_deploy.cli:cluster",
     "broker": "hs_broker.command:broker",
-    "scheduler": "hs_scheduler.cli:main",
+    "scheduler": "hs_scheduler.command:scheduler",
     "worker": "hs_worker.command:worker",
     "submit": "hs_scheduler.commands.submit:submit",
     "task": "hs_deploy.cli:task",
@@ -91,15 +90,7 @@ Examples:
 class _Defects(OneLine):
     """Mixed into commands whose status 1 would say that only some tasks failed."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in click
-        """Run the command and exit; what nobody expected is shown."""
-        try:
-            super().main(*args, **extra)
-        except Exception:  # noqa: BLE001 - the top of a program
-            sys.excepthook(*sys.exc_info())
-            leave(
-                3, f"{os.path.basename(sys.argv[0])}: this is a defect of ours: please report it with the lines above"
-            )
+    reports_defects = True
 
 
 class _Command(_Defects, click.Command):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hs_common.errors import RefusedError
-from hs_scheduler.cli import completed
+from hs_scheduler.program import completed
 
 TYPED: dict[str, Any] = {
     "file": None,

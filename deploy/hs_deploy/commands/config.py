@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import click
 
-from hs_common.command_line import say
 from hs_common.config import KEYS, SYSTEM, Place, Settings, Value, load_settings, paths
+from hs_common.ending import say
 from hs_common.errors import RefusedError
 from hs_common.logs import configure_by
 from hs_common.setting import parse_option

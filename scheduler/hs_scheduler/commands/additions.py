@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hs_common import limits
 from hs_common.clock import monotonic
-from hs_common.command_line import say
+from hs_common.ending import say
 from hs_common.errors import ExpansionError, RefusedError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from hs_common.command_line import say
+from hs_common.ending import say
 from hs_common.errors import RefusedError
 
 

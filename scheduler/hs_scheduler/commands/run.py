@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hs_common.command_line import say
+from hs_common.ending import say
 from hs_common.errors import StoppedError
 from hs_scheduler.commands.printing import print_bytes
 
@@ -33,7 +33,7 @@ def run(args: tuple[str, ...], tags: tuple[str, ...], database: str | None) -> i
     from hs_scheduler.commands.finding import uid_of  # noqa: PLC0415
     from hs_scheduler.commands.location import to_write  # noqa: PLC0415
     from hs_scheduler.commands.sink import Sink  # noqa: PLC0415
-    from hs_scheduler.commands.submit import given_tags, one_line  # noqa: PLC0415
+    from hs_scheduler.commands.submission import given_tags, one_line  # noqa: PLC0415
     from hs_scheduler.commands.waiting import ended, returned  # noqa: PLC0415
     from hs_scheduler.stores.locations import shown  # noqa: PLC0415
     from hs_scheduler.tasks.state import State  # noqa: PLC0415

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hs_common.command_line import one_of, say
+from hs_common.command_line import one_of
+from hs_common.ending import say
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.asking import agreed, tasks_text
 from hs_scheduler.commands.filtering import filter_of, filter_options

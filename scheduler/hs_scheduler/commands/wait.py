@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from hs_common.command_line import one_of, say
+from hs_common.command_line import one_of
+from hs_common.ending import say
 from hs_scheduler.commands.printing import print_texts
 
 TIMED_OUT = 124

@@ -1,0 +1,110 @@
+"""Command lines that are read without click mean what they mean there, or are left to it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hs_common.quick import Declared, read
+from hs_deploy.cli import main
+from hs_scheduler.cli import read_quickly as of_scheduler
+from hs_scheduler.command import scheduler
+from hs_scheduler.commands import quick_submit
+from hs_scheduler.commands.submit import submit
+
+DECLARED = Declared(
+    options={"-N": ("num", int), "--num": ("num", int), "-t": ("tags", str)},
+    flags={"-q": ("quiet", True)},
+    several=frozenset({"tags"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "rest"),
+    [
+        ("-N 8 a -q b", {"num": 8, "quiet": True}, ["a", "b"]),
+        ("-N8 --num=9", {"num": 9}, []),  # the last one counts
+        ("-t a -t b", {"tags": ("a", "b")}, []),
+        ("-t -q", {"tags": ("-q",)}, []),  # the word after an option is its value
+        ("- -- -q --", {}, ["-", "-q", "--"]),  # stdin; and what is no option any more
+    ],
+)
+def test_words_become_parameters(words: str, given: dict[str, Any], rest: list[str]) -> None:
+    """As click reads them."""
+    assert read(words.split(), DECLARED) == (given, rest)
+
+
+@pytest.mark.parametrize("words", ["-x", "--help", "-N", "-N eight", "--num", "--nu=8", "-qN8", "--quiet"])
+def test_whatever_else_there_is_is_left_to_who_can_explain_it(words: str) -> None:
+    """A mistake, or what is too rare to be read twice."""
+    assert read(words.split(), DECLARED) is None
+
+
+WORDS = st.sampled_from(
+    ["--", "-", "a", "echo {}", "", "7", "-1", "2.5", "-h", "-x", "-N8", "-fx", "-g7", "--file=", "--tag=k:v", "-ta"]
+)
+SUBMIT_WORDS = st.lists(WORDS | st.sampled_from([*quick_submit.DECLARED.options, *quick_submit.DECLARED.flags]))
+SCHEDULER_WORDS = st.lists(
+    WORDS
+    | st.sampled_from(["-b", "-w", "-r", "-f", "--joblog", "--halt", "--database", "--spool", "--input-fd"])
+    | st.sampled_from(["--no-db", "--eager", "--once", "--forever", "--restart", "--initdb", "--order-file"])
+).map(lambda words: ["--connection", "-", "--report-fd", "3", *words])
+
+
+def by_click(command: click.Command, words: Sequence[str]) -> Mapping[str, Any]:
+    """Return the parameters of a command."""
+    return command.make_context("test", list(words), resilient_parsing=False).params
+
+
+@given(SUBMIT_WORDS)
+def test_submit_is_read_as_click_reads_it(words: list[str]) -> None:
+    """Or not at all."""
+    found = quick_submit.read_quickly(words)
+    if found is not None:
+        args, asked = found
+        assert {"args": args, **asked} == by_click(submit, words)
+
+
+@given(SCHEDULER_WORDS)
+def test_a_scheduler_is_read_as_click_reads_it(words: list[str]) -> None:
+    """Or not at all; hs-cluster has seen to the bounds of numbers."""
+    found = of_scheduler(words)
+    if found is not None and found["max_retries"] in (None, 7) and found["bundlesize"] in (None, 7):
+        assert found == {name: value for name, value in by_click(scheduler, words).items() if name != "version"}
+
+
+@pytest.mark.parametrize(
+    ("read_quickly", "command", "words"),
+    [
+        (quick_submit.read_quickly, submit, "-f x -t a:1 -t b --once -g2 -- echo -n"),
+        (
+            of_scheduler,
+            scheduler,
+            "--connection - --report-fd 3 -b 1 -w 5.0 -r 0 --database /x/tasks.db --spool /x/input",
+        ),
+        (of_scheduler, scheduler, "--connection - --report-fd 3 -b 1 -w 5.0 -r 2 --eager --no-db --input-fd 4"),
+        (of_scheduler, scheduler, "--connection - --report-fd 3 -b 1 -w 0.5 -r 0 --database - --halt 3 -- -file"),
+    ],
+)
+def test_the_usual_ones_are_read_quickly(
+    read_quickly: Callable[[Sequence[str]], object], command: click.Command, words: str
+) -> None:
+    """Everybody waits for them."""
+    assert read_quickly(words.split()) is not None
+    by_click(command, words.split())
+
+
+@pytest.mark.parametrize("words", ["-b 5", "-w 1", "--help", "-f", "--no-such"])
+def test_what_click_must_check_is_left_to_it(words: str) -> None:
+    """Bounds, help and mistakes."""
+    assert quick_submit.read_quickly(words.split()) is None
+    assert main.get_command(click.Context(main), "submit") is submit
+
+
+@pytest.mark.parametrize("words", ["", "--connection x", "--connection - -b 0", "--connection - --report-fd x"])
+def test_a_scheduler_that_is_started_by_hand_is_read_by_click(words: str) -> None:
+    """Its bounds are checked there."""
+    assert of_scheduler(words.split()) is None
