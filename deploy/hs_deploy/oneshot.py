@@ -55,8 +55,8 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
         recorded=not options.no_db,
         signalwait_s=options.signalwait_s,
         leave_s=LEAVE_REMOTE_S if options.remote else LEAVE_S,
-        # Spooled ones are here before their task counts, captured ones stay there, and of a launcher's nothing is seen.
-        awaits_outputs=options.by_ssh and not options.spools and not options.capture,
+        # Spooled ones are here before their task counts, and captured ones stay there.
+        awaits_outputs=options.remote and not options.spools and not options.capture,
     )
     printer = _printer(options, places, terminal)
     cluster = Cluster(

@@ -42,6 +42,29 @@ def test_a_launcher_that_fails_ends_the_run(home: Home, launcher: str, said: byt
     assert home.leftovers() == []
 
 
+@pytest.mark.parametrize("how", [("--launcher", "env"), ("-A",)], ids=" ".join)
+def test_a_slow_reader_gets_all_outputs(home: Home, how: tuple[str, ...]) -> None:
+    """Who looks at them with a pager takes his time, long after the last task has ended."""
+    # Given a task whose output is more than a pipe holds, and a reader who has not begun
+    tasks = home.write("tasks", b"seq 40000; echo over >>ran\n")
+    reading, writing = os.pipe()
+    cluster = home.start("hs-cluster", tasks, *how, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert cluster.stderr is not None
+    if how == ("-A",):  # it stays until it is told to stop
+        assert until(lambda: home.read("ran") == b"over\n", BEGIN_S)
+        cluster.terminate()
+
+    # When all that is left to do is to wait for him
+    while b"waiting for outputs that are on their way" not in (line := cluster.stderr.readline()):
+        assert line, "it has ended"
+
+    # Then
+    with open(reading, "rb") as stdout:
+        assert stdout.read().split() == [b"%d" % number for number in range(1, 40001)]
+    assert cluster.wait(BEGIN_S) == (143 if how == ("-A",) else 0)
+
+
 @pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="needs root: another file system")
 def test_a_site_that_the_hosts_do_not_share_is_said(home: Home) -> None:
     """The keys are in a file there; a launcher gives its workers no stdin."""

@@ -6,9 +6,8 @@ is not theirs. It is the head of a session of its own, so one signal reaches all
 
 import contextlib
 import os
-import select
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -18,8 +17,8 @@ from hs_common.incarnation import origin_arguments
 from hs_deploy.daemons import how_it_ended
 from hs_deploy.launchers.fleet import hold
 from hs_deploy.launchers.fleet_core import STATUS_STOPPED, Awaited, Ended
-from hs_deploy.launchers.local import CHILD_ERRORS_FD, out_of_the_way, pipe
-from hs_deploy.output.relay import Outlet, Stream
+from hs_deploy.launchers.local import CHILD_ERRORS_FD, out_of_the_way
+from hs_deploy.launchers.unit_streams import Handlers, Outlets, UnitStreams
 
 HINTS = {
     # One rank that dies must not take the others along.
@@ -43,24 +42,30 @@ class CommandHolder:
         launcher: Its words, the program first.
         worker: The command line that it is to start.
         environ: Of the launcher.
+        outlets: Where goes what it says.
         origin: Of its workers, where there are other launchers beside it.
 
     """
 
     def __init__(
-        self, launcher: Sequence[str], worker: Sequence[str], environ: Mapping[str, str], origin: bytes = b""
+        self,
+        launcher: Sequence[str],
+        worker: Sequence[str],
+        environ: Mapping[str, str],
+        outlets: Outlets,
+        origin: bytes = b"",
     ) -> None:
         self._argv = [*launcher, *worker, *origin_arguments(origin)]
         self._origin = origin
         self._name = os.path.basename(launcher[0])
         self._environ = {**HINTS, **environ}
         self.pid = 0
-        self._errors = Outlet(CHILD_ERRORS_FD)
-        self._stream: Stream | None = None
+        self._outlets = outlets
+        self._streams: UnitStreams | None = None
         self._last_words = ""
         """Of a worker that could not begin."""
-        self._silent = False
-        """Whether its stderr has ended."""
+        self._lingers = False
+        """Whether our own reader may take his time with what it said."""
         self._ended: Ended | None = None
 
     def start(self) -> None:
@@ -71,7 +76,7 @@ class CommandHolder:
 
         """
         nothing = out_of_the_way(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        read_end, write_end = pipe()
+        streams = UnitStreams(self._outlets, self._take)
         try:
             self.pid = os.posix_spawnp(
                 self._argv[0],
@@ -79,7 +84,7 @@ class CommandHolder:
                 self._environ,
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, nothing, 0),
-                    (os.POSIX_SPAWN_DUP2, write_end, 2),
+                    *((os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(streams.ends, 1)),
                     (os.POSIX_SPAWN_CLOSE, CHILD_ERRORS_FD),
                 ],
                 setsid=True,
@@ -87,23 +92,17 @@ class CommandHolder:
                 setsigdef=[signal.SIGPIPE, signal.SIGTSTP, signal.SIGXFSZ],
             )
         except OSError as exc:
+            streams.end()
             raise StoppedError(f"the launcher {self._name} cannot be started: {exc.strerror}") from exc
         finally:
             os.close(nothing)
-            os.close(write_end)
-        os.set_blocking(read_end, False)
-        self._stream = Stream(read_end, self._take)
+            streams.begin()
+        self._streams = streams
 
-    def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
-        """Wait for its stderr, unless nobody takes what is there already."""
-        handlers: dict[int, Callable[[], None]] = {}
-        if self._errors.waits:
-            poller.register(self._errors.fd, zmq.POLLOUT)
-            handlers[self._errors.fd] = self._errors.flush
-        if self._stream is not None and not self._silent and not self._errors.full:
-            poller.register(self._stream.fd, zmq.POLLIN)
-            handlers[self._stream.fd] = self._read
-        return handlers
+    def watch(self, poller: zmq.Poller) -> Handlers:
+        """Wait for what it says, and for our own reader."""
+        streams = self._streams.watch(poller) if self._streams is not None else {}
+        return streams | self._outlets.watch(poller)
 
     def deadline(self) -> float | None:
         """Nothing is due by itself."""
@@ -121,17 +120,19 @@ class CommandHolder:
         return [self._origin] if self._origin and self._ended is not None and self._ended.status > 0 else []
 
     def awaited(self, now: float) -> Awaited:
-        """Return nothing: what workers write is not seen here."""
-        return Awaited(now, "")
+        """Wait as long as it says something, and until that is taken."""
+        return self._outlets.awaited(now, f"the launcher {self._name}")
 
     def leave(self) -> None:
-        """It was started once."""
+        """Let all that it said be taken before we say that it has ended; it was started once."""
+        self._lingers = True
 
     def stop(self) -> None:
         """Do nothing: the broker tells them."""
 
     def signal(self, signum: int) -> None:
         """Send it to the launcher; SIGKILL goes to all that it started here."""
+        self._lingers = False
         if self._ended is not None:
             return
         if signum == signal.SIGKILL:
@@ -144,39 +145,33 @@ class CommandHolder:
 
     @property
     def ended(self) -> Ended | None:
-        """How it ended, with its last words."""
-        return self._ended
+        """How it ended, with its last words; or that nobody takes what it says."""
+        return self._outlets.lost or (None if self._lingers and self._outlets.waits else self._ended)
 
     def close(self, wait_ms: int) -> None:
         """Pass on the rest of what it said."""
-        self._errors.flush(wait_ms)
+        self._outlets.close(wait_ms)
 
     def on_end(self, status: int) -> None:
         """Take its exit status, and the rest of what it said.
 
         One that is told to live on when a rank fails (see `HINTS`) ends with 0 although no worker of it could begin.
         """
-        stream = self._stream
-        assert stream is not None, "it was started"
-        while not self._silent and select.select([stream.fd], [], [], 0)[0]:
-            self._read()
-        how = f"the launcher {self._name} {how_it_ended(status, self._last_words or stream.words)}"
+        assert self._streams is not None, "it was started"
+        self._streams.end()
+        how = f"the launcher {self._name} {how_it_ended(status, self._last_words or self._streams.errors.words)}"
         self._ended = Ended(STATUS_STOPPED if self._last_words and not status else status, how)
 
     def _take(self, lines: bytes) -> None:
         """Pass on what it says."""
-        self._errors.write(lines)
+        self._outlets.errors.write(lines)
         begin = lines.rfind(_LAST_WORDS)
         if begin >= 0:
             self._last_words = lines[begin:].partition(b"\n")[0].decode(errors="backslashreplace").strip()
 
-    def _read(self) -> None:
-        assert self._stream is not None, "it was started"
-        self._silent = not self._stream.read()
-
 
 def _make(document: dict[str, Any], environ: dict[str, str]) -> CommandHolder:
-    return CommandHolder(document["launcher"], document["worker"], environ)
+    return CommandHolder(document["launcher"], document["worker"], environ, Outlets())
 
 
 if __name__ == "__main__":

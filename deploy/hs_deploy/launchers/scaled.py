@@ -29,6 +29,7 @@ from hs_deploy.launchers.fleet import hold
 from hs_deploy.launchers.fleet_core import Awaited, Ended
 from hs_deploy.launchers.launches import STAYED_S, Launches
 from hs_deploy.launchers.local import CHILD_ERRORS_FD
+from hs_deploy.launchers.unit_streams import Handlers, Outlets, UnitStreams
 
 ANSWER_S = 2.0
 """For the scheduler to say how things are; else it is asked again a period later."""
@@ -43,7 +44,7 @@ class Unit(Protocol):
     def pid(self) -> int:
         """Of the process that stands for it."""
 
-    def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
+    def watch(self, poller: zmq.Poller) -> Handlers:
         """As of a holder."""
 
     def on_end(self, status: int) -> None:
@@ -62,23 +63,25 @@ class Unit(Protocol):
     def died(self) -> list[bytes]:
         """As of a holder, once it has ended."""
 
-    def close(self, wait_ms: int) -> None:
-        """Pass on the rest of what it said."""
-
 
 class LocalUnit:
     """A worker on this host. Its lifeline is ours, so it never outlives us."""
 
-    def __init__(self, worker: list[str], connection: object, environ: Mapping[str, str], origin: bytes) -> None:
+    def __init__(
+        self, worker: list[str], connection: object, environ: Mapping[str, str], outlets: Outlets, origin: bytes
+    ) -> None:
         self._origin = origin
-        descriptors = {number: local.copy_out_of_the_way(number) for number in (1, 2, CHILD_ERRORS_FD)}
+        self._streams = UnitStreams(outlets, outlets.errors.write)
+        log_fd = local.copy_out_of_the_way(2)
+        descriptors = {2: log_fd, **dict(zip((1, CHILD_ERRORS_FD), self._streams.ends, strict=True))}
         try:
             self._process = local.start(Daemon.WORKER, [*worker, *origin_arguments(origin)], descriptors, environ)
         except OSError as exc:
+            self._streams.end()
             raise StoppedError(f"hs-worker cannot be started: {exc.strerror}") from exc
         finally:
-            for fd in descriptors.values():
-                os.close(fd)
+            self._streams.begin()
+            os.close(log_fd)
         self._process.tell(json.dumps({"connection": connection}).encode() + b"\n")
         self._ended: Ended | None = None
 
@@ -87,17 +90,18 @@ class LocalUnit:
         """Of its guardian."""
         return self._process.pid
 
-    def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
-        """Wait until its lifeline takes what it has not read yet."""
-        fd = self._process.waits_to_write
-        if fd is None:
-            return {}
-        poller.register(fd, zmq.POLLOUT)
-        return {fd: self._process.flush}
+    def watch(self, poller: zmq.Poller) -> Handlers:
+        """Wait for what its tasks say, and until its lifeline takes what it has not read yet."""
+        handlers = self._streams.watch(poller)
+        if (fd := self._process.waits_to_write) is not None:
+            poller.register(fd, zmq.POLLOUT)
+            handlers[fd] = self._process.flush
+        return handlers
 
     def on_end(self, status: int) -> None:
-        """Take its exit status."""
+        """Take its exit status, and the rest of what its tasks said."""
         self._process.release()
+        self._streams.end()
         self._ended = Ended(status, f"hs-worker {how_it_ended(status, '')}")
 
     def signal(self, signum: int) -> None:
@@ -117,9 +121,6 @@ class LocalUnit:
         """It is our child: whatever ended it, it is dead."""
         return [self._origin] if self._ended is not None and self._ended.status else []
 
-    def close(self, wait_ms: int) -> None:
-        """Nothing of what it says passes through us."""
-
 
 class ScaledHolder:
     """All units of a cluster.
@@ -129,18 +130,29 @@ class ScaledHolder:
         start_unit: Launches one more.
         control: To ask the scheduler.
         unit_slots: Of a worker that has not connected yet.
+        outlets: Where goes what units say.
 
     """
 
-    def __init__(self, policy: Policy, start_unit: Callable[[], Unit], control: Connection, unit_slots: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        start_unit: Callable[[], Unit],
+        control: Connection,
+        unit_slots: int,
+        outlets: Outlets,
+    ) -> None:
         self._start_unit = start_unit
         self._control = control
         self._unit_slots = unit_slots
+        self._outlets = outlets
         self._units: dict[Unit, float] = {}
         """Unit -> when it was started."""
         self._died: list[bytes] = []
         self._launches = Launches(policy, monotonic())
         self._paused = False
+        self._lingers = False
+        """Whether our own reader may take his time with what was said."""
         self._told: dict[str, Any] = {}
         """The last decision, with its numbers."""
 
@@ -148,9 +160,12 @@ class ScaledHolder:
         """Launch those to begin with."""
         self.step(monotonic())
 
-    def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
-        """Wait for what all units wait for."""
-        return {fd: handler for unit in self._units for fd, handler in unit.watch(poller).items()}
+    def watch(self, poller: zmq.Poller) -> Handlers:
+        """Wait for what all units wait for, and for our own reader."""
+        handlers = self._outlets.watch(poller)
+        for unit in self._units:
+            handlers |= unit.watch(poller)
+        return handlers
 
     def deadline(self) -> float | None:
         """When something is to be decided."""
@@ -172,18 +187,19 @@ class ScaledHolder:
         return died
 
     def awaited(self, now: float) -> Awaited:
-        """Return nothing: what workers write is not seen here."""
-        return Awaited(now, "")
+        """Wait as long as units say something, and until that is taken."""
+        return self._outlets.awaited(now, "the workers")
 
     def leave(self) -> None:
-        """Launch nothing more."""
-        self._launches.closed = True
+        """Launch nothing more, and let all that was said be taken before we say that all have left."""
+        self._launches.closed = self._lingers = True
 
     def stop(self) -> None:
         """Do nothing: the broker tells them."""
 
     def signal(self, signum: int) -> None:
         """Send it to all units."""
+        self._lingers = False
         for unit in self._units:
             unit.signal(signum)
 
@@ -195,22 +211,22 @@ class ScaledHolder:
 
     @property
     def ended(self) -> Ended | None:
-        """That no worker can be started; or that all have left, and none is to be."""
+        """That no worker can be started; that nobody takes what they say; or that all have left, and none is to be."""
+        if self._outlets.lost or (self._lingers and self._outlets.waits):
+            return self._outlets.lost
         if self._launches.hopeless and not self._launches.closed:
             return Ended(1, self._launches.hopeless)
         return Ended(0, "all workers have left") if self._launches.closed and not self._units else None
 
     def close(self, wait_ms: int) -> None:
         """Pass on what is left."""
-        for unit in self._units:
-            unit.close(wait_ms)
+        self._outlets.close(wait_ms)
 
     def _on_child_ended(self, pid: int, status: int, now: float) -> None:
         unit = next((unit for unit in self._units if unit.pid == pid), None)
         if unit is None:
             return  # what a unit left behind
         unit.on_end(status)
-        unit.close(0)
         lived_s = now - self._units.pop(unit)
         ended = unit.ended
         assert ended is not None
@@ -270,16 +286,18 @@ class ScaledHolder:
 def _make(document: dict[str, Any], environ: dict[str, str]) -> ScaledHolder:
     worker, launcher = document["worker"], document["launcher"]
 
+    outlets = Outlets()
+
     def start_unit() -> Unit:
         origin = os.urandom(ORIGIN_BYTES)
         if not launcher:
-            return LocalUnit(worker, document["connection"], environ, origin)
-        unit = CommandHolder(launcher, worker, environ, origin)
+            return LocalUnit(worker, document["connection"], environ, outlets, origin)
+        unit = CommandHolder(launcher, worker, environ, outlets, origin)
         unit.start()
         return unit
 
     control = Connection.from_json(document["control"])
-    return ScaledHolder(Policy(**document["policy"]), start_unit, control, document["slots"])
+    return ScaledHolder(Policy(**document["policy"]), start_unit, control, document["slots"], outlets)
 
 
 if __name__ == "__main__":

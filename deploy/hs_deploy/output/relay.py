@@ -114,8 +114,12 @@ class Stream:
         except BlockingIOError:
             return True
         if not chunk:
-            self._lines.end()
-            os.close(self.fd)
+            self.close()
             return False
         self._lines.take(chunk)
         return True
+
+    def close(self) -> None:
+        """Pass on what was started, and read no more."""
+        self._lines.end()
+        os.close(self.fd)
