@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,12 @@ from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.ids import uuid_text
 from hs_common.tasks import Outcome
+from hs_scheduler.commands import finding
+from hs_scheduler.commands.finding import uid_of
 from hs_scheduler.commands.info import info
+from hs_scheduler.commands.waiting import last_attempts
+from hs_scheduler.stores.engines import open_reader
+from hs_scheduler.stores.reader import Reader
 from hs_scheduler.stores.sqlite import SqliteStore
 from hs_scheduler.stores.store import NewTask, Retry
 from hs_scheduler.tasks.fields import BY_NAME
@@ -73,6 +79,27 @@ def test_a_task_is_found_in_the_queue_the_latest_and_every_run() -> None:
 
     found = [output(uid, "-x", "args") for uid in (in_main, *in_runs, elsewhere)]
     assert found == [b"main\n", b"run 0\n", b"run 1\n", b"run 2\n", b"latest\n"]
+
+
+def test_many_tasks_are_found_with_one_look_at_each_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait for thousands of tasks is to take no thousands of connections."""
+    opened = []
+
+    def noted(location: str) -> AbstractContextManager[Reader]:
+        opened.append(os.path.basename(os.path.dirname(location)))
+        return open_reader(location)
+
+    in_main = [recorded(site.main(), args=b"%d" % number) for number in range(3)]
+    in_run = recorded(run_folder(T0), args=b"run", now=T0 + 1)
+    monkeypatch.setattr(finding, "open_reader", noted)
+
+    asked = [uid_of(uid) for uid in (in_run, *in_main)]
+    found = last_attempts([*asked, *asked], None)
+
+    assert [found[uid].shown()["args"] for uid in asked] == [b"run", b"0", b"1", b"2"]
+    assert opened == ["main", os.path.basename(run_folder(T0))]
+    with pytest.raises(StoppedError, match=f"there is no task {UNKNOWN}"):
+        last_attempts([*asked, uid_of(UNKNOWN)], None)
 
 
 def test_a_database_that_is_named_is_the_only_one() -> None:

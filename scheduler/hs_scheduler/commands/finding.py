@@ -5,8 +5,9 @@ each with its archives
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, NamedTuple
 
 from hs_common import site
@@ -78,48 +79,67 @@ class Finder:
         for scheduler in self._schedulers.values():
             scheduler.close()
 
-    def find(self, uid: bytes, within: str | None = None) -> Found:
+    def find(self, uid: bytes) -> Found:
         """Return the task with this id.
-
-        Args:
-            uid: 16 bytes.
-            within: The only database to look at, or None: as the finder was told.
 
         Raises:
             StoppedError: No database has it, or the one that was named cannot be read.
 
         """
-        asked = within or self._asked
-        unread = ""
-        for path in _databases(uid, asked):
-            try:
-                values = self._look(path, uid)
-            except StoppedError as exc:
-                if asked is not None:
-                    raise
-                unread = unread or f" ({exc})"
-            else:
-                if values is not None:
-                    return Found(path, values)
-        where = f" in {shown_location(asked)}" if asked else ""
-        raise StoppedError(f"there is no task {uuid_text(uid)}{where}{unread}")
+        return self.find_all([uid])[uid]
 
-    def _look(self, path: str, uid: bytes) -> Sequence[Any] | None:
-        """Return the task's values out of a database or one of its archives, or None."""
+    def find_all(self, uids: Sequence[bytes], within: str | None = None) -> dict[bytes, Found]:
+        """Return the tasks with these ids; each database is opened once for all that are there beside the first one.
+
+        Args:
+            uids: 16 bytes each.
+            within: The only database to look at, or None: as the finder was told.
+
+        Raises:
+            StoppedError: No database has one of them, or the one that was named cannot be read.
+
+        """
+        asked = within or self._asked
+        found: dict[bytes, Found] = {}
+        for uid in uids:
+            if uid in found:
+                continue
+            unread = ""
+            for path in _databases(uid, asked):
+                try:
+                    values = self._look(path, [uid, *(other for other in uids if other not in found and other != uid)])
+                except StoppedError as exc:
+                    if asked is not None:
+                        raise
+                    unread = unread or f" ({exc})"
+                    continue
+                found |= {one: Found(path, value) for one, value in values.items()}
+                if uid in found:
+                    break
+            else:
+                where = f" in {shown_location(asked)}" if asked else ""
+                raise StoppedError(f"there is no task {uuid_text(uid)}{where}{unread}")
+        return found
+
+    def _look(self, path: str, uids: Sequence[bytes]) -> dict[bytes, Sequence[Any]]:
+        """Return the values of those of the tasks that a database or one of its archives has."""
         scheduler = self._schedulers.get(path) or scheduler_of(path)
         if scheduler is not None:
             self._schedulers[path] = scheduler
-            found = scheduler.task(uid)
-            older = [] if found else scheduler.archives()
+            found = _held(scheduler.task, uids)
+            older = [] if len(found) == len(uids) else scheduler.archives()
         else:
             with open_reader(path) as reader:
-                found = task_of(reader, uid)
-                older = [] if found else archives.paths(reader, path)
+                found = _held(partial(task_of, reader), uids)
+                older = [] if len(found) == len(uids) else archives.paths(reader, path)
         for archive in reversed(older):
             with open_reader(archive) as reader:
-                if found := task_of(reader, uid):
-                    break
+                found |= _held(partial(task_of, reader), [uid for uid in uids if uid not in found])
         return found
+
+
+def _held(look: Callable[[bytes], Sequence[Any] | None], uids: Iterable[bytes]) -> dict[bytes, Sequence[Any]]:
+    return {uid: values for uid in uids if (values := look(uid)) is not None}
 
 
 def _databases(uid: bytes, asked: str | None) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from hs_common.client import Client, NobodyError
 from hs_common.errors import StoppedError
 from hs_common.ids import uuid_text
-from hs_scheduler.commands.finding import Finder, Found
+from hs_scheduler.commands.finding import Finder, Found, uid_of
 from hs_scheduler.commands.live import OWNERS_MAX, client_of
 from hs_scheduler.serving.asking import WAIT_IDS_MAX, pack_ids
 from hs_scheduler.stores.locations import shown
@@ -95,13 +95,12 @@ def last_attempts(uids: Sequence[bytes], asked: str | None) -> dict[bytes, Found
 
     """
     with closing(Finder(asked)) as finder:
-        return {uid: _last_attempt(finder, uid) for uid in uids}
-
-
-def _last_attempt(finder: Finder, uid: bytes) -> Found:
-    found = finder.find(uid)
-    while following := found.shown()["next_id"]:
-        found = finder.find(bytes.fromhex(following.replace("-", "")), found.database)
+        found = finder.find_all(uids)
+        while following := {uid: next_id for uid, task in found.items() if (next_id := task.shown()["next_id"])}:
+            for location in {found[uid].database for uid in following}:
+                later = {uid: uid_of(text) for uid, text in following.items() if found[uid].database == location}
+                attempts = finder.find_all(list(later.values()), location)
+                found |= {uid: attempts[attempt] for uid, attempt in later.items()}
     return found
 
 
