@@ -225,6 +225,21 @@ def test_a_wait_is_answered_when_the_task_has_ended(bench: Bench) -> None:
     assert bench.answer() == {"ended": 1}
 
 
+def test_a_wait_ends_when_its_task_is_deleted_and_not_when_it_is_held(store: SqliteStore) -> None:
+    bench = Bench(store, live(a_core(), credit=0))
+    bench.ask("submit", submission(b"true"))
+    bench.commit()
+    bench.ask("wait", pack_ids([uid_of(bench.answer())]), client=OTHER)
+    bench.said()
+    said = []
+    for action in (Action.HOLD, Action.DELETE):
+        bench.ask("update", pack_update(Update(new_key(), Piece(Change(filter=Filter(), action=action), 1, 9))))
+        bench.commit()
+        said.append([reply.client for reply in bench.said()])
+
+    assert said == [[CLIENT], [CLIENT, OTHER]]
+
+
 def test_a_wait_for_what_has_ended_is_answered_at_once(bench: Bench) -> None:
     bench.ask("submit", submission(b"true"))
     bench.commit()

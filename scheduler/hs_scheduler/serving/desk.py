@@ -183,8 +183,9 @@ class Desk:
         self._done.clear()
         self._asked.clear()
         if len(self._waits):
-            rows = self._waits.all_watched() if changed else [item.row for item in applied if item.state]
-            self._end_waits(self._waits.watched(rows))
+            # What was cancelled or deleted by hand has ended too; whatever else was changed is waited for as before.
+            by_hand = [row for change in changed for row in (*dict(change.cancelled), *change.deleted)]
+            self._end_waits(self._waits.watched([*by_hand, *(item.row for item in applied if item.state)]))
         return [task for change in changed for task in change.cancelled]
 
     def replies(self) -> list[Send]:

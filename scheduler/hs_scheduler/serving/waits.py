@@ -49,10 +49,6 @@ class Waits:
         """Return those of the rows for which somebody waits."""
         return [row for row in rows if row in self._watchers] if self._watchers else []
 
-    def all_watched(self) -> list[int]:
-        """Return every row for which somebody waits."""
-        return list(self._watchers)
-
     def ids_at(self, row: int) -> set[bytes]:
         """Return the ids that are waited for at this row."""
         return {uid for _, uid in self._watchers.get(row, ())}
