@@ -113,7 +113,7 @@ class Conversation:
         """Return the answer to a Heartbeat: the broker may be asking, for its lease may be shorter than our own beat."""
         if not self.session or now < self.said_at + limits.ANSWER_S:
             return None
-        self.heard_at = self.said_at = now
+        self.said_at = now
         return Heartbeat(session=self.session)
 
     def beat(self, now: float) -> Heartbeat | None:

@@ -7,13 +7,12 @@ It knows bundles and rows by number, never their commands: those stay between th
                   │    └─ new worker ─ [PARKED]   ├─ Lost ──▶ Release its rows
      Refused: fits nobody ───────────────▶        │
     Welcome: every bundle [UNCONFIRMED] ──Attached/Census name it──▶ [SUBMITTED]
-                  └─ its worker came without it · all workers came without it · grace over ──▶ Release its rows
+                  └─ nobody can have it, or the grace is over ──▶ Release its rows
 
-Rules, checked by `check`: those of `out`.
+Who can have what: `holders`. Rules, checked by `check`: those of `out`.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 
 from hs_common import limits
 from hs_common.errors import StoppedError
@@ -46,6 +45,7 @@ from hs_scheduler.events import (
     ForgetWorker,
     MarkStarted,
     Outcomes,
+    Own,
     Record,
     Recorded,
     Release,
@@ -56,7 +56,9 @@ from hs_scheduler.events import (
     Tell,
     Withdrawn,
 )
-from hs_scheduler.out import Out, parted, submits, withdrawals
+from hs_scheduler.holders import Holders
+from hs_scheduler.numbering import Numbering
+from hs_scheduler.out import Out, submits, withdrawals
 from hs_scheduler.reminder import Reminder
 from hs_scheduler.stores.store import Held
 from hs_scheduler.stores.succeeded import Succeeded
@@ -92,11 +94,10 @@ class SchedulerCore:
         self._grace_s = grace_s
         self._link = Conversation(identity, now)
         self._credit = 0
-        # A worker remembers the bundles of the scheduler before this one, which may have had another store, at the same epoch.
-        # 38 of 40 bits leave three quarters of the numbers, and more, to count on.
-        self._counter = int.from_bytes(identity.scheduler[:5]) >> 2
+        self._numbering = Numbering(identity)
         self._out = Out()
         self._crew = Crew()
+        self._holders = Holders(self._out, self._crew)
         self._reminder = Reminder()
         self._due_at = now + limits.SILENCE_S
         self.draining = False
@@ -149,18 +150,7 @@ class SchedulerCore:
         piece. `sizes`: of each in a message, bytes.
         """
         tasks_max = min(self._bundlesize, max(1, self._credit // (2 * max(1, len(self._crew)))))
-        first = self._link.identity.epoch << 40 | self._counter + 1
-        if tasks_max == 1:  # each its own, whatever it is
-            self._counter += len(tasks)
-            return list(range(first, first + len(tasks)))
-        ids: list[int] = []
-        left = iter(sizes)
-        for _, alike in groupby(tasks):
-            first = self._link.identity.epoch << 40 | self._counter + 1
-            parts = parted([next(left) for _ in alike], tasks_max)
-            ids += [first + part for part in parts]
-            self._counter += parts[-1] + 1
-        return ids
+        return self._numbering.place(tasks, sizes, tasks_max)
 
     def check(self) -> None:
         """Assert the rules; tests call this after every step."""
@@ -175,16 +165,17 @@ class SchedulerCore:
             StoppedError: The broker will never have us (another scheduler owns the store, another version).
 
         """
+        if not isinstance(event, Own):
+            self._link.hear(now)
         match event:
             case Outcomes():
-                self._link.hear(now)
                 return self._on_outcomes(event)
             case Recorded():
                 return self._on_recorded(event)
             case Claimed():
                 return self._on_claimed(event, now)
             case Received():
-                self._on_received(event)
+                self._holders.receive(event.worker, event.bundles)
             case Running():
                 return [MarkStarted(event.worker, self._crew.host(event.worker), event.started)]
             case Credit():
@@ -194,7 +185,7 @@ class SchedulerCore:
             case Census():
                 return self._on_census(event, now)
             case Lost():
-                return self._on_lost(event, now)
+                return self._on_lost(event)
             case Refused():
                 return self._on_refused(event, now)
             case Welcome():
@@ -204,7 +195,6 @@ class SchedulerCore:
             case Disconnected():
                 self._link.close()
                 self._credit = 0
-                return []
             case Withdrawn():
                 return self._on_withdrawn(event, now)
             case DrainAsked():
@@ -214,8 +204,6 @@ class SchedulerCore:
                 return [Send(answer)]
             case Heartbeat() | NewEpoch() | _:
                 pass
-        if not isinstance(event, Connected):
-            self._link.hear(now)
         return []
 
     def settle(self, now: float) -> list[Effect]:
@@ -256,6 +244,14 @@ class SchedulerCore:
             due = min(due, self._link.grace_until)
         return due
 
+    def remembered(self, worker: bytes) -> None:
+        """Note that the worker is committed; `settle` says so to the broker, which gives it something then."""
+        self._link.remember(worker)
+
+    def acknowledge(self, worker: bytes, sequence: int) -> None:
+        """Note that the Result is committed; `settle` says so to its worker."""
+        self._link.acknowledge(worker, sequence)
+
     def farewell(self) -> list[Effect]:
         """Return the last words: nothing is out any more, or nobody waits for it here."""
         return [Send(bye) for bye in self._link.bye()]
@@ -265,32 +261,17 @@ class SchedulerCore:
     def _on_welcome(self, welcome: Welcome, now: float) -> list[Effect]:
         self._link.open(welcome.session, now)
         self._credit = 0
-        self._crew.part()
-        # A new session: whatever was on the way may be lost. Workers send results again that were not acknowledged.
-        self._out.doubt()
+        self._holders.doubt()
         return []
 
     def _on_attached(self, attached: Attached, now: float) -> list[Effect]:
-        self._link.hear(now)
-        self._crew.attach(attached)
         effects: list[Effect] = [RememberWorker(attached.worker, attached.replaces, attached.host)]
-        owners = (attached.worker, attached.replaces) if attached.replaces else (attached.worker,)
-        has = set(attached.bundles)
-        disowned = [bundle for bundle, out in self._out.bundles.items() if out.worker in owners and bundle not in has]
-        effects += self._release(disowned)
-        for bundle in attached.bundles:
-            if out := self._out.bundles.get(bundle):
-                out.worker = attached.worker
-                self._out.unconfirmed.discard(bundle)
+        effects += self._release(self._holders.attach(attached))
         effects += self._withdraw_again(attached.bundles, now)
         return [*effects, *self._unpark(now), *self._reconcile()]
 
     def _on_census(self, census: Census, now: float) -> list[Effect]:
-        self._link.hear(now)
-        for bundle in census.queued:
-            if out := self._out.bundles.get(bundle):
-                out.worker = b""
-                self._out.unconfirmed.discard(bundle)
+        self._holders.queue(census.queued)
         effects = self._withdraw_again(census.queued, now)
         if census.more:
             return effects
@@ -298,8 +279,7 @@ class SchedulerCore:
         self._link.grace_until = now + self._grace_s
         return effects + self._reconcile()
 
-    def _on_lost(self, lost: Lost, now: float) -> list[Effect]:
-        self._link.hear(now)
+    def _on_lost(self, lost: Lost) -> list[Effect]:
         effects = self._release([bundle for bundle in lost.bundles if bundle in self._out.bundles])
         if lost.bundles:
             effects.append(Tell("bundles.lost", lost.reason, len(lost.bundles)))
@@ -307,11 +287,6 @@ class SchedulerCore:
             forgotten = [ForgetWorker(worker) for worker in self._crew.lose(lost.worker)]
             effects = [*forgotten, *effects, *self._reconcile(), *self._give_up()]
         return effects
-
-    def _on_received(self, received: Received) -> None:
-        for bundle in received.bundles:
-            if out := self._out.bundles.get(bundle):
-                out.worker = received.worker
 
     def _on_refused(self, refused: Refused, now: float) -> list[Effect]:
         if refused.fatal:
@@ -352,14 +327,6 @@ class SchedulerCore:
                 effects.append(Send(Cancel(session=self._link.session, worker=out.worker, tasks=(task,))))
             self._out.forget(bundle, applied.row)
         return effects
-
-    def remembered(self, worker: bytes) -> None:
-        """Note that the worker is committed; `settle` says so to the broker, which gives it something then."""
-        self._link.remember(worker)
-
-    def acknowledge(self, worker: bytes, sequence: int) -> None:
-        """Note that the Result is committed; `settle` says so to its worker."""
-        self._link.acknowledge(worker, sequence)
 
     def _on_claimed(self, claimed: Claimed, now: float) -> list[Effect]:
         self._out.add(claimed.bundles)
@@ -405,16 +372,10 @@ class SchedulerCore:
         )
 
     def _reconcile(self) -> list[Effect]:
-        """Release what nobody can have any more.
-
-        A bundle of a known worker waits for that worker; one of no known worker for all that are expected.
-        """
+        """Release what nobody can have any more."""
         if not self._out.unconfirmed or not self._link.census:
             return []
-        missing = self._crew.missing()
-        worker_of = {bundle: self._out.bundles[bundle].worker for bundle in self._out.unconfirmed}
-        nobody = [bundle for bundle, worker in worker_of.items() if (worker not in missing if worker else not missing)]
-        return self._release(sorted(nobody))
+        return self._release(self._holders.nobodys())
 
     def _dismiss(self, stop: bool | None) -> list[Effect]:  # noqa: FBT001 - as in the event
         """Let all workers leave. Said before the last results are acknowledged, so that none starts anything after those."""
@@ -426,7 +387,7 @@ class SchedulerCore:
         """Release what waits in the broker when the last worker has left a cluster that drains: nobody will take it."""
         if not self.draining or not self._link.census or len(self._crew):
             return []
-        return self._release([bundle for bundle, out in self._out.bundles.items() if not out.worker])
+        return self._release(self._holders.queued())
 
     def _release(self, bundles: Sequence[int]) -> list[Effect]:
         """Forget these bundles; their rows are NEW again."""

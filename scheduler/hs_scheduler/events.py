@@ -84,7 +84,10 @@ class DrainAsked:
     """Tell all workers to leave, and whether to stop what runs; None: tell them nothing."""
 
 
-Event = Message | Connected | Disconnected | Outcomes | Running | Recorded | Claimed | Withdrawn | DrainAsked
+Own = Connected | Disconnected | Recorded | Claimed | Withdrawn | DrainAsked
+"""What did not come from the broker."""
+
+Event = Message | Outcomes | Running | Own
 
 
 # --- Effects: what to do; those of the store come before those of the wire -------------------------------------------

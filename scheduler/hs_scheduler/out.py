@@ -221,25 +221,6 @@ class Out:
             del self._grouped[group]
 
 
-def parted(sizes: Sequence[int], tasks_max: int) -> list[int]:
-    """Return for each of some tasks in which of their bundles it goes, the first is 0.
-
-    A bundle has at most `tasks_max` tasks, and at most `limits.PARCEL_BYTES_MAX` unless it is one task.
-    """
-    if sum(sizes) <= limits.PARCEL_BYTES_MAX:
-        return [at // tasks_max for at in range(len(sizes))]
-    parts = []
-    part = count = room = 0
-    for size in sizes:
-        if count == tasks_max or (count and size > room):
-            part, count = part + 1, 0
-        if not count:
-            room = limits.PARCEL_BYTES_MAX
-        count, room = count + 1, room - size
-        parts.append(part)
-    return parts
-
-
 def submits(session: bytes, bundles: Sequence[ClaimedBundle]) -> Iterator[Submit]:
     """Yield the Submits of these bundles, each below the limits of a message."""
     for some in _messages(bundles):

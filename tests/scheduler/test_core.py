@@ -36,6 +36,7 @@ from hs_scheduler.events import (
     Disconnected,
     DrainAsked,
     Effect,
+    Event,
     ForgetWorker,
     Outcomes,
     Record,
@@ -43,6 +44,7 @@ from hs_scheduler.events import (
     Release,
     RememberWorker,
     Reopen,
+    Running,
     Send,
     Tell,
 )
@@ -425,6 +427,22 @@ def test_a_heartbeat_is_answered_unless_something_was_just_said() -> None:
     assert core.handle(Heartbeat(session=SESSION), now=1) == [Send(Heartbeat(session=SESSION))]
     assert core.handle(Heartbeat(session=SESSION), now=1.1) == []
     assert core.deadline() == 11
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        Running(worker=W1, started=[]),
+        Refused(session=SESSION, reason="queue full", fatal=False, bundles=()),
+        Credit(session=SESSION, tasks=1),
+    ],
+    ids=lambda word: type(word).__name__,
+)
+def test_whatever_the_broker_says_is_no_silence(word: Event) -> None:
+    """It need not be a Heartbeat."""
+    core = live(a_core())
+    core.handle(word, now=29)
+    assert Reopen() not in core.expire(now=30)
 
 
 def test_a_silent_broker_gets_a_new_socket() -> None:
