@@ -63,6 +63,8 @@ class _Way:
     free_at: float = 0.0
     """When the line has sent what it was given before."""
     ended: bool = False
+    carried: int = 0
+    """Bytes, since the connection was made."""
 
     def takes(self, weather: Weather) -> bool:
         """Return whether its source is read."""
@@ -118,6 +120,11 @@ class Line:
         for accepted in self._waiting:
             accepted.close()
         self._listener.close()
+
+    @property
+    def carried(self) -> int:
+        """Bytes that passed on the connections that are there, both ways."""
+        return sum(way.carried for pair in list(self._ways) for way in pair)
 
     def break_next(self, at: int) -> None:
         """Reset the connection that says something next, after so many bytes of it, as a firewall does that was started anew."""
@@ -215,6 +222,7 @@ class Line:
         except OSError:
             return False
         way.size -= sent
+        way.carried += sent
         way.free_at = max(way.free_at, time.monotonic()) + sent / bytes_per_s
         if sent < len(chunk):
             way.chunks.appendleft((due_at, chunk[sent:]))

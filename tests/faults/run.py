@@ -15,6 +15,7 @@ import time
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 
+from tests.faults import endurance
 from tests.faults.campaigns import CAMPAIGNS, Campaign
 from tests.faults.many import at_once, in_a_row
 from tests.faults.oracle import VIOLATIONS, Verdict
@@ -37,7 +38,7 @@ UNDISTURBED_S = 3.0
 
 def arguments() -> argparse.Namespace:
     """Return what was asked for."""
-    names = [campaign.name for campaign in CAMPAIGNS] + ["many", "queue"]
+    names = [campaign.name for campaign in CAMPAIGNS] + ["many", "queue", "endurance"]
     parser = argparse.ArgumentParser(description="Disturb whole runs and count broken promises.")
     parser.add_argument("--trials", type=int, default=TRIALS, help="of each campaign (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=TASKS, help="of each run (default: %(default)s)")
@@ -108,6 +109,10 @@ def main() -> int:
         outcome = conduct_queue(FULL, f"{asked.seed}/queue")
         print(outcome, *outcome.wrong, sep="\n", flush=True)
         broken += len(outcome.wrong) + (outcome.slowed_to < RATE_MIN)
+    if "endurance" in chosen:
+        endured = endurance.conduct(endurance.FULL, f"{asked.seed}/endurance")
+        print(endured, *endured.wrong, sep="\n", flush=True)
+        broken += len(endured.wrong)
     print(f"{broken} violations")
     return 1 if broken else 0
 

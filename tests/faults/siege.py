@@ -74,7 +74,7 @@ class Siege:
 
         """
         for gate in self._gates:
-            assert until(partial(_opened, gate), STEP_S), f"no task waits at {gate}: {self.log()}"
+            assert until(partial(opened, gate), STEP_S), f"no task waits at {gate}: {self.log()}"
         return self.cluster.finish(STEP_S)
 
     def assert_unharmed(self) -> None:
@@ -93,7 +93,7 @@ class Siege:
             return db.execute(query, values).fetchall()
 
 
-def _opened(gate: str) -> bool:
+def opened(gate: str) -> bool:
     """Let the task at a gate go on; whether there was one."""
     try:
         descriptor = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)

@@ -1,6 +1,7 @@
 """A few trials of each fault campaign; `make faults` conducts them all. A failure names the trial to repeat."""
 
 import pytest
+from tests.faults import endurance
 from tests.faults.campaigns import CAMPAIGNS, Campaign
 from tests.faults.queue_clusters import FAULTS
 from tests.faults.run import seed_of
@@ -16,6 +17,9 @@ UNDISTURBED_S = 1.0
 SEED = 1
 
 SHORT_QUEUE = Size(tasks=4_000, pieces=40, processes=4, calm_max_s=1.0, probes=1, probe_tasks=200)
+
+FEW_BREAKS = endurance.Size(breaks=4, tasks=200, warm_up=2, growth_bytes_max=32 << 20, forgets=False)
+"""Too few to tell a leak from what is loaded when something is logged for the first time; `make faults` can."""
 
 LOCKED_S = 2.0
 """Here; `make faults` locks databases for half a minute."""
@@ -37,3 +41,10 @@ def test_a_standing_queue_outlives_its_clusters() -> None:
     assert outcome.wrong == []
     assert set(outcome.faults) == set(FAULTS)
     assert outcome.slowed_to > 0
+
+
+def test_connections_that_break_leave_nothing_open() -> None:
+    """Descriptors and threads of each daemon are what they were, and every task ran once."""
+    outcome = endurance.conduct(FEW_BREAKS, f"{SEED}/endurance")
+    assert outcome.wrong == []
+    assert outcome.breaks == FEW_BREAKS.breaks
