@@ -1,6 +1,6 @@
 """What the command lines of all our programs have in common: every misuse is one line on stderr and status 2; -V, -h."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -38,6 +38,9 @@ OLDER_OPTIONS = {
     "--verbosity": "-v",
 }
 """Options of older and similar tools -> ours."""
+
+_CLOSE = 0.75
+"""As similar (0..1) is a name that is offered instead of one that was mistyped."""
 
 
 class OneLine:
@@ -123,13 +126,26 @@ def _is_of_echo(error: OSError) -> bool:
 
 def _explained(error: click.ClickException) -> str:
     """Return a misuse in one line that ends with what to do; or what else has failed, as an editor."""
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption):
+        ours = OLDER_OPTIONS.get(error.option_name, "")
+        if context is not None and any(ours in (*one.opts, one.human_readable_name) for one in context.command.params):
+            return f"there is no option {error.option_name}: use {ours}"
+        close = _close(error.option_name, error.possibilities or ())
+        error = click.NoSuchOption(error.option_name, possibilities=close, ctx=context)
     text = " ".join(error.format_message().split()).rstrip(".")
     if not isinstance(error, click.UsageError):
         return text
-    if isinstance(error, click.NoSuchOption) and error.option_name in OLDER_OPTIONS:
-        return f"there is no option {error.option_name}: use {OLDER_OPTIONS[error.option_name]}"
     if "(::: " in text:
         return "::: is of GNU parallel: give the lines in FILE or on stdin, and the command by -t"
-    context = getattr(error, "ctx", None)
+    if "({}" in text:
+        return f"{text}: a command for each line is given by -t, in quotes"
     command = context.command_path if context is not None else "hs-cluster"
     return f"{text}: see {command} --help"
+
+
+def _close(name: str, names: Iterable[str]) -> list[str]:
+    """Return which of the names may have been meant: click's measure finds --remote-exe in --resume."""
+    from difflib import SequenceMatcher  # noqa: PLC0415 - of misuse alone
+
+    return [one for one in names if one.startswith(name) or SequenceMatcher(None, name, one).ratio() >= _CLOSE]

@@ -22,6 +22,8 @@ def regular_file(path: str) -> str | None:
     """
     try:
         mode = os.stat(path).st_mode
+    except FileNotFoundError as exc:
+        raise RefusedError(f"{path}: {exc.strerror}{_command_hint(path)}") from exc
     except OSError as exc:
         raise RefusedError(f"{path}: {exc.strerror}") from exc
     if stat.S_ISDIR(mode):
@@ -121,3 +123,11 @@ def _holds_database(path: str) -> bool:
 def _is_fifo(path: str) -> bool:
     """Whether whoever opens it waits for a reader: the one who was there may be gone when the results are written."""
     return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+def _command_hint(path: str) -> str:
+    """Return what to say to who gave a command where a FILE is expected, as to xargs or GNU parallel; "" to others."""
+    from shutil import which  # noqa: PLC0415 - of misuse alone
+
+    words = path.split()
+    return ": a command for each line is given by -t" if words and ("{}" in path or which(words[0])) else ""

@@ -43,11 +43,29 @@ def test_every_program_tells_its_version_and_those_of_what_it_speaks_with(name: 
     ("argv", "line"),
     [
         *(((name, "--no-such"), f"{name}: No such option '--no-such'") for name in PROGRAMS),
-        *(((name, "--num-threads", "3"), f"{name}: there is no option --num-threads: use -N") for name in PROGRAMS),
+        (("hs-worker", "--num-threads", "3"), "hs-worker: there is no option --num-threads: use -N"),
+        (("hs-broker", "--num-threads", "3"), "hs-broker: No such option '--num-threads': see hs-broker --help"),
         (("hs-cluster", "-j8"), "hs-cluster: there is no option -j: use -N"),
         (("hs-cluster", "--resume"), "hs-cluster: there is no option --resume: use --restart"),
         (("hs-cluster", "-P", "8"), "hs-cluster: -P 8: is for a cluster that is scaled: give -A too; tasks at a time"),
         (("hs-cluster", "echo", ":::", "a", "b"), "hs-cluster: ::: is of GNU parallel: give the lines in FILE"),
+        (
+            ("hs-cluster", "-N8", "gzip", "{}"),
+            "hs-cluster: Got unexpected extra argument ({}): a command for each line is",
+        ),
+        (
+            ("hs-cluster", "gzip -k"),
+            "hs-cluster: gzip -k: No such file or directory: a command for each line is given by -t",
+        ),
+        (("hs-cluster", "no-such"), "hs-cluster: no-such: No such file or directory\n"),
+        (("hs-cluster", "--progress"), "hs-cluster: No such option '--progress': see hs-cluster --help"),
+        (
+            ("hs-cluster", "--retry"),
+            "hs-cluster: No such option '--retry'. (Did you mean one of: '--restart', '--retry-failed'?)",
+        ),
+        (("hs", "submit", "-a", "tasks"), "hs: No such option '-a': see hs submit --help"),
+        (("hs", "task", "search", "--jobs", "3"), "hs: No such option '--jobs': see hs task search --help"),
+        (("hs-scheduler", "--arg-file", "tasks"), "hs-scheduler: there is no option --arg-file: use FILE"),
         (("hs-cluster", "--eager", "tasks"), "hs-cluster: --eager: without retries nothing goes first: give -r NUM"),
         (
             ("hs-scheduler", "--eager", "--connection", "x"),
