@@ -49,6 +49,20 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(home: Home) -> None:
     assert b"Traceback" not in said
 
 
+def test_on_a_full_disk_tasks_are_refused_and_found_all_the_same(home: Home) -> None:
+    """In one line; and who looks for the reason can read what is recorded."""
+    submit = "hs submit --database disk/tasks.db"
+    full = "dd if=/dev/zero of=disk/ballast bs=4k 2>/dev/null"
+    asked = f"{submit} -- echo 2; echo $?; hs submit --database disk/new.db -- echo 3; echo $?; ls disk"
+    found = "hs task search args -f plain --database disk/tasks.db"
+
+    done = home.run(*in_a_small_disk(home, f"{submit} -- echo 1 >id; {full}; {asked}; {found}"))
+
+    said = "hs: cannot lock the database with {}.lock: No space left on device\n"
+    assert done.stderr.decode() == "".join(said.format(home.path("disk", name)) for name in ("tasks.db", "new.db"))
+    assert done.stdout.split(b"\n") == [b"3", b"3", b"ballast", b"tasks.db", b"echo 1", b""]
+
+
 def test_a_locked_file_is_waited_for_and_told_of_once(home: Home) -> None:
     """However often it is tried: a line for each try would be a hundred of them."""
     lock = (

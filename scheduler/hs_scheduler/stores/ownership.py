@@ -102,7 +102,7 @@ class LockFile:
             needed: Whether the lock says it all. If not, None is returned where the file system has none.
 
         Raises:
-            StoppedError: Somebody else has it, or the folder cannot be written.
+            StoppedError: Somebody else has it, or the folder cannot be written, or the disk is full.
 
         """
         tries_left = int(WAIT_S / _TRY_S)
@@ -135,9 +135,13 @@ class LockFile:
                 select.poll().poll(_TRY_S * 1000)
                 continue
             if _same_file(fd, path):
-                content = json.dumps(owner._asdict()).encode()
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, content, 0)
+                try:
+                    os.ftruncate(fd, 0)
+                    os.pwrite(fd, json.dumps(owner._asdict()).encode(), 0)
+                except OSError as exc:
+                    os.unlink(path)
+                    os.close(fd)
+                    raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
                 return cls(path, fd, owner.uuid)
             os.close(fd)  # Its owner removed it between our open and our lock: there is a newer one, or none.
 

@@ -9,7 +9,7 @@ import os
 import select
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from errno import ENOSYS, EOPNOTSUPP, EPERM
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -124,16 +124,32 @@ def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator
         return
     # Immutable: SQLite then makes no shared memory file. True where nobody writes, and all there is where we may not.
     immutable = log_is_empty and (bool(name) or not os.access(folder, os.W_OK))
-    address = f"file:{quote(path)}?mode=ro{'&immutable=1' if immutable else ''}"
     try:
-        connection = sqlite3.connect(address, uri=True, timeout=COMMAND_BUSY_S, isolation_level=None)
         try:
-            schema.check(connection, path)
+            connection = _connect(path, immutable=immutable)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHMSIZE:
+                raise
+            # The disk is full. Who looks for the reason reads the file as it is, where nobody has anything to add to it.
+            if not log_is_empty or holder_of(f"{path}.lock"):
+                raise StoppedError(f"database {path}: the disk is full: a reader needs 32 KiB beside it") from exc
+            connection = _connect(path, immutable=True)
+        with closing(connection):
             yield SqliteReader(connection)
-        finally:
-            connection.close()
     except sqlite3.Error as exc:
         raise StoppedError(f"database {path}: {exc}") from exc
+
+
+def _connect(path: str, *, immutable: bool) -> sqlite3.Connection:
+    """Connect to a database that is of our schema, to read."""
+    address = f"file:{quote(path)}?mode=ro{'&immutable=1' if immutable else ''}"
+    connection = sqlite3.connect(address, uri=True, timeout=COMMAND_BUSY_S, isolation_level=None)
+    try:
+        schema.check(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _publish(temporary: str, path: str) -> None:
