@@ -20,7 +20,7 @@ from hs_common.errors import RefusedError
     help="Of the cluster: its connection files are <site>/connect/NAME/<role>.json.",
 )  # fmt: skip
 @click.option("--keygen", is_flag=True, help="Make keys and connection files, and nothing else.")
-@click.option("--connection", metavar="-", help="Read the server from stdin and live as long as stdin: for hs-cluster.")
+@click.option("--connection", hidden=True)
 @version_option
 def broker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above
     """Run the daemon between schedulers and workers until told to stop."""

@@ -141,6 +141,8 @@ def _explained(error: click.ClickException) -> str:
     if "({}" in text:
         return f"{text}: a command for each line is given by -t, in quotes"
     command = context.command_path if context is not None else "hs-cluster"
+    if context is not None and isinstance(context.command, click.Group) and text.startswith("No such command"):
+        return f"{text}: {command} has {', '.join(context.command.list_commands(context))}"
     return f"{text}: see {command} --help"
 
 

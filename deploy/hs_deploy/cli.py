@@ -124,7 +124,8 @@ class LazyGroup(_Defects, click.Group):
         """Answer the name of an older tool with ours."""
         if args and args[0] not in self._places and args[0] in OLDER_COMMANDS:
             raise RefusedError(f"there is no command {args[0]}: use {OLDER_COMMANDS[args[0]]}")
-        if len(args) > 1 and (group := self.below(args[0])) is not None and args[1] in group.list_commands(context):
+        # Itself it takes options alone: any other word is meant for one of those below it.
+        if len(args) > 1 and not args[1].startswith("-") and (group := self.below(args[0])) is not None:
             return args[0], group, args[1:]
         return super().resolve_command(context, args)
 
@@ -172,7 +173,7 @@ class LazyGroup(_Defects, click.Group):
 @click.option("--initdb", is_flag=True, help="Create missing tables first (SQLite: always done).")
 @click.option(
     "--database",
-    metavar="PATH",
+    metavar="PATH|URL",
     help="Keep the tasks in this SQLite file, or on the server of this postgresql:// URL, not in a file of the run's own.",
 )
 @click.option("--no-db", is_flag=True, help="Keep nothing about tasks on disk.")

@@ -18,7 +18,7 @@ from hs_common.command_line import SETTINGS, Program, version_option
 )
 @click.option(
     "--database",
-    metavar="PATH",
+    metavar="PATH|URL",
     help="SQLite file with the tasks, or a postgresql:// URL.  [database.url, database.file, else the standing queue]",
 )
 @click.option("--no-db", is_flag=True, help="Keep tasks in memory only.")

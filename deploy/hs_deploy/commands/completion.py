@@ -4,13 +4,14 @@ import os
 
 import click
 
+from hs_common.command_line import SETTINGS
 from hs_deploy import completing
 
 PLACES = {"bash": "bash/hs", "zsh": "zsh/_hs", "fish": "fish/hs.fish"}
 """Shell -> its file, which is also installed where the shell looks for it."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=SETTINGS)
 @click.argument("shell", type=click.Choice(list(PLACES)))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="")
 def completion(shell: str, words: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from hs_common.command_line import SETTINGS
 from hs_common.config import KEYS, SYSTEM, Place, Settings, Value, load_settings, paths
 from hs_common.ending import say
 from hs_common.errors import RefusedError
@@ -25,14 +26,13 @@ Examples:
   hs config which worker.num_tasks                where its value comes from
 """
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-AS_THEY_COME = CONTEXT | {"ignore_unknown_options": True}
+AS_THEY_COME = SETTINGS | {"ignore_unknown_options": True}
 """A value may begin with a dash: worker.delay_start is negative at times."""
 
 NAMED_LIST = "ssh.nodelist."
 
 
-@click.group(context_settings=CONTEXT, epilog=EXAMPLES)
+@click.group(context_settings=SETTINGS, epilog=EXAMPLES)
 def config() -> None:
     """Read and write settings.
 
@@ -44,7 +44,7 @@ def config() -> None:
     """  # noqa: D301 - \b is click's
 
 
-@config.command(context_settings=CONTEXT)
+@config.command(context_settings=SETTINGS)
 @click.argument("key", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, or for one KEY its value.")
 def get(key: str | None, *, as_json: bool) -> int:
@@ -79,7 +79,7 @@ def set_(key: str, value: str, *, local: bool, system: bool) -> None:
             say(f"{key} is overridden by {_where(strongest[0])}")
 
 
-@config.command(context_settings=CONTEXT)
+@config.command(context_settings=SETTINGS, short_help="Open the file of settings in an editor.")
 @click.option("--local", is_flag=True, help="./.hypershell/config.toml instead of ~/.hypershell/config.toml.")
 @click.option("--system", is_flag=True, help=f"{SYSTEM} instead.")
 def edit(*, local: bool, system: bool) -> None:
@@ -105,7 +105,7 @@ def edit(*, local: bool, system: bool) -> None:
         return
 
 
-@config.command(context_settings=CONTEXT)
+@config.command(context_settings=SETTINGS, short_help="Say where the value of KEY comes from.")
 @click.argument("key")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def which(key: str, *, as_json: bool) -> None:

@@ -4,10 +4,11 @@ import json
 
 import click
 
+from hs_common.command_line import SETTINGS
 from hs_deploy.doctor import Finding, examine, line, report
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=SETTINGS)
 @click.option("--connection", default="main", show_default=True, metavar="FILE|NAME", help="Of this cluster.")
 @click.option(
     "--role", type=click.Choice(["control", "worker", "submit"]), default="control", show_default=True,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hs_common.command_line import one_of
+from hs_common.command_line import SETTINGS, one_of
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.printing import print_bytes, print_texts
 
@@ -18,7 +18,7 @@ Examples:
 """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.command(context_settings=SETTINGS, epilog=EXAMPLES)
 @click.argument("task_id", metavar="ID")
 @click.option("-x", "--extract", metavar="FIELD", help="Print only the value of this field.")
 @one_of("style", "json", "--json", help="As one JSON object; with -x as a JSON value.")
@@ -26,7 +26,9 @@ Examples:
 @one_of("stream", "outpath", "--stdout", help="Print what it wrote to stdout, if it was captured.")
 @one_of("stream", "errpath", "--stderr", help="Print what it wrote to stderr, if it was captured.")
 @click.option(
-    "--database", metavar="PATH", help="Look only into this one.  [the standing queue, the one used last, every run]"
+    "--database",
+    metavar="PATH|URL",
+    help="Look only into this one.  [the standing queue, the one used last, every run]",
 )
 def info(task_id: str, extract: str | None, style: str | None, stream: str | None, database: str | None) -> None:
     """Show the task with this id, wherever it is recorded."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hs_common.command_line import SETTINGS
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.setting import require_text
 from hs_scheduler.commands.asking import agreed, tasks_text
@@ -28,7 +29,7 @@ INSTEAD = {
 """Of a database on a server."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.command(context_settings=SETTINGS, epilog=EXAMPLES)
 @click.option("--vacuum", is_flag=True, help="Give the space of removed tasks back to the file system.")
 @click.option("--backup", metavar="PATH", help="Copy it, archives included, to a file that is not there yet.")
 @click.option("--rotate", is_flag=True, help="Move tasks that are over into a numbered archive; searches see it.")

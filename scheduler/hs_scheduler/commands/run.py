@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hs_common.command_line import SETTINGS
 from hs_common.ending import say
 from hs_common.errors import StoppedError
 from hs_scheduler.commands.printing import print_bytes
@@ -20,10 +21,12 @@ Examples:
 """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.command(context_settings=SETTINGS, epilog=EXAMPLES)
 @click.argument("args", nargs=-1, required=True, metavar="-- ARGS...")
-@click.option("-t", "--tag", "tags", multiple=True, metavar="TAG", help="KEY:VALUE; cores, memory, timeout, group too.")
-@click.option("--database", metavar="PATH", help="In this database.  [the standing queue]")
+@click.option(
+    "-t", "--tag", "tags", multiple=True, metavar="TAG", help="KEY:VALUE; cores, memory, timeout, group, priority too."
+)
+@click.option("--database", metavar="PATH|URL", help="In this database.  [the standing queue]")
 def run(args: tuple[str, ...], tags: tuple[str, ...], database: str | None) -> int:
     """Submit a command, wait for its end, print what its worker captured of it, and end with its status.
 

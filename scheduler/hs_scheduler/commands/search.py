@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from hs_common.command_line import SETTINGS
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.filtering import filter_of, filter_options
 from hs_scheduler.commands.printing import print_texts
@@ -21,7 +22,7 @@ Examples:
 """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.command(context_settings=SETTINGS, epilog=EXAMPLES)
 @click.argument("fields", nargs=-1, metavar="[FIELD]...")
 @filter_options
 @click.option("-s", "--order-by", metavar="FIELD", help="Sort by this field.  [order of submission]")
@@ -34,7 +35,7 @@ Examples:
 @click.option(
     "--triage", is_flag=True, help="What failed, by exit status, host and last line of captured stderr, with a sample."
 )
-@click.option("--database", metavar="PATH", help="Look into this one.  [the one used last]")
+@click.option("--database", metavar="PATH|URL", help="Look into this one.  [the one used last]")
 def search(**asked: Any) -> None:  # noqa: ANN401 - click gives what is declared above
     """List, count and filter tasks. FIELDs are those that --json shows."""
     if asked["triage"]:

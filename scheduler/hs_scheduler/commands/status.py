@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hs_common.command_line import SETTINGS
 from hs_common.errors import RefusedError, StoppedError
 from hs_scheduler.commands.printing import print_texts
 
@@ -18,8 +19,6 @@ WATCH_MS = 1_000
 
 ID_CHARS_MIN, ID_CHARS = 8, 36
 """Of a worker's id, where people read it; any part from its start that is its alone names it."""
-
-SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from hs_common.command_line import SETTINGS
 from hs_scheduler.commands.additions import LINES_AT_ONCE
 from hs_scheduler.commands.submission import submit_tasks
 
@@ -15,7 +16,7 @@ Examples:
 """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.command(context_settings=SETTINGS, epilog=EXAMPLES)
 @click.argument("args", nargs=-1, metavar="[-- ARGS...]")
 @click.option("-f", "--file", metavar="FILE", help="Lines of this file; - is stdin.")
 @click.option("-t", "--tag", "tags", multiple=True, metavar="TAG", help="KEY:VALUE for each task.")
@@ -49,7 +50,9 @@ Examples:
 )
 @click.option("--once", is_flag=True, help="Only those lines of FILE that the database does not hold yet.")
 @click.option("--initdb", is_flag=True, help="Create missing tables first (SQLite: always done).")
-@click.option("--database", metavar="PATH", help="Into this SQLite file or postgresql:// URL.  [the standing queue]")
+@click.option(
+    "--database", metavar="PATH|URL", help="Into this SQLite file or postgresql:// URL.  [the standing queue]"
+)
 @click.option(
     "--connection", metavar="FILE|NAME", help="To the scheduler of this cluster, by its submit or control connection."
 )

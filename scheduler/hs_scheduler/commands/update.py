@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hs_common.command_line import one_of
+from hs_common.command_line import SETTINGS, one_of
 from hs_common.ending import say
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.asking import agreed, tasks_text
@@ -26,7 +26,7 @@ ARCHIVED = "in an archive, which is only read"
 """Why these tasks are left as they are."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.command(context_settings=SETTINGS, epilog=EXAMPLES)
 @click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE|KEY:VALUE]...")
 @one_of("action", "cancel", "--cancel", help="Those that have not ended never run; what runs is stopped.")
 @one_of("action", "revert", "--revert", help="What has ended is new again, as it was submitted.")
@@ -38,7 +38,7 @@ ARCHIVED = "in an archive, which is only read"
 @filter_options
 @click.option("--all", "everything", is_flag=True, help="Every task: instead of a filter.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--database", metavar="PATH", help="In this one.  [the one used last]")
+@click.option("--database", metavar="PATH|URL", help="In this one.  [the one used last]")
 def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared above
     """Change tasks, as many as the filters find. The table of what applies to which state is in docs/queries.md."""
     # Only now: --help needs none of this.

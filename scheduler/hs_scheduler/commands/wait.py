@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from hs_common.command_line import one_of
+from hs_common.command_line import SETTINGS, one_of
 from hs_common.ending import say
 from hs_scheduler.commands.printing import print_texts
 
@@ -19,7 +19,7 @@ Examples:
 """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
+@click.command(context_settings=SETTINGS, epilog=EXAMPLES)
 @click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
 @click.option(
     "--timeout", type=click.FloatRange(0), metavar="SEC", help="Wait so long at most, seconds; then status 124."
@@ -29,7 +29,7 @@ Examples:
 @click.option(
     "--return", "returns", is_flag=True, help="End with the status of the first one that failed, as a shell has it."
 )
-@click.option("--database", metavar="PATH", help="Look only into this one.  [as hs task info]")
+@click.option("--database", metavar="PATH|URL", help="Look only into this one.  [as hs task info]")
 def wait(task_ids: tuple[str, ...], **asked: Any) -> int:  # noqa: ANN401 - click gives what is declared above
     """Wait until these tasks have ended, their retries included. The scheduler says when; without one that is refused.
 
