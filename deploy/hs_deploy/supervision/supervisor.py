@@ -10,7 +10,7 @@ Where outputs come over a network, a run that ends in order is LEAVING as long a
 Rules, checked by `check`:
 1. Nothing is started from LEAVING on.
 2. A daemon that is due to start is not alive, and is at most `limits.RESTARTS_MAX` starts without progress old.
-3. LEAVING and OVER have an exit status.
+3. LEAVING lasts as long as somebody is alive, and knows when it is too long.
 """
 
 import signal
@@ -24,7 +24,6 @@ from hs_deploy.supervision.events import (
     Effect,
     Event,
     Failed,
-    Finish,
     HaltAsked,
     Interrupted,
     KillAll,
@@ -43,6 +42,7 @@ from hs_deploy.supervision.events import (
     Warn,
 )
 from hs_deploy.supervision.restarts import Restarts, end_of
+from hs_deploy.supervision.verdict import Verdict
 
 
 class Phase(Enum):
@@ -60,9 +60,6 @@ LEAVE_S = 2.0
 
 LEAVE_REMOTE_S = 10.0
 """The same where somebody else has started the workers, and is given time to end them. Source: `launchers.fleet_core`."""
-
-SWEEP_S = 2.0
-"""How long the worker of a dead guardian may take to stop its tasks and hand them back, before it is killed."""
 
 PATIENCE_S = 2.0
 """How long the scheduler may take to end when nothing can run any more, or to exit after its last report."""
@@ -99,21 +96,15 @@ class SupervisorCore:
         # SIGINT, SIGTERM and SIGKILL are two waits apart; what is over then will not end by itself.
         self._stop_s = 2 * signalwait_s + PATIENCE_S + limits.HEARTBEAT_S
         self._alive: set[Daemon] = set()
-        self._due: dict[Daemon, float] = {}
         self._restarts = Restarts()
+        self._verdict = Verdict()
         self._finished = 0
         self._left = 0
         self._heard = False  # the present scheduler has reported, so its signal handlers stand
         self._told = False  # the present scheduler knows that it is to drain
         self._end: RunEnded | None = None
-        self._sweeping = False
-        self._sweep_by: float | None = None
         self._phase_by: float | None = None
-        self._signum = 0
         self._drain_signum = 0  # by which the worker was told to drain
-        self._status = 0
-        self._reason = ""
-        self._halted = ""
         self._killed = False
         self._awaits_outputs = awaits_outputs
         self._finishing = False  # outputs are waited for
@@ -151,29 +142,21 @@ class SupervisorCore:
     def expire(self, now: float) -> list[Effect]:
         """Time passed."""
         effects: list[Effect] = []
-        if self._sweep_by is not None and self._sweep_by <= now:
-            self._sweep_by = None
+        if self._restarts.sweeps_too_long(now):
             effects.append(KillOrphans())
         if self._phase_by is not None and self._phase_by <= now:
             effects += self._on_phase_overdue(now)  # first: at the end of all nothing is due any more
-        for daemon in [daemon for daemon, at in self._due.items() if at <= now]:
-            if daemon is not Daemon.WORKER or not self._sweeping:
-                del self._due[daemon]
-                effects.append(self._start(daemon))
-        return effects
+        return effects + [self._start(daemon) for daemon in self._restarts.ready(now)]
 
     def deadline(self) -> float | None:
         """When to call `expire` next."""
-        waits = [at for daemon, at in self._due.items() if daemon is not Daemon.WORKER or not self._sweeping]
-        waits += [at for at in (self._sweep_by, self._phase_by) if at is not None]
-        return min(waits, default=None)
+        phase = [] if self._phase_by is None else [self._phase_by]
+        return min(self._restarts.deadlines() + phase, default=None)
 
     def check(self) -> None:
         """Assert the invariants."""
         leaving = self.phase in (Phase.LEAVING, Phase.OVER)
-        assert not (leaving and self._due), self._due
-        assert not (self._alive & self._due.keys()), (self._alive, self._due)
-        self._restarts.check()
+        self._restarts.check(self._alive, leaving=leaving)
         assert self.phase is not Phase.LEAVING or self._phase_by is not None
         assert self.phase is not Phase.LEAVING or self._alive
 
@@ -209,24 +192,16 @@ class SupervisorCore:
 
     def _restart(self, ended: DaemonEnded, now: float) -> list[Effect]:
         daemon = ended.daemon
-        backoff_s = self._restarts.died(ended)
-        effects: list[Effect] = []
-        if daemon is Daemon.WORKER:
-            self._sweeping, self._sweep_by = True, now + SWEEP_S
-            effects.append(AwaitOrphans())
-        if backoff_s is None:
+        again = self._restarts.died(ended, now)
+        effects: list[Effect] = [AwaitOrphans()] if daemon is Daemon.WORKER else []
+        if not again:
             return effects + self._leave(STATUS_STOPPED, self._restarts.reason(ended), now)
         # What it said itself is on stderr already.
         effects.append(Warn(f"{daemon} {how_it_ended(ended.status, '')}: it is started again"))
-        if backoff_s or (self._sweeping and daemon is Daemon.WORKER):
-            self._due[daemon] = now + backoff_s
-            return effects
-        return [*effects, self._start(daemon)]
+        return effects + [self._start(ready) for ready in self._restarts.ready(now)]
 
     def _on_orphans_gone(self, now: float) -> list[Effect]:
-        if not self._sweeping:
-            return []
-        self._sweeping, self._sweep_by = False, None
+        self._restarts.swept()
         return self.expire(now)
 
     # --- the scheduler reported ---
@@ -254,20 +229,20 @@ class SupervisorCore:
         if signum == signal.SIGTSTP:
             return [*self._tell(Daemon.WORKER, signum), StandStill()]
         if self.phase is Phase.LEAVING:
-            again, self._signum = self._signum != 0, self._signum or signum
-            return self._hurry(now, again=again) if self._finishing else []
+            first = self._verdict.interrupt(signum)
+            return self._hurry(now, again=not first) if self._finishing else []
         if self.phase is Phase.STOPPING:
             return [Say("killing what still runs"), *self._leave(0, "", now)]
         if self.phase is Phase.DRAINING:
-            self._signum = self._signum or signum  # it may be draining because too much failed
+            self._verdict.interrupt(signum)  # maybe the first: it may be draining because too much failed
             return self._stop(now)
-        self._signum = signum
+        self._verdict.interrupt(signum)
         return self._drain(signum, "", now)
 
     def _on_halt_asked(self, event: HaltAsked, now: float) -> list[Effect]:
         effects: list[Effect] = []
         self._told = True  # it drains already, it says so itself
-        self._halted = event.reason
+        self._verdict.halt(event.reason)
         if self.phase is Phase.RUNNING:
             effects += self._drain(signal.SIGINT, event.reason, now)
         if self.phase is Phase.DRAINING and event.now:
@@ -284,7 +259,7 @@ class SupervisorCore:
 
     def _drain(self, signum: int, reason: str, now: float) -> list[Effect]:
         """Let nothing start any more; `reason`: why, or "" where the user said so."""
-        self._due.pop(Daemon.WORKER, None)
+        self._restarts.call_off(Daemon.WORKER)
         if Daemon.WORKER not in self._alive:
             # Nothing runs.
             return self._leave(0, "", now)
@@ -301,9 +276,8 @@ class SupervisorCore:
 
     def _on_resumed(self, away_s: float) -> list[Effect]:
         """Give everybody the time back in which we could not see what they did."""
-        self._due = {daemon: at + away_s for daemon, at in self._due.items()}
+        self._restarts.stand_still(away_s)
         self._phase_by = None if self._phase_by is None else self._phase_by + away_s
-        self._sweep_by = None if self._sweep_by is None else self._sweep_by + away_s
         return self._tell(Daemon.WORKER, signal.SIGCONT)
 
     def _tell_scheduler_to_drain(self) -> list[Effect]:
@@ -316,17 +290,14 @@ class SupervisorCore:
     # --- the end ---
 
     def _leave(self, status: int, reason: str, now: float) -> list[Effect]:
-        if self._halted and not status:
-            status, reason = 1, self._halted
         self._finishing = (
             self._awaits_outputs
             and status <= 1
             and self.phase in (Phase.RUNNING, Phase.DRAINING)
             and Daemon.WORKER in self._alive
         )
-        self._status, self._reason = status, reason
-        self._due.clear()
-        self._sweeping, self._sweep_by = False, None
+        self._verdict.end(status, reason)
+        self._restarts.call_all_off()
         closing = self._end is not None and Daemon.SCHEDULER in self._alive
         self.phase, self._phase_by = Phase.LEAVING, now + (CLOSE_S if closing else self._leave_s)
         released = [
@@ -343,7 +314,7 @@ class SupervisorCore:
         if ended.status:
             told = ended.words if ended.status == STATUS_STOPPED else ""
             lost = f"outputs may be lost: what held the workers {how_it_ended(ended.status, '')}"
-            self._status, self._reason = STATUS_STOPPED, told or lost
+            self._verdict.end(STATUS_STOPPED, told or lost)
 
     def _hurry(self, now: float, *, again: bool) -> list[Effect]:
         if not again:
@@ -374,9 +345,7 @@ class SupervisorCore:
 
     def _over(self) -> list[Effect]:
         self.phase, self._phase_by = Phase.OVER, None
-        if self._signum and self._status in (0, 1):
-            return [Finish(128 + self._signum, self._reason)]
-        return [Finish(self._status, self._reason)]
+        return [self._verdict.finish()]
 
     def _start(self, daemon: Daemon) -> Start:
         self._alive.add(daemon)
