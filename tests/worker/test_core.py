@@ -620,6 +620,19 @@ def test_a_hello_without_an_answer_opens_a_new_socket() -> None:
     assert worker.waits(5) == [Reopen()]
 
 
+def test_an_answer_is_waited_for_longer_each_time_until_one_comes() -> None:
+    """A long inventory on a slow line would be begun anew for ever."""
+    worker = Worker()
+    for wait_s in (5, 10, 20, 30, 30):
+        worker.takes(events.Connected())
+        assert worker.waits(wait_s - 1) == []
+        assert worker.waits(1) == [Reopen()]
+
+    worker.is_welcome()
+    worker.takes(events.Connected())
+    assert worker.waits(5) == [Reopen()]
+
+
 def test_heartbeats_are_sent_only_where_nothing_else_was_said() -> None:
     """Every ten seconds of saying nothing."""
     worker = a_worker()

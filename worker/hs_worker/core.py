@@ -101,8 +101,7 @@ class WorkerCore:
         self._session.wake(now - max(self._now, min(now, self.deadline())))
         self._now = now
         if self._session.must_reopen(now):
-            self._session.disconnect()
-            self._session.heard_at = now
+            self._session.give_up(now)
             self._out.append(events.Reopen())
         elif self._session.must_greet(now):
             self._greet()

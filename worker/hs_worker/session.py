@@ -16,7 +16,8 @@ from hs_common.messages import WorkerHello
 from hs_worker.settings import Identity, Rules
 
 _HELLO_S = 5.0
-"""A Hello without an answer for so long: a new socket, since nobody knows whether it is still on its way."""
+"""A Hello without an answer for so long: a new socket, since nobody knows whether it is still on its way. Then twice as long each
+time, at most `limits.SILENCE_S`: its inventory may be 180 kB and the line slow, or the broker busy with all who come back."""
 _AGAIN_S = 1.0
 """After a refusal that is not for ever, or a full socket, Hello is said again so late."""
 _LATE_S = 5.0
@@ -36,6 +37,8 @@ class Session:
     """Hellos on this connection that no Welcome has answered."""
     _hello_at: float = inf
     """When to say Hello again, or to give up on the last."""
+    _hello_s: float = _HELLO_S
+    """How long to wait for an answer now."""
     connected: bool = False
     welcomed: bool = False
     """Whether a broker ever opened one."""
@@ -53,6 +56,13 @@ class Session:
         self._hellos = 0
         self._hello_at = inf
 
+    def give_up(self, now: float) -> None:
+        """Note that the socket is given up."""
+        if self._hellos:
+            self._hello_s = min(2 * self._hello_s, limits.SILENCE_S)
+        self.disconnect()
+        self.heard_at = now
+
     @property
     def greeting(self) -> bool:
         """Whether a Hello is on its way."""
@@ -62,7 +72,7 @@ class Session:
         """Note that a Hello is sent now."""
         self.token = b""
         self._hellos += 1
-        self._hello_at = now + _HELLO_S
+        self._hello_at = now + self._hello_s
         self.said_at = now
 
     def welcome(self, token: bytes) -> bool:
@@ -71,6 +81,7 @@ class Session:
         if self._hellos:
             return False
         self._hello_at = inf
+        self._hello_s = _HELLO_S
         self.token = token
         self.welcomed = True
         return True
