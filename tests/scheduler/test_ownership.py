@@ -101,7 +101,8 @@ def test_an_owner_that_was_silent_for_long_is_taken_for_dead(tmp_path: Path) -> 
     assert holder_of(path) is None
 
 
-def test_an_owner_that_was_taken_for_dead_does_not_write_any_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("renewed_at", [0, int(wall()) + 86_400], ids=["long ago", "before the clock was set back"])
+def test_an_owner_that_was_taken_for_dead_does_not_write_any_more(tmp_path: Path, renewed_at: int) -> None:
     """It may have been stopped for minutes: it looks before its next transaction."""
     path = str(tmp_path / "tasks.db")
     database = Database(path, this_process("hs-scheduler", brief=False), wall() - RENEW_S, lambda _: "Lustre")
@@ -111,7 +112,7 @@ def test_an_owner_that_was_taken_for_dead_does_not_write_any_more(tmp_path: Path
     assert wall() - holder.renewed_at < RENEW_S
 
     left_behind(f"{path}.lock", OWNER._replace(renewed_at=int(wall())))
-    database._owner = database._owner._replace(renewed_at=0)
+    database._owner = database._owner._replace(renewed_at=renewed_at)
     with pytest.raises(StoppedError, match="was taken over by another scheduler"):
         database.begin()
     database.close()

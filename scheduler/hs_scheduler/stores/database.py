@@ -125,8 +125,9 @@ class Database:
 
     def begin(self) -> bool:
         """Begin a transaction that writes: it cannot find out later that it may not."""
-        if self.network and wall() - self._owner.renewed_at >= ownership.RENEW_S:
-            self._renew_lock(wall())  # we were busy, or away: others may have taken us for dead
+        # We were busy, or away, and others may have taken us for dead. A clock that was set back says nothing of that: as well.
+        if self.network and not 0 <= wall() - self._owner.renewed_at < ownership.RENEW_S:
+            self._renew_lock(wall())
         with self.translated():
             self.connection.execute("BEGIN IMMEDIATE")
         return False
