@@ -112,12 +112,8 @@ CAMPAIGNS = (
     ),
     Campaign(name="pause-scheduler", about="SIGSTOP of the scheduler", pause="scheduler"),
     Campaign(name="network", about="lines to the workers are cut, slow, broken or dead (C)", lines=KINDS),
-    Campaign(
-        name="network-broker",
-        about="kill -9 of the broker while they are",
-        kill=("broker",),
-        lines=KINDS,
-    ),
+    Campaign(name="network-broker", about="kill -9 of the broker while they are", kill=("broker",), lines=KINDS),
+    Campaign(name="network-scheduler", about="kill -9 of the scheduler then", kill=("scheduler",), lines=KINDS),
     Campaign(name="sqlite-lock", about="the file is locked by another program", befalls="lock", lasts_s=LOCKED_S),
     Campaign(name="postgres", about="PostgreSQL stopped at once, and started (D2)", server=True, befalls="crash"),
     Campaign(
