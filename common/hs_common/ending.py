@@ -4,9 +4,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from errno import EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 from typing import NoReturn
 
 from hs_common.errors import RefusedError, StoppedError
+
+_OF_THE_HOST = (EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS)
+"""What a host is out of, or cannot do any more: no defect of ours, wherever we meet it."""
 
 
 def end_as(run: Callable[[], object], name: str = "", *, reports_defects: bool = False) -> NoReturn:
@@ -28,9 +32,11 @@ def end_as(run: Callable[[], object], name: str = "", *, reports_defects: bool =
         leave(3, f"{name}: {exc}")
     except KeyboardInterrupt:
         leave(130)
-    except Exception:
+    except Exception as exc:
         if not reports_defects:
             raise
+        if isinstance(exc, OSError) and exc.errno in _OF_THE_HOST:
+            leave(3, f"{name}: {exc.filename}: {exc.strerror}" if exc.filename else f"{name}: {exc.strerror}")
         sys.excepthook(*sys.exc_info())
         leave(3, f"{name}: this is a defect of ours: please report it with the lines above")
     leave(status if isinstance(status, int) else 0)

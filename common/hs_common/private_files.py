@@ -18,7 +18,7 @@ def write_private(path: str, content: bytes, *, lasting: bool = True) -> None:
     """Write a file with mode 0600 under its final name at once, or not at all; `lasting`: it survives the loss of power.
 
     Raises:
-        OSError: The folder cannot be written, or the disk is full; nothing is left behind.
+        OSError: The folder cannot be written, or the disk is full, with the path; nothing is left behind.
 
     """
     temporary = f"{path}.{os.getpid()}.{os.urandom(6).hex()}"
@@ -31,8 +31,10 @@ def write_private(path: str, content: bytes, *, lasting: bool = True) -> None:
             if lasting:
                 os.fsync(fd)
         os.rename(temporary, path)
-    except BaseException:
+    except BaseException as exc:
         os.unlink(temporary)
+        if isinstance(exc, OSError):
+            exc.filename = path  # else none: it was a descriptor that could not be written
         raise
     if lasting:
         _sync_folder(os.path.dirname(path) or ".")

@@ -116,9 +116,12 @@ def runtime_path() -> str:
                 reasons.append(f"{parent}: on {network}")
             else:
                 status = os.stat(parent)
-                if stat.S_ISDIR(status.st_mode) and os.access(parent, os.W_OK | os.X_OK):
+                if not (stat.S_ISDIR(status.st_mode) and os.access(parent, os.W_OK | os.X_OK)):
+                    reasons.append(f"{parent}: not a folder that you can write to")
+                elif not os.statvfs(parent).f_bavail:
+                    reasons.append(f"{parent}: the disk is full")
+                else:
                     return path
-                reasons.append(f"{parent}: not a folder that you can write to")
         except OSError as exc:
             reasons.append(f"{parent}: {exc.strerror}")
     raise RefusedError(f"no place for sockets: {'; '.join(reasons)}: set TMPDIR")

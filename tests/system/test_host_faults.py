@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import daemon, kill, until
+from tests.system.test_sqlite_faults import in_a_small_disk
 from tests.system.test_task_ends import a_cgroup, write
 
 pytestmark = pytest.mark.system
@@ -74,6 +75,29 @@ def test_a_task_that_takes_all_memory_is_killed_and_nobody_else(home: Home) -> N
     (row,) = json.loads(home.run("hs", "task", "search", "--json", "-F").stdout)
     assert row["exit_status"] == -signal.SIGKILL
     assert b"worker.restarted" not in done.stderr
+
+
+def test_a_full_disk_is_no_place_for_sockets(home: Home) -> None:
+    """Somebody has filled the folder for temporary files: there are others."""
+    script = "dd if=/dev/zero of=disk/ballast bs=4k 2>/dev/null; TMPDIR=disk exec hs-cluster -q"
+    home.env.pop("XDG_RUNTIME_DIR")
+
+    done = home.run(*in_a_small_disk(home, f"echo echo 1 | ({script})"))
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"1\n", b"")
+
+
+def test_a_full_disk_is_told_and_is_no_defect(home: Home) -> None:
+    """With the file that could not be written, wherever it turned up."""
+    script = "mkdir -m 700 disk/site; dd if=/dev/zero of=disk/ballast bs=4k 2>/dev/null"
+    run = "HYPERSHELL_SITE=disk/site exec hs-cluster -H 127.0.0.1 --no-db"
+
+    done = home.run(*in_a_small_disk(home, f"{script}; echo echo 1 | ({run})"))
+
+    assert (done.returncode, done.stdout) == (3, b""), done.stderr
+    assert done.stderr.startswith(b"hs-cluster: %s/" % home.path("disk/site/runs").encode())
+    assert done.stderr.endswith(b"/worker.json: No space left on device\n")
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_a_runtime_folder_that_is_removed_is_made_again(home: Home) -> None:
