@@ -175,11 +175,14 @@ def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Ter
 
     launcher.give(documents(asked, places.run, places.port, places.record, os.uname().nodename))
     if places.port is not None and not asked.remote:
+        import shlex  # noqa: PLC0415 - few listen
+
         from hs_deploy.joining import connection_file  # noqa: PLC0415 - few listen
 
         assert places.run.folder is not None, "who lets others join has a folder"
         path = connection_file(places.run.folder, "worker")
-        terminal.say(f"listening on port {places.port}; others join by: hs-worker --connection {path}")
+        command = f"hs-worker --connection {shlex.quote(path)}"
+        terminal.say(f"listening on port {places.port}; others join by: {command}")
 
 
 def _say_how_it_ended(

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import socket
 import stat
 import subprocess
@@ -28,13 +29,14 @@ def descriptors(pid: int) -> set[str]:
 
 
 def test_a_second_worker_joins_by_its_connection_file_and_takes_work(home: Home) -> None:
-    """Two tasks that wait for each other need two workers of one slot."""
+    """Two tasks that wait for each other need two workers of one slot. A shell can be given what is said."""
+    home.env["HYPERSHELL_SITE"] = home.path("my site")
     home.write("tasks", b"touch a; until [ -e b ]; do sleep 0.05; done\ntouch b; until [ -e a ]; do sleep 0.05; done\n")
     cluster = home.start("hs-cluster", "tasks", "-H", "127.0.0.1", "-p", str(free_port()), stderr=subprocess.PIPE)
     assert cluster.stderr is not None
-    found = re.search(rb"--connection (\S+)", cluster.stderr.readline())
-    assert found is not None
-    path = found[1].decode()
+    said = cluster.stderr.readline().decode()
+    path = shlex.split(said)[-1]
+    assert said.endswith(f"others join by: hs-worker --connection {shlex.quote(path)}\n")
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert all(endpoint.startswith("tcp://127.0.0.1:") for endpoint in json.loads(Path(path).read_text())["endpoints"])
 
