@@ -75,6 +75,17 @@ def test_pauses_double_up_to_ten_seconds_and_end_with_the_faults() -> None:
     assert rest.deadline() == inf
 
 
+def test_one_slot_has_nothing_to_give_back() -> None:
+    """Who looks again when something changes does not look for ever."""
+    rest = Rest(1)
+    rest.fault(0.0, running=0)
+
+    assert (rest.usable, rest.until, rest.deadline()) == (1, 0.1, 0.2)
+    assert rest.recover(0.2)
+    assert rest.deadline() == inf
+    assert not rest.recover(0.3)
+
+
 def test_a_lost_slot_is_never_given_back() -> None:
     """What an unkillable task took stays taken."""
     rest = Rest(4)

@@ -30,7 +30,7 @@ class Rest:
 
     def recover(self, now: float) -> bool:
         """Give back slots if the last fault is long enough ago; return whether it did."""
-        if self.usable == self._slots or now < self.until + self._pause_s:
+        if not self._pause_s or now < self.until + self._pause_s:
             return False
         self.usable = min(self._slots, 2 * self.usable)
         self.until = now
@@ -40,9 +40,7 @@ class Rest:
 
     def deadline(self) -> float:
         """Return when something changes, or inf."""
-        if self.usable == self._slots and not self._pause_s:
-            return inf
-        return self.until + self._pause_s
+        return self.until + self._pause_s if self._pause_s else inf
 
     def lose_slot(self) -> None:
         """One slot exists no more."""
