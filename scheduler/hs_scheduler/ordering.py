@@ -3,11 +3,12 @@
     | row of the input u64 | row of its last attempt u64 | ...   in the order of the input, without gaps
 
 A task is settled when its last attempt has ended: then, and when all before it are settled, its output may be printed. The store
-knows; so the file only has to say how far we were, and a restarted scheduler goes on behind it.
+knows; so the file only has to say how far we were, and a restarted scheduler goes on behind it. What ends when the order has
+passed it (retried or reverted by hand, or left out when a run ended early) is told next, beside the row that the order is at.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from struct import Struct
 from typing import Protocol
 
@@ -26,6 +27,9 @@ class Tasks(Protocol):
 
     def settled(self, after: int, count: int) -> list[Settled]:
         """Return up to `count` tasks of the input behind this row, in its order."""
+
+    def passed(self, rows: Collection[int], after: int) -> list[int]:
+        """Return those of these rows in which a task ended for good whose first attempt is not behind this row."""
 
 
 class Ordering:
@@ -56,9 +60,11 @@ class Ordering:
 
         """
         rows = set(rows)
-        if self._waits_for and self._waits_for not in rows:
-            return False
         before = self._size
+        if self._after:
+            self._write([Settled(self._after, row, ended=True) for row in self._tasks.passed(rows, self._after)])
+        if self._waits_for and self._waits_for not in rows:
+            return self._size > before
         count = min(_ROWS_MAX, _ROWS_MIN + 2 * len(rows))
         while True:
             found = self._tasks.settled(self._after, count)

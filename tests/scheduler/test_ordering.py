@@ -10,9 +10,11 @@ from tests.scheduler.test_store import NONE, RUN, T0, Store, add, claim, line, o
 
 from hs_common.tasks import OutcomeKind, Task
 from hs_scheduler.ordering import RECORD_BYTES, Ordering, unpack_order
+from hs_scheduler.stores.changes import Action, Change, Piece
 from hs_scheduler.stores.memory import MemoryStore
 from hs_scheduler.stores.sqlite import SqliteStore
 from hs_scheduler.stores.store import Retry, Settled
+from hs_scheduler.tasks.filters import Filter
 
 TWICE = Retry(1, eager=False)
 
@@ -162,6 +164,58 @@ def test_a_restarted_scheduler_goes_on_where_the_last_one_was(tmp_path: Path, cu
     assert after.ends(third)
     assert after.says() == [(1, 1), (2, 2), (3, 3)]
     store.close()
+
+
+@pytest.fixture(name="kept")
+def _kept(tmp_path: Path) -> Iterator[Order]:
+    """The order of a run that is recorded, so that what ended in it can be changed by hand."""
+    store = SqliteStore(str(tmp_path / "tasks.db"))
+    store.open_run(RUN, {}, T0)
+    yield Order(tmp_path / "order", store)
+    store.close()
+
+
+def test_what_is_retried_by_hand_is_told_when_it_ends_again(kept: Order) -> None:
+    """Its place has been passed. The scheduler after that goes on where this one was."""
+    add(kept.store, line(b"a"), line(b"b"), line(b"c"))
+    first, second, third = claim(kept.store)
+    kept.ends(first, status=256)
+    kept.ends(second)
+    assert isinstance(kept.store, SqliteStore)
+    assert kept.store.retry_failed(T0) == 1
+    (again,) = claim(kept.store)
+
+    assert kept.ends(again)
+    after = Order(kept.path, kept.store)
+    assert after.ends(third)
+
+    assert after.says() == [(1, 1), (2, 2), (2, again.row), (3, 3)]
+
+
+def test_what_is_reverted_is_told_when_it_ends_again(kept: Order) -> None:
+    """Though it is the same row."""
+    add(kept.store, line(b"a"), line(b"b"))
+    kept.ends(*claim(kept.store))
+    assert isinstance(kept.store, SqliteStore)
+    with kept.store.transaction():
+        kept.store.change(Piece(Change(filter=Filter(), action=Action.REVERT), 1, 2), T0)
+
+    assert kept.ends(*claim(kept.store))
+
+    assert kept.says() == [(1, 1), (2, 2), (2, 1), (2, 2)]
+
+
+def test_what_an_early_end_left_out_is_told_when_it_ends(kept: Order) -> None:
+    """Outputs that had ended were told behind it, and not all of them are printed yet."""
+    add(kept.store, line(b"a"), line(b"b"))
+    first, second = claim(kept.store)
+    kept.ends(second)
+    kept.ordering.close()
+    after = Order(kept.path, kept.store)
+
+    assert after.ends(first)
+
+    assert after.says() == [(2, 2), (2, 1)]
 
 
 @settings(deadline=None)

@@ -1,6 +1,6 @@
 """What an SQL store is asked: which tasks are ready, held, failed, finished. Changes nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hs_common.tasks import Detail, Task
@@ -112,6 +112,27 @@ class Listings(Runs):
                     ).fetchone()
                 found.append(Settled(row, last, state >= State.DONE))
             return found
+
+    def passed(self, rows: Collection[int], after: int) -> list[int]:
+        """Return those of these rows in which a task ended for good whose first attempt is not behind this row."""
+        if not self.counts.retried and min(rows, default=after + 1) > after:
+            return []
+        found = []
+        numbers = sorted(rows)
+        with self._engine.translated():
+            for start in range(0, len(numbers), _ROWS_MAX):
+                some = numbers[start : start + _ROWS_MAX]
+                statement = statements.ENDED_AGAIN.format(marks=", ".join("?" * len(some)))
+                for row, earlier in self._engine.execute(statement, (*some, after)).fetchall():
+                    first, previous = row, earlier
+                    while previous is not None:
+                        first = previous
+                        (previous,) = self._engine.execute(
+                            "SELECT previous FROM task WHERE row = ?", (first,)
+                        ).fetchone()
+                    if first <= after:
+                        found.append(row)
+        return found
 
     def standing(self, uid: bytes) -> Standing | None:
         """Return how far the task with this id is, its retries included; None: there is none."""

@@ -6,7 +6,7 @@ holds what is under way. A transaction keeps what it replaced, and puts it back 
 Its parts: `memory_run` what is known once per run, `memory_order` what `-k` asks, `memory_ended` what the job log asks.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import repeat
 from types import TracebackType
@@ -140,6 +140,11 @@ class MemoryStore(MemoryRun):
         """Return up to `count` tasks of the input behind this row, in its order; forget those up to it."""
         assert self._order is not None, "the store was made without an order"
         return self._order.settled(after, count, self._last_row)
+
+    def passed(self, rows: Collection[int], after: int) -> list[int]:
+        """Return []: nobody can retry or revert what ended in memory, and no run goes on here that left something out."""
+        del rows, after
+        return []
 
     def release(self, rows: Sequence[tuple[int, int]]) -> int:
         """ASSIGNED or RUNNING -> NEW where row and dispatch match."""

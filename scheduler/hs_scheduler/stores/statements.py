@@ -141,6 +141,9 @@ WHERE {FAILED} AND next IS NULL {{scope}} ORDER BY coalesce(origin, row)"""
 
 INPUT_ORDER = "SELECT row, state, next FROM task WHERE row > :after AND attempt = 1 {scope} ORDER BY row LIMIT :count"
 
+ENDED_AGAIN = f"""SELECT row, previous FROM task WHERE row IN ({{marks}}) AND next IS NULL AND state >= {State.DONE:d}
+AND (previous IS NOT NULL OR row <= ?) ORDER BY row"""
+
 FAILED_GROUP = f"""SELECT min("group") FROM task WHERE {FAILED} AND next IS NULL {{scope}}"""
 
 LEFT_OF_GROUP = f"""SELECT (SELECT count(*) FROM task {{by task_ready}} WHERE state = 0 AND "group" = :group {{scope}})

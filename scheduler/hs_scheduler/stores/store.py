@@ -9,7 +9,7 @@ commit of the step that caused it.
 ON_HOLD (only the user's word leads there and back: `changes.py`)
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol
@@ -284,6 +284,9 @@ class Store(Protocol):
 
     def settled(self, after: int, count: int) -> list[Settled]:
         """Return up to `count` tasks of the input behind this row, in its order (for -k)."""
+
+    def passed(self, rows: Collection[int], after: int) -> list[int]:
+        """Return those of these rows in which a task ended for good whose first attempt is not behind this row (for -k)."""
 
 
 class StoreBusyError(Exception):
