@@ -2,28 +2,24 @@
 
     Assign ──▶ holding ──Spawn──▶ ... ──Exited──▶ holding ──Result──▶ kept ──Committed──▶ forgotten
 
-Here: what is said to the broker and when. Which task runs where: `holding`. How the worker ends: `departure`.
+Here: what each event means. Which task runs where: `holding`. What is said to the broker, and when: `telling`. How the worker
+ends: `departure`.
 """
 
 from collections.abc import Callable, Sequence
-from math import inf
 from typing import Any, cast
 
 from hs_common import limits, messages
 from hs_common.errors import StoppedError, WireError
-from hs_common.messages import Assign, Message, Running
-from hs_common.tasks import Bundle, pack_started, unpack_bundle
+from hs_common.messages import Assign, Message
+from hs_common.tasks import Bundle, unpack_bundle
 from hs_worker import events
-from hs_worker.credit import Credit
 from hs_worker.departure import Departure
-from hs_worker.events import Effect, Event, Note, Send
-from hs_worker.reports import Reports
-from hs_worker.session import Session, hello
+from hs_worker.events import Effect, Event, Note
 from hs_worker.settings import Identity, Rules
 from hs_worker.tasks.holding import Holding
+from hs_worker.telling import Telling
 
-_TICK_S = 0.5
-"""How often long tasks are looked for."""
 _STOP_WAIT_S = 5.0
 """For the acknowledgement of the last results after the tasks were stopped."""
 
@@ -44,12 +40,13 @@ class WorkerCore:
         self._identity = identity
         self._now = now
         self._out: list[Effect] = []
-        self._session = Session(heard_at=now)
         self._holding = Holding(rules, recovered, self._out)
-        self._tick_at = inf
-        self._reports = Reports(self._holding.outbox, identity.worker, rules.bundlewait_s)
-        self._credit = Credit(self._holding)
         self._departure = Departure()
+        self._telling = Telling(
+            rules=rules, identity=identity, holding=self._holding, departure=self._departure, out=self._out, now=now
+        )
+        self._session = self._telling.session
+        self._credit = self._telling.credit
         self._handlers: dict[type, Callable[[Any], None]] = {
             events.Exited: self._on_exited,
             events.SpawnFailed: self._on_spawn_failed,
@@ -100,20 +97,12 @@ class WorkerCore:
         """Do what time asks for."""
         self._session.wake(now - max(self._now, min(now, self.deadline())))
         self._now = now
-        if self._session.must_reopen(now):
-            self._session.give_up(now)
-            self._out.append(events.Reopen())
-        elif self._session.must_greet(now):
-            self._greet()
-        elif self._session.must_beat(now):
-            self._send(messages.Heartbeat(session=self._session.token))
+        self._telling.expire(now)
         if now >= self._holding.slots.due_at:
             self._holding.stopping.due(now)
             self._credit.look_at = now
             if not self._holding.slots.count:
                 self._on_drain_asked(events.DrainAsked(None))
-        if now >= self._tick_at:
-            self._on_tick()
         if self._holding.rest.recover(now):
             self._credit.look_at = now
         if now >= self._holding.end.due_at:
@@ -128,11 +117,9 @@ class WorkerCore:
     def deadline(self) -> float:
         """Return when `expire` has to be called next."""
         return min(
-            self._session.deadline(),
+            self._telling.deadline(),
             self._holding.slots.due_at,
             self._holding.rest.deadline(),
-            self._tick_at,
-            self._reports.due_at if self._session.token else inf,
             self._holding.end.due_at,
             self._departure.deadline(),
         )
@@ -150,11 +137,11 @@ class WorkerCore:
         match message:
             case messages.Welcome():
                 if self._session.welcome(message.session):
-                    self._send_again()
+                    self._telling.again(self._now)
             case messages.WhoAreYou():
                 # While a Hello is on its way, this answers something older.
                 if not self._session.greeting:
-                    self._greet()
+                    self._telling.greet(self._now)
             case messages.Refused():
                 self._on_refused(message)
             case _:
@@ -168,7 +155,7 @@ class WorkerCore:
     def _on_connected(self, _event: events.Connected) -> None:
         self._session.connect()
         self._session.heard_at = self._now
-        self._greet()
+        self._telling.greet(self._now)
 
     def _on_disconnected(self, _event: events.Disconnected) -> None:
         self._session.disconnect()
@@ -179,7 +166,7 @@ class WorkerCore:
     def _on_heartbeat(self, _message: messages.Heartbeat) -> None:
         """Answer, for the broker may be asking: its lease may be shorter than our own beat."""
         if self._now >= self._session.said_at + limits.ANSWER_S:
-            self._send(messages.Heartbeat(session=self._session.token))
+            self._telling.beat(self._now)
 
     def _on_refused(self, message: messages.Refused) -> None:
         if message.fatal and not self._session.welcomed:
@@ -190,23 +177,8 @@ class WorkerCore:
             self._departure.refused = True
             self._on_stop_asked(events.StopAsked(kill=False, wait_s=0.0))
 
-    def _greet(self) -> None:
-        offer = self._credit.tell(self._now, draining=self._departure.draining)
-        self._session.greet(self._now)
-        self._reports.forget_received()
-        inventory, seconds = self._holding.outcomes.inventory(), self._holding.end.seconds(self._now)
-        self._out.append(Send(hello(self._identity, self._rules, inventory, offer=offer, seconds=seconds)))
-
-    def _send_again(self) -> None:
-        """Send all that is not committed, in its order: the other side may never have seen it, and duplicates are harmless."""
-        for message in self._reports.again(self._session.token):
-            self._send(message)
-        self._holding.tell_again()
-        if self._tick_at != inf:
-            self._on_tick()
-
     def _on_new_epoch(self, _message: messages.NewEpoch) -> None:
-        self._send_again()
+        self._telling.again(self._now)
 
     def _on_committed(self, message: messages.Committed) -> None:
         if message.worker == self._identity.worker and (size := self._holding.outcomes.commit(message.sequences)):
@@ -231,7 +203,7 @@ class WorkerCore:
         if self._departure.draining:
             self._holding.hand_back(len(self._holding.waiting), "drain")
         if self._rules.confirms:
-            self._reports.receive(header.bundle for header in message.bundles)
+            self._telling.reports.receive(header.bundle for header in message.bundles)
 
     def _on_recall(self, message: messages.Recall) -> None:
         self._holding.recall(message.tasks, self._now)
@@ -255,15 +227,6 @@ class WorkerCore:
 
     def _on_clock_set(self, event: events.ClockSet) -> None:
         self._holding.outcomes.offset_s = event.offset_s
-
-    def _on_tick(self) -> None:
-        """Tell which tasks have been running for long."""
-        if self._session.token:
-            started = self._holding.long_running(self._now)
-            for at in range(0, len(started), limits.IDS_MAX):
-                body = pack_started(started[at : at + limits.IDS_MAX])
-                self._send(Running(session=self._session.token, worker=self._identity.worker, body=body))
-        self._tick_at = self._now + _TICK_S if self.busy else inf
 
     # --- The end ---
 
@@ -308,7 +271,7 @@ class WorkerCore:
         if self.busy or not self._departure.leaves(self._now, committed=self._holding.outbox.empty, missed=missed):
             return
         if self._session.token:
-            self._send(messages.Bye(session=self._session.token, reason="drained"))
+            self._telling.say(messages.Bye(session=self._session.token, reason="drained"), self._now)
         self._out.append(events.Leave(self._departure.refused))
 
     # --- After every event ---
@@ -321,12 +284,7 @@ class WorkerCore:
             if holding.end.misjudged:
                 self._note("warning", "worker.leaving", reason="the broker gives what does not fit: see worker.margin")
                 self._on_drain_asked(events.DrainAsked(None))
-            if self._tick_at == inf and self.busy:
-                self._tick_at = self._now + _TICK_S
-        if self._session.token and self._reports.has_news:
-            self._report()
-        if self._now >= self._credit.look_at and self._session.token:
-            self._offer()
+        self._telling.settle(self._now)
         if self._rules.timeout_s:
             idle = not self.busy and not holding.waiting and holding.outbox.empty
             departure.rest(self._now, self._rules.timeout_s, idle=idle)
@@ -335,34 +293,6 @@ class WorkerCore:
         out = self._out[:]
         self._out.clear()
         return out
-
-    def _report(self) -> None:
-        """Tell what is new if its time has come."""
-        slots, credit = self._credit.told
-        if self._holding.judgement.pending or self._reports.due(
-            self._now, len(self._holding.waiting), slots, credit - slots
-        ):
-            for message in self._reports.fresh(self._now, self._session.token):
-                self._send(message)
-
-    def _offer(self) -> None:
-        """Tell how much we can take, if that changed by enough."""
-        if not self._credit.changed(self._now, draining=self._departure.draining):
-            return
-        slots, credit = self._credit.tell(self._now, draining=self._departure.draining)
-        ready = messages.Ready(
-            session=self._session.token,
-            slots=slots,
-            credit=credit,
-            cores=self._rules.cores,
-            memory=self._rules.memory,
-            seconds=self._holding.end.seconds(self._now),
-        )
-        self._send(ready)
-
-    def _send(self, message: Message) -> None:
-        self._session.said_at = self._now
-        self._out.append(Send(message))
 
     def _note(self, level: str, event: str, **keys: object) -> None:
         self._out.append(Note(level, event, keys))
