@@ -6,7 +6,7 @@ from typing import TypeVar
 from hs_common import messages
 from hs_common.messages import BundleHeader, Demand, Message
 from hs_common.outcomes import unpack_outcomes
-from hs_common.tasks import Bundle, Detail, Outcome, Task, pack_bundle
+from hs_common.tasks import Bundle, Detail, Outcome, OutcomeKind, Task, pack_bundle
 from hs_worker import events
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event, Exit, Send, Spawn
@@ -18,6 +18,9 @@ OTHER = b"o" * 16
 BROKER = b"b" * 16
 WALL_S = 1_000_000.0
 """Wall clock at monotonic 0."""
+
+FINISHED, HANDED_BACK = OutcomeKind.FINISHED, OutcomeKind.HANDED_BACK
+CRASHED, REJECTED, CANCELLED = OutcomeKind.CRASHED, OutcomeKind.REJECTED, OutcomeKind.CANCELLED
 
 
 def a_task(row: int, *, dispatch: int = 1, args: bytes = b"true", detail: Detail | None = None) -> Task:
@@ -85,6 +88,13 @@ class Worker:
         """The processes in these slots end."""
         exits = [Exit(slot, status, self.now - seconds, self.now, 0.25, 0.125, 4096) for slot in slots]
         return self.takes(events.Exited(exits))
+
+
+def a_worker(**rules: object) -> Worker:
+    """Return one that was welcomed."""
+    worker = Worker(Rules(**{"slots": 2, "confirms": False, **rules}))  # type: ignore[arg-type]
+    worker.is_welcome()
+    return worker
 
 
 def spawned(effects: list[Effect]) -> list[tuple[int, int]]:
