@@ -146,6 +146,27 @@ def test_a_url_without_its_scheme_makes_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "me:secret@host").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("hs task search", "hs: {}: Is a directory"),
+        ("hs task update --all --cancel -y", "hs: {}: Is a directory"),
+        ("hs status", "hs: {}: Is a directory"),
+        ("hs-cluster --restart", "hs-cluster: {}: Is a directory"),
+        ("hs task info 01a203bd-7b5c-7d0e-8f11-2c3d4e5f6a7b", "hs: there is no task 01a203bd-"),
+    ],
+)
+def test_a_folder_that_cannot_be_looked_into_is_one_line(tmp_path: Path, command: str, line: str) -> None:
+    """As one that somebody else made there, or that lost its mode; to root only what is no file is unreadable."""
+    (tmp_path / "site" / "runs" / "one" / "tasks.url").mkdir(parents=True)
+    (tmp_path / "site" / "latest").symlink_to(tmp_path / "site" / "runs" / "one")
+
+    status, said = shell(tmp_path, f"HYPERSHELL_SITE=site {command}")
+
+    assert (status, said.count("\n")) == (3, 1), said
+    assert re.match(line.format(f"{tmp_path}/site/(latest|runs/one)"), said)
+
+
 def test_a_setting_that_cannot_be_told_keeps_no_other_from_being_told(tmp_path: Path) -> None:
     """Who asks for all of them hears which one it is."""
     file = tmp_path / ".hypershell" / "config.toml"

@@ -169,12 +169,12 @@ def older(but: str | None) -> list[str]:
     """Return the databases of runs that have something left, the newest first; `but`: not this one."""
     found: list[str] = []
     for name in sorted(os.listdir(site.runs()), reverse=True)[:OLDER_LOOKED_MAX]:
-        path = of_folder(os.path.join(site.runs(), name))
-        if not folders.is_server(path):
-            path = os.path.realpath(path)
-        if path == but or path in found or not (folders.is_server(path) or os.path.exists(path)):
-            continue
         try:
+            path = of_folder(os.path.join(site.runs(), name))
+            if not folders.is_server(path):
+                path = os.path.realpath(path)
+            if path == but or path in found or not (folders.is_server(path) or os.path.exists(path)):
+                continue
             past = look(path, failed_too=False)
         except (StoppedError, RefusedError):
             continue  # somebody works on it, or it is none that we can read: not ours to continue

@@ -150,7 +150,10 @@ def _databases(uid: bytes, asked: str | None) -> Iterator[str]:
             return
     seen = set()
     for folder in (os.path.join(site.site(), "main"), site.latest(), *_runs(uid)):
-        location = of_folder(folder)
+        try:
+            location = of_folder(folder)
+        except StoppedError:
+            continue  # what we may not look into, none of our tasks was put into
         if not is_url(location):
             location = os.path.realpath(location)
         if location not in seen and (is_url(location) or os.path.exists(location)):

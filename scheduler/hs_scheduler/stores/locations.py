@@ -3,7 +3,7 @@
 import os
 import re
 
-from hs_common.errors import RefusedError
+from hs_common.errors import RefusedError, StoppedError
 
 NAME = "tasks.db"
 """Of the database in a folder of the site."""
@@ -81,12 +81,19 @@ def shown(location: str) -> str:
 
 
 def of_folder(folder: str) -> str:
-    """Return the location of a folder's database: its own file, or what was named instead."""
+    """Return the location of a folder's database: its own file, or what was named instead.
+
+    Raises:
+        StoppedError: Nobody lets us look.
+
+    """
     try:
         with open(os.path.join(folder, URL_NAME), encoding="utf-8") as file:
             return file.read().strip()
     except FileNotFoundError:
         return os.path.join(folder, NAME)
+    except OSError as exc:
+        raise StoppedError(f"{folder}: {exc.strerror}") from exc
 
 
 def real(location: str) -> str:
