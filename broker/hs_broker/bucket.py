@@ -1,7 +1,8 @@
 """A token bucket: how often something may happen."""
 
-from dataclasses import dataclass
 from math import inf
+
+from hs_common.values import dataclass
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ Rules, checked by `check` (with those of `sessions`, `backlog` and `workers`):
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -37,6 +36,7 @@ from hs_common import limits, messages
 from hs_common.message_requests import AGAIN, MISUSED
 from hs_common.message_session import FITS_NOBODY
 from hs_common.messages import Demand, Message
+from hs_common.values import replace
 
 TICK_S = 0.25
 """How often leases, heartbeats and idle slots are looked at."""

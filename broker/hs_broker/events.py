@@ -1,9 +1,9 @@
 """What the core is told, and what it asks its shell to do. Values only."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from hs_common.messages import Message
+from hs_common.values import dataclass
 
 
 class Heard(NamedTuple):

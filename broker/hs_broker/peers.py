@@ -4,12 +4,11 @@ unknown ──message──▶ known, no session ──Hello──▶ in session
                             └───────── too many offences ─────────▶ banned
 """
 
-from dataclasses import dataclass, field
-
 from hs_broker.bucket import Bucket
 from hs_broker.workers import HELLOS_AT_ONCE_MAX, HELLOS_PER_S_MAX, Worker
 from hs_common import messages
 from hs_common.messages import Message
+from hs_common.values import dataclass, field
 
 ALLOWED: dict[str, frozenset[type[Message]]] = {
     "worker": frozenset(

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import socket
-from dataclasses import replace
 from errno import EADDRINUSE
 from functools import partial
 from typing import NamedTuple
@@ -31,6 +30,7 @@ from hs_common.security import ROLES, Connection, Server, make_cluster, read_con
 from hs_common.setting import AN_ADDRESS, require_text
 from hs_common.signals import SignalPipe
 from hs_common.sockets import new_context
+from hs_common.values import replace
 
 
 class Options(NamedTuple):

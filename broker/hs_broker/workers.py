@@ -12,12 +12,12 @@ Rules, checked by `check`:
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from math import inf
 
 from hs_broker.bucket import Bucket
 from hs_common import limits
 from hs_common.messages import BundleHeader, Demand
+from hs_common.values import dataclass, field
 
 BUNDLES_MAX = limits.IDS_MAX // 2
 """Bundles of one worker, uncommitted ones included. It gets no more then, so that its inventory always fits one Hello."""

@@ -10,7 +10,6 @@ something carries a key of its own, by which the scheduler knows it. With nobody
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from math import inf
 
 import zmq
@@ -33,6 +32,7 @@ from hs_common.messages import (
 )
 from hs_common.security import Connection
 from hs_common.sockets import Link, new_context
+from hs_common.values import dataclass, replace
 
 PATIENCE_S = 10.0
 """How long a broker or scheduler that is being restarted is waited for."""

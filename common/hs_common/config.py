@@ -12,12 +12,12 @@ hs-cluster decides for the daemons that it starts: they find all that they need 
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from hs_common import older_settings
 from hs_common.errors import RefusedError
 from hs_common.setting import KEYS, Key, Value, parse
+from hs_common.values import dataclass
 
 __all__ = [
     "HANDED",

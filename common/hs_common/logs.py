@@ -9,12 +9,12 @@ SIGUSR2 reopens a log file; `log_file` says what else happens to it.
 import os
 import select
 import signal
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hs_common import limits
 from hs_common.clock import monotonic
 from hs_common.errors import RefusedError
+from hs_common.values import dataclass, field
 
 if TYPE_CHECKING:
     from hs_common.config import Settings

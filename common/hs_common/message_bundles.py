@@ -3,8 +3,9 @@
 The order of the fields of a class is their order on the wire: see `hs_common.messages`.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from hs_common.values import dataclass
 
 
 class Demand(NamedTuple):

@@ -3,7 +3,7 @@
 The order of the fields of a class is their order on the wire: see `hs_common.messages`.
 """
 
-from dataclasses import dataclass
+from hs_common.values import dataclass
 
 DONE = 0
 """Status of a Reply: what was asked for is done and committed; the body is the answer."""

@@ -3,7 +3,7 @@
 The order of the fields of a class is their order on the wire: see `hs_common.messages`.
 """
 
-from dataclasses import dataclass
+from hs_common.values import dataclass
 
 FITS_NOBODY = "fits nobody"
 """The reason for bundles that no present worker could ever run: the scheduler keeps them until one comes that may."""

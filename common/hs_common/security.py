@@ -9,7 +9,6 @@ Whether a key may come in is for the broker to decide: `hs_broker.authenticator`
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import zmq
@@ -18,6 +17,7 @@ from zmq.utils import z85
 from hs_common import limits
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.private_files import read_private
+from hs_common.values import dataclass, field
 
 ROLES = ("worker", "submit", "scheduler", "control")
 """One key pair each: what a key may say is decided by its role."""

@@ -7,7 +7,6 @@ Normative text: docs/protocol.md.
 """
 
 from collections.abc import Callable
-from dataclasses import fields
 from operator import attrgetter
 from struct import Struct
 from typing import Any, NamedTuple
@@ -246,11 +245,12 @@ class _Form(NamedTuple):
 
 
 def _form(code: int, message: type[Message]) -> _Form:
-    names = [field.name for field in fields(message) if field.name != "body"]
+    fields = tuple(message.__annotations__)
+    names = [name for name in fields if name != "body"]
     checks = tuple((name, _EXCEPTIONS.get((message, name)) or _FIELDS[name]) for name in names)
     get = attrgetter(*names) if names else lambda _: ()
     values = get if len(names) != 1 else lambda one: (get(one),)
-    return _Form(code, message, values, checks, any(f.name == "body" for f in fields(message)))
+    return _Form(code, message, values, checks, "body" in fields)
 
 
 _FORM_OF_CODE = {code: _form(code, message) for code, message in TYPE_OF.items()}

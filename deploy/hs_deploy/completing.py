@@ -6,10 +6,10 @@ finished is none that it would take. What an option or argument takes is told by
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import click
 
+from hs_common.values import dataclass, field
 from hs_deploy.cli import HELP, LazyGroup
 
 PROGRAM_PREFIX = "hs-"

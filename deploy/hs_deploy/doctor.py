@@ -9,7 +9,6 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from hs_common import __version__, limits, site
@@ -17,6 +16,7 @@ from hs_common.clock import monotonic, wall
 from hs_common.errors import HSError, RefusedError
 from hs_common.filesystems import network_name
 from hs_common.security import Connection, read_connection
+from hs_common.values import replace
 
 PORT_S = 3.0
 """For a port to answer, and for the keys to be taken."""

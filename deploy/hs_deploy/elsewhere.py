@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hs_common.config import Settings
 from hs_common.errors import RefusedError
 from hs_common.programs import find_program
+from hs_common.values import dataclass
 from hs_deploy.launchers.nodes import Node, nodes_of, parse_nodes
 
 FROM_SETTING = " "

@@ -5,7 +5,6 @@ An option that was typed wins over a setting; both are bounded by the one table 
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hs_common import limits
@@ -14,6 +13,7 @@ from hs_common.config import KEYS, Key, Settings
 from hs_common.errors import RefusedError
 from hs_common.programs import find_program
 from hs_common.setting import A_DATABASE, AN_ADDRESS, MEMORY, parse_option, require_text, size
+from hs_common.values import dataclass
 from hs_deploy.elsewhere import ONLY_HERE, Elsewhere, elsewhere
 from hs_deploy.launchers.autoscale import Policy
 from hs_deploy.scaling import policy_of

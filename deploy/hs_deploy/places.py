@@ -7,12 +7,12 @@ import contextlib
 import os
 import select
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hs_common import site
 from hs_common.clock import wall
 from hs_common.errors import RefusedError
+from hs_common.values import dataclass
 from hs_deploy import arguments
 from hs_deploy.launchers import local
 from hs_deploy.named_files import check_apart, check_database, open_output, open_stream, regular_file

@@ -4,10 +4,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from hs_common.security import Connection
+from hs_common.values import replace
 from hs_deploy.arguments import tasks_arguments
 from hs_deploy.daemons import Daemon
 from hs_deploy.elsewhere import Elsewhere

@@ -3,7 +3,6 @@
 import json
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hs_common import __version__, limits
@@ -17,6 +16,7 @@ from hs_common.security import Connection, read_connection
 from hs_common.signals import SignalPipe
 from hs_common.site import connection_file
 from hs_common.sockets import Link, new_context
+from hs_common.values import dataclass
 from hs_scheduler.control import Control
 from hs_scheduler.conversation import Identity
 from hs_scheduler.core import SchedulerCore

@@ -6,10 +6,9 @@
 Values and decisions about time only: what it returns is sent by whoever asks.
 """
 
-from dataclasses import dataclass
-
 from hs_common import limits
 from hs_common.messages import Bye, Committed, Heartbeat, SchedulerHello
+from hs_common.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

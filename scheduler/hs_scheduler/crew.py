@@ -6,11 +6,11 @@ known to the store, or attached before ──▶ expected ──Attached──�
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from hs_common.ids import uuid_text
 from hs_common.incarnation import is_named
 from hs_common.messages import Attached
+from hs_common.values import dataclass
 from hs_scheduler.out import OpenBundle
 
 

@@ -4,11 +4,11 @@ Effects come in the order in which they are to be performed: those of the store 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from hs_common.messages import Demand, Message
 from hs_common.tasks import Outcome, Started
+from hs_common.values import dataclass
 from hs_scheduler.stores.store import Applied
 
 # --- Events: what happened -------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ the whole input was read: of the first two lines one that fails is half.
 """
 
 import re
-from dataclasses import dataclass
 
 from hs_common.errors import RefusedError
+from hs_common.values import dataclass
 from hs_scheduler.stores.store import Counts
 
 COUNT_MAX = 10**9

@@ -12,7 +12,6 @@ Rules, checked by `check`:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 
 from hs_common import limits
@@ -20,6 +19,7 @@ from hs_common.messages import BundleHeader, Demand, Submit, Withdraw
 from hs_common.outcomes import Successes
 from hs_common.tasks import Outcome
 from hs_common.tuples import table
+from hs_common.values import dataclass
 from hs_scheduler.events import ClaimedBundle
 
 NO_DEMAND = Demand(0, 0, 0.0)

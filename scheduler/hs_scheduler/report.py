@@ -8,12 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple, TextIO
 
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.printable import printable
+from hs_common.values import dataclass
 from hs_scheduler.stores.store import Applied, Counts, Store
 from hs_scheduler.tally import Example, Tally
 from hs_scheduler.tasks.tags import format_line

@@ -6,8 +6,9 @@
 A stop overtakes a drain; neither is ever taken back.
 """
 
-from dataclasses import dataclass
 from math import inf
+
+from hs_common.values import dataclass
 
 _BYE_WAIT_S = 10.0
 """For a broker that is being restarted while we drain: without our farewell its scheduler waits a whole lease for us."""

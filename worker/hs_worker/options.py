@@ -1,11 +1,11 @@
 """What a worker was started with: parsed from the command line and the settings by `cli`, used by guardian and worker."""
 
 import os
-from dataclasses import dataclass
 from math import inf
 
 from hs_common import limits
 from hs_common.errors import RefusedError
+from hs_common.values import dataclass
 from hs_worker.host import cores_usable
 from hs_worker.tasks.end import reserve_s
 

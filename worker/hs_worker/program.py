@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from dataclasses import replace
 from math import inf
 from typing import NoReturn
 
@@ -12,6 +11,7 @@ from hs_common.errors import HSError, RefusedError
 from hs_common.logs import configure_by, get_logger
 from hs_common.notify import Notifier, of_service
 from hs_common.prctl import protect_secrets, set_process_name
+from hs_common.values import replace
 from hs_worker.guardian import Start, close_on_exec, guard
 from hs_worker.options import Options
 from hs_worker.settings import AREA_BYTES

@@ -8,11 +8,11 @@ Only the Welcome to the last Hello opens a session: an inventory that was overta
 which tasks are accepted, or the broker would give them to somebody else as well.
 """
 
-from dataclasses import dataclass
 from math import inf
 
 from hs_common import limits
 from hs_common.messages import WorkerHello
+from hs_common.values import dataclass
 from hs_worker.settings import Identity, Rules
 
 _HELLO_S = 5.0

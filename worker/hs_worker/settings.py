@@ -1,9 +1,9 @@
 """What a worker was told to be. Values only."""
 
-from dataclasses import dataclass
 from math import inf
 
 from hs_common import limits
+from hs_common.values import dataclass
 
 AREA_BYTES = 8 * limits.MIB
 """Room in the shared map for outcomes that are not committed. It is used from its start whenever it ran empty, so that few pages

@@ -7,8 +7,9 @@
 A decision is one step up or none. Nothing is ever stopped: workers leave by themselves (`-T`).
 """
 
-from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from hs_common.values import dataclass
 
 FIXED = "fixed"
 DYNAMIC = "dynamic"
@@ -57,6 +58,8 @@ class Decision:
 
     def numbers(self) -> dict[str, Any]:
         """Return all of it, for the log and for `hs status`."""
+        from dataclasses import asdict  # noqa: PLC0415 - `inspect` comes with it, and few clusters are scaled
+
         return {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
 
 

@@ -20,9 +20,10 @@ Rules, checked by `check`:
 """
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum, auto
 from signal import SIGKILL, SIGTERM
+
+from hs_common.values import dataclass
 
 AGAIN_S = 0.5
 """Between two words to drain: a worker that is just coming, or coming back, hears the next one."""

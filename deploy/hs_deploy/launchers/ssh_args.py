@@ -2,9 +2,9 @@
 
 import os
 import shlex
-from dataclasses import dataclass
 
 from hs_common.errors import RefusedError
+from hs_common.values import dataclass
 
 _LETTERS = {"i": "IdentityFile", "p": "Port", "l": "User", "J": "ProxyJump"}
 """Option of ssh -> what it is in a configuration file."""

@@ -10,9 +10,9 @@ Rules, checked by `check`:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 
+from hs_common.values import dataclass
 from hs_deploy.launchers.nodes import Node
 
 LOGINS_MAX = 10

@@ -9,7 +9,6 @@ import io
 import logging
 import os
 import socket
-from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import paramiko
@@ -17,6 +16,7 @@ from fabric import Config, Connection
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from hs_common import known_hosts
+from hs_common.values import replace
 from hs_deploy.launchers.nodes import Node, parse_nodes
 from hs_deploy.launchers.session import LoginError, Streams
 from hs_deploy.launchers.ssh_args import SshArgs

@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from hs_common.values import dataclass
 
 CAUSES_SHOWN_MAX = 5
 SLOW_SHOWN_MAX = 3

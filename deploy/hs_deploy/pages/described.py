@@ -5,12 +5,12 @@ a single command: what a group lists has a page.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from inspect import cleandoc
 
 import click
 
 from hs_common.config import KEYS
+from hs_common.values import dataclass
 from hs_deploy.cli import LazyGroup
 
 PROGRAMS = ("hs-cluster", "hs-broker", "hs-scheduler", "hs-worker")

@@ -12,13 +12,13 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hs_common import site
 from hs_common.errors import RefusedError
 from hs_common.filesystems import network_name
 from hs_common.ids import uuid_text
+from hs_common.values import dataclass
 
 DATABASE_NAME = "tasks.db"
 URL_NAME = "tasks.url"

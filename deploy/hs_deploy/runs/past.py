@@ -9,11 +9,11 @@ import json
 import os
 import select
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
+from hs_common.values import dataclass
 from hs_deploy.runs import folders
 from hs_scheduler.stores.engines import owner_of
 from hs_scheduler.stores.locations import of_folder, real

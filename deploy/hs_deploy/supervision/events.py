@@ -1,7 +1,6 @@
 """What the supervisor is told, and what it asks its shell to do. Values only; effects are performed in their order."""
 
-from dataclasses import dataclass
-
+from hs_common.values import dataclass
 from hs_deploy.daemons import Daemon
 
 # --- Events: what happened -------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from hs_common.values import dataclass
 from hs_deploy.daemons import Daemon
 from hs_deploy.launchers import local
 from hs_deploy.launchers.local import CHILD_ERRORS_FD, CHILD_INPUT_FD, CHILD_REPORT_FD, Process

@@ -7,11 +7,11 @@ the scheduler left before it answered, and nobody owns it now ──▶ the same
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 
 from hs_common.client import Client, NobodyError
 from hs_common.clock import wall
 from hs_common.errors import StoppedError
+from hs_common.values import replace
 from hs_scheduler.commands.asking import tasks_text
 from hs_scheduler.commands.live import client_of
 from hs_scheduler.serving.asking import Update, new_key, pack_update

@@ -11,13 +11,13 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hs_common.clock import wall
 from hs_common.errors import StoppedError
 from hs_common.ids import uuid_text
 from hs_common.tasks import bytes_of
+from hs_common.values import dataclass
 from hs_scheduler.commands.live import OWNERS_MAX, client_by, client_of
 from hs_scheduler.serving.asking import (
     SUBMIT_BYTES_MAX,

@@ -7,11 +7,11 @@ tasks.db  ──┘
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from hs_common.values import dataclass
 from hs_scheduler.stores.engines import dialect_of, open_reader
 from hs_scheduler.stores.locations import is_url
 from hs_scheduler.tasks.fields import Field, tables_of

@@ -5,8 +5,8 @@ wait ──▶ [rows that have not ended] ──a row ended, without a retry─�
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from hs_common.values import dataclass, field
 from hs_scheduler.stores.store import Standing
 
 Asker = tuple[bytes, int]

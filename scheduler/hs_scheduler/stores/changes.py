@@ -19,7 +19,6 @@ they mean. Regular expressions do not travel: who asks works them out, and says 
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ from typing import Any, NamedTuple
 from hs_common import limits
 from hs_common.errors import RefusedError, WireError
 from hs_common.tasks import Tag
+from hs_common.values import dataclass, field
 from hs_scheduler.tasks.dialect import SQLITE, Dialect
 from hs_scheduler.tasks.filters import Filter, Where, texts_of
 from hs_scheduler.tasks.state import State

@@ -11,10 +11,10 @@ ON_HOLD (only the user's word leads there and back: `changes.py`)
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol
 
 from hs_common.tasks import Detail, Outcome, Started, Task
+from hs_common.values import dataclass, replace
 from hs_scheduler.tasks.state import State
 
 NO_RUN = bytes(16)
@@ -78,8 +78,8 @@ class Counts:
 
     def take(self, other: "Counts") -> None:
         """Become what the others are."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(other, field.name))
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
 
     def end(self, state: State, *, failed: bool, retried: bool) -> None:
         """Count a row that has just ended, and its retry; where it was before is for the caller to take off."""

@@ -7,11 +7,11 @@ A `Filter` can travel to the scheduler that owns a database; whoever applies it 
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
 from hs_common.errors import RefusedError, WireError
+from hs_common.values import dataclass, replace
 from hs_scheduler.tasks import conditions
 from hs_scheduler.tasks.conditions import Condition
 from hs_scheduler.tasks.dialect import SQLITE, Dialect

@@ -14,11 +14,11 @@ Rules, checked by `check`:
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import msgpack
 
 from hs_common import limits
+from hs_common.values import dataclass
 
 
 @dataclass(slots=True)
