@@ -40,6 +40,7 @@ def _replace(value: Any, /, **changes: Any) -> Any:  # noqa: ANN401 - of any of 
 
 def _made(written: type[Any], *, frozen: bool, kw_only: bool, eq: bool) -> type[Any]:
     """Return the class that was written, with slots for its annotations, and the methods of a dataclass."""
+    assert written.__bases__ == (object,), "fields are not inherited here"
     names = tuple(written.__annotations__)
     members = {name: member for name, member in vars(written).items() if name not in ("__dict__", "__weakref__")}
     given = {name: members.pop(name) for name in names if name in members}

@@ -39,10 +39,10 @@ _DECLARED = Declared(
 
 def main() -> NoReturn:
     """Run the program."""
-    search_seldom()
+    search_seldom()  # what is loaded from now on stays
     given = read_quickly(sys.argv[1:])
     if given is not None:
-        from hs_scheduler.program import run  # noqa: PLC0415 - the search is out of the way first
+        from hs_scheduler.program import run  # noqa: PLC0415
 
         run(given)
     from hs_scheduler.command import scheduler  # noqa: PLC0415 - click: 24 ms

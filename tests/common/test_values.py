@@ -1,8 +1,6 @@
 """Our dataclasses are those of the standard library: what a reader knows of these holds for them."""
 
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -141,23 +139,3 @@ def test_a_copy_has_other_values_where_they_are_given() -> None:
 def test_values_of_different_classes_are_never_equal() -> None:
     """Whatever is in them: a message is not taken for another one."""
     assert point(values)(x=1) != point(values)(x=1)
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "hs_broker.cli",
-        "hs_broker.program",
-        "hs_scheduler.program",
-        "hs_scheduler.daemon",
-        "hs_worker.cli",
-        "hs_worker.work",
-    ],
-)
-def test_a_daemon_loads_no_inspect(module: str) -> None:
-    """Nor what comes with it: 6 ms of each, before it does anything."""
-    code = f"import sys, {module}; print(sorted({{'inspect', 'dataclasses', 'click', 'ast'}} & set(sys.modules)))"
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60)
-
-    assert done.stdout == "[]\n"

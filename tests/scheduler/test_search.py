@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,14 @@ def output(database: str, *options: str) -> str:
     result = run(database, *options)
     assert result.exception is None, result.exception
     return result.stdout
+
+
+def test_a_database_may_have_any_name(database: str, tmp_path: Path) -> None:
+    """Also one that means something in a URI."""
+    odd = tmp_path / "100%25 ?mode=rwc#end é.db"
+    shutil.copy(database, odd)
+
+    assert output(str(odd), "-c") == output(database, "-c")
 
 
 def rows(database: str, *options: str) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from hs_common.errors import RefusedError
+from hs_common.garbage import search_seldom
 from hs_common.incarnation import origin_of
 from hs_common.quick import Declared, read
 from hs_worker.options import Options
@@ -49,6 +50,7 @@ _DECLARED = Declared(
 
 def main() -> NoReturn:
     """Run the program."""
+    search_seldom()  # what is loaded from now on stays
     if sys.argv[1:] == ["--remote"]:
         from hs_worker.remote import take_start  # noqa: PLC0415 - only over SSH
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from errno import ENOSYS, EOPNOTSUPP, EPERM
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from hs_common.clock import wall
 from hs_common.errors import StoppedError
@@ -25,6 +24,9 @@ from hs_scheduler.stores.sqlite_functions import defined
 from hs_scheduler.tasks.dialect import SQLITE, Dialect
 
 _TRY_S = 0.02
+
+_IN_A_URI = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
+"""What means something in the path of a URI. Source: sqlite.org/uri.html, 3.1. (urllib is 4 ms of each search.)"""
 
 _NO_LINKS = (EPERM, EOPNOTSUPP, ENOSYS)
 """What a file system says that has no hard links. Source: link(2); FAT says EPERM."""
@@ -142,7 +144,7 @@ def reading(path: str, network: Callable[[str], str] = network_name) -> Iterator
 
 def _connect(path: str, *, immutable: bool) -> sqlite3.Connection:
     """Connect to a database that is of our schema, to read."""
-    address = f"file:{quote(path)}?mode=ro{'&immutable=1' if immutable else ''}"
+    address = f"file:{path.translate(_IN_A_URI)}?mode=ro{'&immutable=1' if immutable else ''}"
     connection = sqlite3.connect(address, uri=True, timeout=COMMAND_BUSY_S, isolation_level=None)
     try:
         schema.check(connection, path)
