@@ -58,10 +58,19 @@ class PostgresServer:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
 
-    def url(self, schema: str = "public", *, password: str = "") -> str:
-        """Return the URL of a schema of its one database: each schema is a task database of its own."""
+    def url(self, schema: str = "public", *, password: str = "", port: int | None = None) -> str:
+        """Return the URL of a schema of its one database: each schema is a task database of its own.
+
+        `port`: Of this host, which leads to its socket; None: it is reached there.
+        """
         secret = f":{password}" if password else ""
-        return f"postgresql://hs{secret}@/postgres?host={self.folder}&options=-csearch_path%3D{schema}"
+        where = f"host={self.folder}" if port is None else f"host=127.0.0.1&port={port}"
+        return f"postgresql://hs{secret}@/postgres?{where}&options=-csearch_path%3D{schema}"
+
+    @property
+    def socket(self) -> str:
+        """Path of its socket."""
+        return os.path.join(self.folder, ".s.PGSQL.5432")
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""

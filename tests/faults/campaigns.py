@@ -55,7 +55,7 @@ class Campaign:
     """How long; 0: as the seed decides."""
     lines: tuple[str, ...] = ()
     """What befalls the lines of two workers that are elsewhere, at a random moment; see `network`. What is to be killed is
-    killed at the same moment."""
+    killed at the same moment. With a server: the line to that."""
     no_db: bool = False
     """Whether some trials run without a database: where the scheduler lives, its memory is the store."""
 
@@ -133,6 +133,7 @@ CAMPAIGNS = (
         befalls="pause",
         lasts_s=PAUSED_S,
     ),
+    Campaign(name="postgres-line", about="the line to it is cut, slow, broken or dead", server=True, lines=KINDS),
     Campaign(name="postgres-second", about="a second scheduler (D6)", server=True, befalls="second"),
     Campaign(
         name="postgres-scheduler", about="kill -9 of the scheduler, on PostgreSQL", server=True, kill=("scheduler",)

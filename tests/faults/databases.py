@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import psycopg
 from tests.faults.home import Home
+from tests.faults.lines import Line
 from tests.faults.oracle import Row
 from tests.faults.processes import until
 from tests.postgres_server import PostgresServer
@@ -25,6 +26,7 @@ APPEAR_S = 10.0
 REFUSED = 3
 """Exit status of a second scheduler."""
 
+_SCHEMA = "trial"
 _AUDIT = f"WHEN (NEW.state >= {State.DONE:d})"
 
 
@@ -32,6 +34,8 @@ class Database(Protocol):
     """A place for tasks, with a trigger in it that counts each time a row reaches an end: a primary key hides overwrites."""
 
     location: str
+    line: Line | None
+    """By which a run reaches it."""
 
     def ask(self, query: str) -> list[Any]:
         """Return the rows of a query: no code of ours between them and the judge."""
@@ -45,6 +49,8 @@ class Database(Protocol):
 
 class SqliteFile:
     """A file in the home."""
+
+    line: Line | None = None
 
     def __init__(self, home: Home) -> None:
         self.location = home.path("tasks.db")
@@ -77,17 +83,20 @@ class SqliteFile:
 
 
 class Server:
-    """A schema on a server that nobody else uses."""
+    """A schema on a server that nobody else uses. `lined`: whether the run reaches it by a line that may be disturbed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lined: bool = False) -> None:
         self._server = PostgresServer()
         self._server.start()
-        self.location = self._server.new_schema("trial")
+        self._here = self.location = self._server.new_schema(_SCHEMA)
+        self.line = Line(self._server.socket) if lined else None
+        if self.line:
+            self.location = self._server.url(_SCHEMA, port=self.line.port)
 
     def install_audit(self) -> None:
         """Make the tables with the trigger."""
-        open_store(self.location, create=True).close()
-        with psycopg.connect(self.location, autocommit=True) as session:
+        open_store(self._here, create=True).close()
+        with psycopg.connect(self._here, autocommit=True) as session:
             session.execute("CREATE TABLE audit (row BIGINT NOT NULL)")
             session.execute(
                 "CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql"
@@ -100,7 +109,7 @@ class Server:
 
     def ask(self, query: str) -> list[Any]:
         """Return the rows; bytes as SQLite's are."""
-        with psycopg.connect(self.location, autocommit=True) as session:
+        with psycopg.connect(self._here, autocommit=True) as session:
             return session.execute(query.encode()).fetchall()
 
     def befall(self, what: str, seconds: float, home: Home) -> int:

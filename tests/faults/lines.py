@@ -1,4 +1,4 @@
-"""A line between workers and their broker that is cut, slowed and broken: a TCP proxy on loopback, one thread.
+"""A line that is cut, slowed and broken, between workers and their broker, a scheduler and its database: a TCP proxy, one thread.
 
     worker ──connect──▶ [accepted] ──connect, unless nothing passes──▶ broker
            ──THERE──▶ chunks, each due at its time ──▶
@@ -20,7 +20,7 @@ from struct import pack
 from typing import Self
 
 THERE, BACK = "there", "back"
-"""From the worker to the broker, and from the broker to the worker."""
+"""From who connects, a worker, to who listens, its broker; and from the broker to the worker."""
 
 _TURN_S = 0.02
 """Until a change of the weather is noticed."""
@@ -30,7 +30,7 @@ _ROOM_BYTES = 262_144
 """On the way in one direction, as a window of TCP. The rest waits where it comes from."""
 
 _CONNECT_S = 5.0
-"""For a broker on this host."""
+"""For a listener on this host."""
 
 _BACKLOG = 64
 
@@ -81,22 +81,22 @@ class Line:
     """Use it in a `with`.
 
     Args:
-        port: Of the broker, on this host.
+        listener: Where it leads to: a port of this host, or the path of a socket.
 
     """
 
-    def __init__(self, port: int) -> None:
-        self._broker = port
+    def __init__(self, listener: int | str) -> None:
+        self._leads_to = listener
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
         self._listener.setblocking(False)  # whoever knocked may have left again
         self.port: int = self._listener.getsockname()[1]
-        """Where workers connect to."""
+        """Where to connect to, on 127.0.0.1."""
         self.weather = CALM
         """Set it at any time."""
         self.broken = 0
         """Connections that were broken in the middle of something."""
         self._waiting: list[socket.socket] = []
-        """Accepted, and not connected to the broker yet."""
+        """Accepted, and not connected to the listener yet."""
         self._ways: list[tuple[_Way, _Way]] = []
         """Both directions of each connection."""
         self._forgotten: list[tuple[_Way, _Way]] = []
@@ -180,14 +180,13 @@ class Line:
 
     def _connect(self, accepted: socket.socket) -> None:
         try:
-            broker = socket.create_connection(("127.0.0.1", self._broker), timeout=_CONNECT_S)
+            listener = _connected(self._leads_to)
         except OSError:
             _reset(accepted)  # as its host does where nobody listens
             return
-        for end in (accepted, broker):
+        for end in (accepted, listener):
             end.setblocking(False)
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._ways.append((_Way(THERE, accepted, broker), _Way(BACK, broker, accepted)))
+        self._ways.append((_Way(THERE, accepted, listener), _Way(BACK, listener, accepted)))
 
     def _read(self, way: _Way, weather: Weather) -> bool:
         """Take what its source says; return whether the connection goes on."""
@@ -227,6 +226,19 @@ class Line:
         if sent < len(chunk):
             way.chunks.appendleft((due_at, chunk[sent:]))
         return True
+
+
+def _connected(where: int | str) -> socket.socket:
+    if isinstance(where, int):
+        return socket.create_connection(("127.0.0.1", where), timeout=_CONNECT_S)
+    end = socket.socket(socket.AF_UNIX)
+    end.settimeout(_CONNECT_S)
+    try:
+        end.connect(where)
+    except OSError:
+        end.close()
+        raise
+    return end
 
 
 def _reset(end: socket.socket) -> None:

@@ -8,6 +8,7 @@ Where no lease ended, nothing may run twice; the log says where one did.
 
 import random
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -118,20 +119,8 @@ class Network:
         return ["--launcher", launcher, "-H", "127.0.0.1", "-p", str(self._port)]
 
     def strike(self, blow: Blow, cluster: int) -> int:
-        """Let it befall the lines as long as it lasts, or until hs-cluster has ended; return how often it did."""
-        struck = [self._lines[number] for number in blow.lines]
-        for line in struck:
-            line.weather = blow.weather()
-            if blow.kind == "forget":
-                line.forget()
-        try:
-            if blow.kind in ("break", "storm"):
-                return self._break(struck, blow, cluster)
-            ended_within(cluster, blow.lasts_s)
-        finally:
-            for line in struck:
-                line.weather = CALM
-        return 1
+        """Let it befall the lines that it names; return how often it did."""
+        return strike([self._lines[number] for number in blow.lines], blow, cluster)
 
     def leases_ended(self) -> int:
         """Return how often workers were given up."""
@@ -142,12 +131,29 @@ class Network:
         for path in rerouted.files(self._home.folder):
             path.unlink()
 
-    def _break(self, struck: list[Line], blow: Blow, cluster: int) -> int:
-        before = sum(line.broken for line in struck)
-        for number in range(int(blow.lasts_s / STORM_EACH_S) if blow.kind == "storm" else 1):
-            for line in struck:
-                line.break_next(blow.break_at * (number + 1))
-            if ended_within(cluster, STORM_EACH_S):
-                break
-        until(lambda: sum(line.broken for line in struck) > before, BREAK_WAIT_S)
-        return sum(line.broken for line in struck) - before
+
+def strike(struck: Sequence[Line], blow: Blow, cluster: int) -> int:
+    """Let it befall lines as long as it lasts, or until hs-cluster has ended; return how often it did."""
+    for line in struck:
+        line.weather = blow.weather()
+        if blow.kind == "forget":
+            line.forget()
+    try:
+        if blow.kind in ("break", "storm"):
+            return _break(struck, blow, cluster)
+        ended_within(cluster, blow.lasts_s)
+    finally:
+        for line in struck:
+            line.weather = CALM
+    return 1
+
+
+def _break(struck: Sequence[Line], blow: Blow, cluster: int) -> int:
+    before = sum(line.broken for line in struck)
+    for number in range(int(blow.lasts_s / STORM_EACH_S) if blow.kind == "storm" else 1):
+        for line in struck:
+            line.break_next(blow.break_at * (number + 1))
+        if ended_within(cluster, STORM_EACH_S):
+            break
+    until(lambda: sum(line.broken for line in struck) > before or ended_within(cluster, 0), BREAK_WAIT_S)
+    return sum(line.broken for line in struck) - before

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tests.faults import databases
 from tests.faults.campaigns import SLOTS, Campaign
 from tests.faults.home import Home
-from tests.faults.network import FORGOTTEN_S, LONG_LEASE_S, SHORT_LEASE_S, Blow, Network, blow
+from tests.faults.network import FORGOTTEN_S, LONG_LEASE_S, SHORT_LEASE_S, Blow, Network, blow, strike
 from tests.faults.oracle import MODULUS, Allowance, Evidence, Verdict, judge, read_ledger
 from tests.faults.processes import (
     daemon,
@@ -91,7 +91,8 @@ def plan(campaign: Campaign, seed: str, *, shortened_s: float = RUN_MAX_S) -> Pl
     """Return what this seed does; nothing that befalls a database or a line lasts longer than `shortened_s`."""
     dice = random.Random(seed)
     # Two pauses, one after the other, are longer than a store is waited for (`limits.STORE_WAIT_S`).
-    once = not campaign.finishes or campaign.restarts or campaign.befalls in ("lock", "pause")
+    for_long = campaign.befalls in ("lock", "pause") or (campaign.server and campaign.lines)
+    once = not campaign.finishes or campaign.restarts or for_long
     strikes = 1 if once else dice.choice((1, 1, 1, KILLS_MAX))
     crash = f"{dice.choice(campaign.crash)}:{dice.randint(1, 30)}" if campaign.crash else ""
     kinds = tuple(kind for kind in campaign.lines if kind != "forget" or shortened_s >= FORGOTTEN_S)
@@ -117,8 +118,9 @@ def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
         home = stack.enter_context(Home())
         run = _Run(home, plan, tasks)
         stack.callback(run.database.close)
-        if run.network:
-            stack.enter_context(run.network)
+        for between in (run.network, run.database.line):
+            if between:
+                stack.enter_context(between)
         begin = time.monotonic()
         run.start()
         strikes = run.disturb(undisturbed_s)
@@ -144,8 +146,9 @@ class _Run:
         self._plan = plan
         self._tasks = tasks
         self._lines = [b"%d\n" % task for task in range(tasks)]
-        self.database = databases.Server() if plan.campaign.server else databases.SqliteFile(home)
-        self.network = Network(home, plan.lease_s) if plan.campaign.lines else None
+        server, lines = plan.campaign.server, bool(plan.campaign.lines)
+        self.database = databases.Server(lined=lines) if server else databases.SqliteFile(home)
+        self.network = Network(home, plan.lease_s) if lines and not server else None
         self._blows = iter(plan.blows)
         self._marker = home.path("crashed")
         self.cluster: subprocess.Popen[bytes]
@@ -230,10 +233,12 @@ class _Run:
     def _strike(self) -> int:
         """Do what the campaign says; return how often it happened."""
         campaign = self._plan.campaign
-        if self.network:
+        if campaign.lines:
             # Before there is a connection, nothing can befall it.
             until(lambda: self._home.read("ledger") or self.cluster.poll() is not None, APPEAR_S)
         self._home.remember(self.cluster.pid)
+        if self.database.line:
+            return strike([self.database.line], next(self._blows), self.cluster.pid)
         if campaign.befalls:
             return self.database.befall(campaign.befalls, self._plan.pause_s, self._home)
         if campaign.kill == ("cluster",):
