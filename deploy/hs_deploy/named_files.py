@@ -25,11 +25,7 @@ def regular_file(path: str) -> str | None:
     except FileNotFoundError as exc:
         raise RefusedError(f"{path}: {exc.strerror}{_command_hint(path)}") from exc
     except OSError as exc:
-        from shutil import which  # noqa: PLC0415 - it takes a while, and hardly anybody gets here
-
-        # After xargs and many others a command would stand there.
-        ours = "; a command for each line is given by -t" if which(path.partition(" ")[0]) else ""
-        raise RefusedError(f"{path}: {exc.strerror}{ours}") from exc
+        raise RefusedError(f"{path}: {exc.strerror}") from exc
     if stat.S_ISDIR(mode):
         raise RefusedError(f"{path}: is a folder, expected a file with one task per line")
     if stat.S_ISSOCK(mode):

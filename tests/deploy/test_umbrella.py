@@ -80,10 +80,6 @@ def test_every_program_tells_its_version_and_those_of_what_it_speaks_with(name: 
         (("hs", "task", "no"), "hs: No such command 'no': hs task has info, run, search, update, wait\n"),
         (("hs", "worker", "no"), "hs: No such command 'no': hs worker has list, drain, stop\n"),
         (("hs", "config", "no"), "hs: No such command 'no': hs config has edit, get, set, which\n"),
-        (
-            ("hs-cluster", "gzip -9"),
-            "hs-cluster: gzip -9: No such file or directory; a command for each line is given by -t\n",
-        ),
         (("hs", "list"), "hs: there is no command list: use hs task search"),
         (("hs", "completion"), "hs: Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),
         (("hs", "task", "search", "-F", "-S"), "hs: --failed and --succeeded exclude each other"),
