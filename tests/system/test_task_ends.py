@@ -53,6 +53,20 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
+def test_a_task_that_kills_its_worker_takes_no_other_along(home: Home) -> None:
+    """Those beside it run again, and end."""
+    lines = [b"echo %d >>ran" % number for number in range(20)]
+    lines.insert(10, b"kill -9 $PPID")
+
+    done = home.run("hs-cluster", "-N4", stdin=b"\n".join(lines))
+
+    assert done.returncode == 1, done.stderr
+    assert {row["args"]: row["state"] for row in rows(home) if row["state"] != "DONE"} == {
+        "kill -9 $PPID": "QUARANTINED"
+    }
+    assert {int(number) for number in home.read("ran").split()} == set(range(20))
+
+
 def test_a_limit_ends_all_that_a_task_left_in_the_background_too(home: Home) -> None:
     """A shell gives what it starts with & no SIGINT: that needs the next signal. Nothing of it says a word any more."""
     done = home.run("hs-cluster", "-W2", "-S1", stdin=b"(sleep 60; echo x) & sleep 60\n")

@@ -18,9 +18,11 @@ from tests.worker.building import (
 
 from hs_common import messages
 from hs_common.errors import StoppedError
+from hs_common.outcomes import pack_outcome
 from hs_common.tasks import Outcome, unpack_started
 from hs_worker import events
 from hs_worker.events import Leave, Note, Reopen, Send
+from hs_worker.settings import Rules
 
 # --- Sessions ---
 
@@ -192,6 +194,20 @@ def test_a_refusal_for_ever_ends_the_worker() -> None:
     with pytest.raises(StoppedError, match="refuses this worker: not you"):
         new.takes(refused)
     assert old.takes(refused)[-1] == Leave(refused=True)
+
+
+def test_the_successor_runs_what_may_have_killed_its_predecessor_one_by_one() -> None:
+    """Else the deaths of workers count for all that run beside the one that kills them, each time."""
+    crashed = [pack_outcome(Outcome(row, 1, CRASHED, 0, "", 5.0, 0.0, 0.0, 0.0, 0, b"", b"", b"")) for row in (1, 2)]
+    worker = Worker(Rules(slots=4, confirms=False), recovered=tuple(enumerate(crashed, 11)))
+    worker.is_welcome()
+
+    first = worker.gets_tasks(1, 2, 3)
+
+    assert spawned(first) == [(0, 1)]
+    assert spawned(worker.ends(0)) == [(0, 2)]
+    assert spawned(worker.ends(0)) == [(0, 3)]
+    assert spawned(worker.gets_tasks(4, 5, 6)) == [(1, 4), (2, 5), (3, 6)]
 
 
 def test_the_successor_tells_what_its_predecessor_left() -> None:

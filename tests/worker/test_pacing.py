@@ -86,6 +86,37 @@ def test_one_slot_has_nothing_to_give_back() -> None:
     assert not rest.recover(0.3)
 
 
+def test_what_may_have_killed_the_worker_before_goes_one_by_one_at_first() -> None:
+    """Then so many side by side that a worker of long tasks is full again within a minute."""
+    rest = Rest(8)
+    rest.doubt(3, now=100.0)
+
+    assert (rest.usable, rest.until, rest.deadline()) == (1, 100.0, 110.0)
+    assert not rest.recover(109.0)
+    assert [rest.recover(at) and rest.usable for at in (110.0, 120.0, 130.0)] == [2, 4, 8]
+    assert (rest.doubted, rest.deadline()) == (0, inf)
+
+
+def test_when_all_that_were_in_doubt_have_ended_every_slot_is_back() -> None:
+    """Short ones are through in no time."""
+    rest = Rest(8)
+    rest.doubt(2, now=100.0)
+
+    rest.acquit()
+    assert (rest.usable, rest.doubted) == (1, 1)
+    rest.acquit()
+    assert (rest.usable, rest.doubted, rest.deadline()) == (8, 0, inf)
+
+
+def test_a_fault_of_the_host_overrules_a_doubt() -> None:
+    """It knows how many slots there can be."""
+    rest = Rest(8)
+    rest.doubt(1, now=100.0)
+    rest.fault(100.5, running=1)
+
+    assert (rest.usable, rest.doubted) == (1, 0)
+
+
 def test_a_lost_slot_is_never_given_back() -> None:
     """What an unkillable task took stays taken."""
     rest = Rest(4)

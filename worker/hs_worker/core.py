@@ -40,7 +40,7 @@ class WorkerCore:
         self._identity = identity
         self._now = now
         self._out: list[Effect] = []
-        self._holding = Holding(rules, recovered, self._out)
+        self._holding = Holding(rules, recovered, self._out, now)
         self._departure = Departure()
         self._telling = Telling(
             rules=rules, identity=identity, holding=self._holding, departure=self._departure, out=self._out, now=now

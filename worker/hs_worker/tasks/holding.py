@@ -55,10 +55,11 @@ class Holding:
         rules: Limits and options.
         recovered: (bundle, packed outcome) of what the predecessor left in the map, oldest first.
         out: Where effects are appended.
+        now: Monotonic seconds.
 
     """
 
-    def __init__(self, rules: Rules, recovered: Sequence[tuple[int, bytes]], out: list[Effect]) -> None:
+    def __init__(self, rules: Rules, recovered: Sequence[tuple[int, bytes]], out: list[Effect], now: float) -> None:
         self._rules = rules
         self._out = out
         self.prefetch = Prefetch(rules.slots)
@@ -70,6 +71,8 @@ class Holding:
         """Whether somebody else is ending us, and maybe our tasks as well."""
         self.end = End(rules.ends_at, rules.margin_s, rules.stop_wait_s)
         self.outcomes = Outcomes(rules, self.slots, self.pause, recovered, out)
+        if self.outcomes.crashed:
+            self.rest.doubt(self.outcomes.crashed, now)
         self.outbox = self.outcomes.outbox
         self.judgement = self.outcomes.judgement
         self.stopping = Stopping(rules, self.slots, self.rest, self.pause, self.outcomes, out)
@@ -219,6 +222,8 @@ class Holding:
                 run.reason = run.reason or "output"
             if run.state == State.ENDED:
                 self.prefetch.finish(exit_.ended_at - exit_.started_at, now)
+                if self.rest.doubted:
+                    self.rest.acquit()
                 self.outcomes.conclude(slot, run, exit_)
             elif run.state == State.WAITING:
                 self._expanded(slot, run, exit_, now)

@@ -13,7 +13,7 @@ Rules, checked by `check`, beside those of the outbox:
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from hs_common.outcomes import pack_outcome
+from hs_common.outcomes import join_outcomes, pack_outcome, unpack_outcomes
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_common.tuples import maker
@@ -62,6 +62,9 @@ class Outcomes:
         """So many bytes of outputs have arrived."""
         self._withheld: deque[tuple[int, int, Run]] = deque()
         """(bytes, slot, run) that wait until so many have."""
+        left = unpack_outcomes(join_outcomes([packed for _, packed in recovered])) if recovered else ()
+        self.crashed = sum(outcome.kind == OutcomeKind.CRASHED for outcome in left)
+        """Tasks that ran when the predecessor died."""
         for bundle, packed in recovered:
             slots.area += len(packed) + RECORD_BYTES
             self.outbox.add(packed, len(packed) + RECORD_BYTES)

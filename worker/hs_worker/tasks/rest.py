@@ -1,7 +1,9 @@
-"""How a worker takes less when its host cannot make processes, and more again when it can. No IO.
+"""How a worker takes less when its host cannot make processes, or the worker before it died, and more again. No IO.
 
 fault: as many slots as run at this moment, none started for 0.1 s; the next fault doubles the pause (10 s at most)
-each pause without a fault: twice as many slots, until all are back
+doubt: one slot; one of the tasks that ran when the worker before this one died may have killed it, and all of them come first
+    again. Side by side, each death of a worker would count for all of them: so they go one after the other
+each pause without a fault: twice as many slots, until all are back; after a doubt also when so many tasks have ended
 """
 
 from math import inf
@@ -20,11 +22,25 @@ class Rest:
         self.until = -inf
         """Nothing is started before this instant."""
         self._pause_s = 0.0
+        self.doubted = 0
+        """So many tasks more have to end before nobody is in doubt."""
+
+    def doubt(self, tasks: int, now: float) -> None:
+        """Take note that so many ran when the worker before this one died."""
+        self.usable = min(1, self._slots)
+        self.doubted, self.until, self._pause_s = tasks, now, _PAUSE_MAX_S
+
+    def acquit(self) -> None:
+        """Take note that a task has ended, and this worker lives."""
+        self.doubted -= 1
+        if not self.doubted:
+            self.usable, self._pause_s = self._slots, 0.0
 
     def fault(self, now: float, running: int) -> None:
         """Take note that a process could not be made while `running` others were."""
         if now >= self.until:  # several spawns of one burst fail together: that is one fault
             self._pause_s = min(_PAUSE_MAX_S, max(_PAUSE_MIN_S, 2 * self._pause_s))
+        self.doubted = 0  # the host gives the pace now
         self.usable = max(1, min(self.usable, running))
         self.until = now + self._pause_s
 
@@ -35,7 +51,7 @@ class Rest:
         self.usable = min(self._slots, 2 * self.usable)
         self.until = now
         if self.usable == self._slots:
-            self._pause_s = 0.0
+            self.doubted, self._pause_s = 0, 0.0
         return True
 
     def deadline(self) -> float:
