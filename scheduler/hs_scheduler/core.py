@@ -53,6 +53,7 @@ from hs_scheduler.events import (
     Reopen,
     Running,
     Send,
+    Sought,
     Tell,
     Withdrawn,
 )
@@ -139,6 +140,11 @@ class SchedulerCore:
             return 0
         return max(0, self._credit - (len(self._out) - self._out.parked_tasks))
 
+    @property
+    def parked_tasks(self) -> int:
+        """Tasks that no worker which is there can take."""
+        return self._out.parked_tasks
+
     def lowest_group_out(self) -> int | None:
         """Return the lowest group of which something is out, or None: nothing is."""
         return self._out.lowest_group()
@@ -197,6 +203,8 @@ class SchedulerCore:
                 self._credit = 0
             case Withdrawn():
                 return self._on_withdrawn(event, now)
+            case Sought():
+                return self._release(self._out.parked_among(event.spans))
             case DrainAsked():
                 self.draining = True
                 return self._dismiss(event.stop) + self._release(self._out.parked) + self._give_up()

@@ -33,6 +33,7 @@ from hs_scheduler.events import (
     Reopen,
     Running,
     Send,
+    Sought,
     Tell,
     Withdrawn,
 )
@@ -202,6 +203,8 @@ class SchedulerDaemon:
     def _commit(self) -> None:
         """Write what the core asked for and fill the room; then send."""
         effects, self._effects = self._effects, []
+        if sought := self._desk.sought:
+            effects += self._core.handle(Sought(sought), monotonic())
         writes = [effect for effect in effects if not isinstance(effect, Send | Reopen | Tell)]
         room = self._core.room()
         read = self._feed.take(room, ahead=self._idle)

@@ -77,6 +77,14 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Sought:
+    """A command is about to change tasks: those that lie here, for no worker can take them, go back to the store before."""
+
+    spans: Sequence[tuple[int, int]]
+    """First and last row, included, among which they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class DrainAsked:
     """Hand out nothing more."""
 
@@ -84,7 +92,7 @@ class DrainAsked:
     """Tell all workers to leave, and whether to stop what runs; None: tell them nothing."""
 
 
-Own = Connected | Disconnected | Recorded | Claimed | Withdrawn | DrainAsked
+Own = Connected | Disconnected | Recorded | Claimed | Withdrawn | Sought | DrainAsked
 """What did not come from the broker."""
 
 Event = Message | Outcomes | Running | Own

@@ -73,6 +73,14 @@ class Out:
         """The bundles that fit nobody, in the order in which they were refused."""
         return list(self._parked)
 
+    def parked_among(self, spans: Sequence[tuple[int, int]]) -> list[int]:
+        """Return those of which a row is in one of these spans: first and last row, included."""
+        return [
+            bundle
+            for bundle in self._parked
+            if any(first <= row <= last for row in self.bundles[bundle].rows for first, last in spans)
+        ]
+
     def lowest_group(self) -> int | None:
         """Return the lowest group of which something is out, or None: nothing is."""
         lowest = min(self._grouped, default=None)

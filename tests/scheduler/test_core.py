@@ -46,6 +46,7 @@ from hs_scheduler.events import (
     Reopen,
     Running,
     Send,
+    Sought,
     Tell,
 )
 from hs_scheduler.out import NO_DEMAND
@@ -303,6 +304,18 @@ def test_a_task_that_fits_nobody_waits_and_does_not_hold_others_up() -> None:
     assert core.room() == 1
     again = Send(Submit(session=SESSION, bundles=((FIRST, 1, 4, Demand(64, 0, 0.0)),), body=b"body"))  # type: ignore[arg-type]
     assert [RememberWorker(W2, b"", "n1"), again] == core.handle(attached(W2), now=3)
+    core.check()
+
+
+def test_a_task_that_fits_nobody_goes_back_to_the_store_before_it_is_changed() -> None:
+    """With fewer cores it might fit; nobody has it, so it is not handed out. Those that are not meant stay."""
+    core = live(a_core())
+    core.handle(Claimed([a_bundle(FIRST + at, at + 1, demand=Demand(64, 0, 0.0)) for at in range(3)]), now=1)
+    bundles = (FIRST, FIRST + 1)
+    core.handle(Refused(session=SESSION, reason="fits nobody", fatal=False, bundles=bundles), now=2)
+
+    assert core.handle(Sought([(2, 9)]), now=3) == [Release(((2, 1),))]
+    assert (core.parked_tasks, core.tasks_out) == (1, 2)
     core.check()
 
 

@@ -34,6 +34,11 @@ class Queue:
         rows: list[dict[str, Any]] = json.loads(found.stdout)
         return rows
 
+    def status(self) -> dict[str, Any]:
+        """Return what `hs status` says."""
+        found: dict[str, Any] = json.loads(self.home.run("hs", "status", "--json").stdout)
+        return found
+
     def args(self) -> list[str]:
         """The args of each task, each attempt."""
         return [row["args"] for row in self.search("args")]

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,11 +16,6 @@ def submitted(queue: Queue, *words: str) -> str:
     done = queue.home.run("hs", "submit", "--", *words)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode().strip()
-
-
-def status(queue: Queue) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(queue.home.run("hs", "status", "--json").stdout)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -49,7 +43,7 @@ def test_run_says_that_its_task_was_cancelled(home: Home) -> None:
     """It has neither a status nor an output, captured or not."""
     queue = Queue(home, "--capture")
     running = home.start("hs", "task", "run", "--", "sleep", "60", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert until(lambda: status(queue)["running"] == 1, STEP_S)
+    assert until(lambda: queue.status()["running"] == 1, STEP_S)
 
     assert home.run("hs", "task", "update", "--cancel", "--all", "-y").returncode == 0
 
@@ -75,7 +69,7 @@ def test_wait_has_a_limit_of_its_own_and_ends_when_its_task_is_cancelled_by_the_
     runs, waits = submitted(queue, "sleep 60"), submitted(queue, "sleep 60 # HYPERSHELL: cores:9999")
     assert queue.home.run("hs", "task", "wait", runs, "--timeout", "0.2").returncode == 124
     waiting = queue.home.start("hs", "task", "wait", waits, stderr=subprocess.PIPE)
-    assert until(lambda: status(queue)["running"] == 2, STEP_S)
+    assert until(lambda: queue.status()["running"] == 2, STEP_S)
 
     queue.cluster.terminate()
     assert until(lambda: b"draining" in queue.home.run("hs", "status").stdout, STEP_S)
@@ -93,7 +87,7 @@ def test_wait_outlives_the_daemons_that_it_speaks_to(queue: Queue, name: str) ->
     """It asks again; the task runs on meanwhile and ends once."""
     task = submitted(queue, "until [ -e go ]; do sleep 0.05; done; echo over >>ran")
     waiting = queue.home.start("hs", "task", "wait", task, stderr=subprocess.PIPE)
-    assert until(lambda: status(queue)["running"] == 1, STEP_S)
+    assert until(lambda: queue.status()["running"] == 1, STEP_S)
     pid = daemon(queue.cluster.pid, name)
     assert pid is not None
     assert kill(pid)
@@ -108,8 +102,8 @@ def test_wait_outlives_the_daemons_that_it_speaks_to(queue: Queue, name: str) ->
 def test_status_tells_what_there_is(queue: Queue) -> None:
     for _ in range(3):
         submitted(queue, "sleep 60")
-    assert until(lambda: status(queue)["running"] == 3, STEP_S)
-    found = status(queue)
+    assert until(lambda: queue.status()["running"] == 3, STEP_S)
+    found = queue.status()
     assert (found["slots"], len(found["workers"]), found["queued"]) == (2, 1, 0)
     text = queue.home.run("hs", "status").stdout.decode()
     assert "1 on 1 host, 2 slots" in text
@@ -143,7 +137,7 @@ def test_a_worker_is_named_by_the_start_of_its_id_and_drains(home: Home) -> None
     assert (worker["slots"], str(UUID(worker["id"]))) == (2, worker["id"])
     assert home.run("hs", "worker", "drain", "zz").returncode == 3
     submitted(queue, "until [ -e go ]; do sleep 0.05; done; echo finished >>ran")
-    assert until(lambda: status(queue)["running"] == 1, STEP_S)
+    assert until(lambda: queue.status()["running"] == 1, STEP_S)
 
     done = home.run("hs", "worker", "drain", worker["id"][:16])
     home.write("go", b"")

@@ -127,6 +127,19 @@ def test_what_is_held_waits_until_it_is_released(queue: Queue) -> None:
     queue.end()
 
 
+def test_what_is_too_large_for_every_worker_waits_and_can_be_made_smaller(queue: Queue) -> None:
+    submit_lines(queue, *(f"echo {number} >>ran # HYPERSHELL: n:{number} cores:9999" for number in range(2)))
+    assert until(lambda: queue.status()["fits_nobody"] == 2, STEP_S)
+    assert [queue.status()[name] for name in ("queued", "running")] == [2, 0]
+
+    assert update(queue, "--hold", "-t", "n:0") == ["1 task changed"]
+    assert update(queue, "cores=1", "-t", "n:1") == ["1 task changed"]
+    assert until(lambda: queue.lines() == [b"1"], STEP_S)
+    assert update(queue, "cores=null", "--release", "-t", "n:0") == ["1 task changed"]
+    assert until(lambda: queue.lines() == [b"1", b"0"], STEP_S)
+    queue.end()
+
+
 def test_a_retry_goes_at_once_and_frees_the_groups_behind(queue: Queue) -> None:
     submit_lines(
         queue,

@@ -149,6 +149,10 @@ def _lines(answer: dict[str, Any]) -> list[str]:
     if scaling := answer["autoscaling"]:
         pressure = "unknown" if scaling["pressure"] is None else f"{scaling['pressure']:.2f}"
         about.append(("scaling", f"{scaling['units']} launched, pressure {pressure}: {scaling['reason']}"))
+    if answer["fits_nobody"]:
+        about.append(
+            ("too large", f"{answer['fits_nobody']} of what is queued: no worker has the cores, memory or time")
+        )
     if answer["held_by_group"] is not None:
         about.append(("held", f"by failed tasks of group {answer['held_by_group']}"))
     return [f"{name:>9}  {value}\n" for name, value in about]

@@ -82,6 +82,11 @@ class Desk:
         """Whether something waits for a transaction."""
         return bool(self._asked)
 
+    @property
+    def sought(self) -> list[tuple[int, int]]:
+        """Among which rows the next transaction changes tasks: first and last, included."""
+        return [(body.piece.first, body.piece.last) for _, body in self._asked if isinstance(body, Update)]
+
     def open(self, session: bytes) -> None:
         """Begin a new session: the broker has told the clients of the one before to ask again."""
         self._session = session

@@ -42,9 +42,10 @@ def status(
         "database": database or None,
         "workers": core.census(),
         "slots": core.slots,
-        "queued": counts.new,
+        "queued": counts.new + core.parked_tasks,
+        "fits_nobody": core.parked_tasks,
         # Handed out: what a worker has fetched and not started is among them.
-        "running": counts.assigned,
+        "running": counts.assigned - core.parked_tasks,
         "succeeded": counts.succeeded,
         "failed": counts.failed,
         "cancelled": counts.cancelled,
