@@ -79,6 +79,11 @@ def test_every_program_tells_its_version_and_those_of_what_it_speaks_with(name: 
         (("hs", "no-such"), "hs: No such command 'no-such': hs has cluster, broker, scheduler, worker, submit, task,"),
         (("hs", "task", "no"), "hs: No such command 'no': hs task has info, run, search, update, wait\n"),
         (("hs", "worker", "no"), "hs: No such command 'no': hs worker has list, drain, stop\n"),
+        (
+            ("hs", "worker", "drain", ""),
+            "hs: ID '': expected the id of a worker, or its start, as hs worker list shows",
+        ),
+        (("hs", "worker", "stop", "-"), "hs: ID '': expected the id of a worker"),
         (("hs", "config", "no"), "hs: No such command 'no': hs config has edit, get, set, which\n"),
         (("hs", "list"), "hs: there is no command list: use hs task search"),
         (("hs", "completion"), "hs: Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),

@@ -9,6 +9,7 @@ import click
 
 from hs_common.command_line import SETTINGS
 from hs_common.errors import RefusedError, StoppedError
+from hs_common.setting import require_text
 from hs_scheduler.commands.printing import print_texts
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def stop(worker: str, **asked: Any) -> None:  # noqa: ANN401
 
 
 def _send_away(worker: str, asked: dict[str, Any], *, now: bool) -> None:
+    # Every id begins with nothing: that of a variable which is not set would be the only worker's.
+    require_text("ID", _digits(worker), "the id of a worker, or its start, as hs worker list shows it")
     client = _client(asked)
     try:
         known = json.loads(client.ask("status"))["workers"]
