@@ -133,6 +133,8 @@ def test_a_fault_of_the_host_hands_back_and_rests() -> None:
     }
     ready = sent(effects, messages.Ready)[-1]
     assert (ready.slots, ready.credit) == (4, 2)
+    said = [(effect.event, effect.keys) for effect in effects if isinstance(effect, events.Note)]
+    assert said == [("worker.resting", {"reason": "spawn:EAGAIN", "seconds": 0.1})], "once for all three"
 
     # And nothing is started for a tenth of a second, then one at a time, then two, then four
     assert worker.ends(0)[1:] == []

@@ -204,9 +204,10 @@ class Holding:
             self.outcomes.drop(run.task, run.bundle, OutcomeKind.REJECTED, reason)
             return
         self.outcomes.drop(run.task, run.bundle, OutcomeKind.HANDED_BACK, reason)
-        self.rest.fault(now, self.slots.running)
+        if self.rest.fault(now, self.slots.running):
+            seconds = round(self.rest.until - now, 1)
+            self._out.append(Note("warning", "worker.resting", {"reason": reason, "seconds": seconds}))
         self.hand_back(len(self.waiting) - self.rest.usable, reason)
-        self._out.append(Note("warning", "worker.resting", {"reason": reason, "slots": self.rest.usable}))
 
     # --- Ending ---
 

@@ -36,13 +36,15 @@ class Rest:
         if not self.doubted:
             self.usable, self._pause_s = self._slots, 0.0
 
-    def fault(self, now: float, running: int) -> None:
-        """Take note that a process could not be made while `running` others were."""
-        if now >= self.until:  # several spawns of one burst fail together: that is one fault
+    def fault(self, now: float, running: int) -> bool:
+        """Take note that a process could not be made while `running` others were; return whether that begins a pause."""
+        begins = now >= self.until  # several spawns of one burst fail together: that is one fault
+        if begins:
             self._pause_s = min(_PAUSE_MAX_S, max(_PAUSE_MIN_S, 2 * self._pause_s))
         self.doubted = 0  # the host gives the pace now
         self.usable = max(1, min(self.usable, running))
         self.until = now + self._pause_s
+        return begins
 
     def recover(self, now: float) -> bool:
         """Give back slots if the last fault is long enough ago; return whether it did."""
