@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import daemon, kill, state, until
+from tests.faults.processes import daemon, kill, resident_bytes, state, until
 from tests.system.conftest import Hosts
 from tests.system.namespaces import may_make
 
+from hs_common.limits import MIB
 from hs_deploy.launchers.nodes import parse_nodes
 from hs_deploy.launchers.session import Streams
 from hs_deploy.launchers.ssh_args import parse_ssh_args
@@ -246,6 +247,28 @@ def test_outputs_that_do_not_come_at_the_end_of_a_run_are_lost_and_it_says_so(
 
     assert re.search(rb"^hs-cluster: outputs that were on their way from .* are lost", home.read("said"), re.MULTILINE)
     assert home.read("out") == b"begun\n"
+    assert home.leftovers() == []
+
+
+def test_nothing_is_read_ahead_of_a_reader_who_stopped(home: Home, hosts: Hosts) -> None:
+    """The tasks wait for him, as at a pipe; here is kept a bounded part of what they say, however long that takes."""
+    # Given a task that has more to say than anybody keeps, and a reader who has seen the beginning
+    cluster = home.start("hs-cluster", *hosts.options, home.write("tasks", b"yes\n"), stdout=subprocess.PIPE)
+    assert cluster.stdout is not None
+    assert cluster.stdout.read(2) == b"y\n"
+    holder = daemon(cluster.pid, "ssh")
+    assert holder is not None
+    before = resident_bytes(holder)
+
+    # When it has reason to look after its sessions again and again
+    for _ in range(200):
+        os.kill(holder, signal.SIGCONT)
+        assert until(lambda: state(holder) == "S", 60)
+
+    # Then
+    assert resident_bytes(holder) - before < 20 * MIB
+    cluster.stdout.close()
+    assert cluster.wait(60) == 3
     assert home.leftovers() == []
 
 

@@ -81,6 +81,8 @@ class SshHolder:
         self._moved_at = monotonic()
         """When anything last came from a host, or our own reader was last waited for."""
         self._finishing = False
+        self._cut = False
+        """Whether the sessions are to end, whatever is still on its way."""
         self._lost: list[str] = []
         """Whose outputs cannot come any more, though they are waited for."""
         self._ports: dict[Node, int | None] = {}
@@ -100,14 +102,12 @@ class SshHolder:
     def watch(self, poller: zmq.Poller) -> dict[int, Callable[[], None]]:
         """Wait for logins and for what the hosts say, unless nobody takes what they said before."""
         handlers: dict[int, Callable[[], None]] = {self._wake_fd: self._on_wake}
-        full = False
         for outlet in (self._out, self._err):
-            full |= outlet.full
             if outlet.waits:
                 poller.register(outlet.fd, zmq.POLLOUT)
                 handlers[outlet.fd] = outlet.flush
         poller.register(self._wake_fd, zmq.POLLIN)
-        for session in self._sessions.values() if not full else ():
+        for session in self._sessions.values() if self._reads else ():
             for fd in session.fds:
                 poller.register(fd, zmq.POLLIN)
                 handlers[fd] = session.read
@@ -142,6 +142,11 @@ class SshHolder:
             self._ended = Ended(1, reason, reason if lost else missing)
 
     @property
+    def _reads(self) -> bool:
+        """Whether what the hosts say is taken: not while our own reader leaves it lying here, unless he is waited for no more."""
+        return self._cut or not (self._out.full or self._err.full)
+
+    @property
     def _kept(self) -> bool:
         """Whether our own reader has not taken all."""
         return self._out.waits or self._err.waits
@@ -167,7 +172,8 @@ class SshHolder:
     # --- one session ---
 
     def _look_at(self, node: Node, session: Session, now: float) -> None:
-        session.read()
+        if self._reads:
+            session.read()
         if session.streams.moved:
             session.streams.moved, self._moved_at = False, now
         if isinstance(session, ProgramSession) and session.port is not None:
@@ -293,7 +299,7 @@ class SshHolder:
 
     def signal(self, signum: int) -> None:
         """End the sessions: by the end of their stdin, or at once."""
-        self._finishing = False
+        self._finishing, self._cut = False, True
         for session in self._sessions.values():
             if signum == signal.SIGKILL:
                 session.close()
