@@ -6,7 +6,10 @@ The answer is written in the transaction that does what was asked; who asks with
 from hs_scheduler.stores.session import Session
 
 KEPT_S = 86_400.0
-"""Nobody asks again after so long: a command gives up within minutes."""
+"""Nobody asks again after so long: a command gives up within minutes. By the clock, and after the answer that came last: a clock
+that is set forward makes none old."""
+
+_FORGET = "DELETE FROM answered WHERE given_at < ? AND given_at < (SELECT max(given_at) FROM answered) - ?"
 
 
 class Answers(Session):
@@ -29,4 +32,4 @@ class Answers(Session):
     def forget_answers(self, now: float) -> None:
         """Drop those that nobody asks for any more; a transaction of its own."""
         with self.transaction():
-            self._engine.execute("DELETE FROM answered WHERE given_at < ?", (now - KEPT_S,))
+            self._engine.execute(_FORGET, (now - KEPT_S, KEPT_S))
