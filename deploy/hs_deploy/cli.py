@@ -1,6 +1,5 @@
 """`hs-cluster`, and the umbrella `hyper-shell` (`hs`): options to objects, errors to exit statuses. Nothing is imported early."""
 
-import os
 from typing import Any
 
 import click
@@ -213,28 +212,14 @@ def cluster(context: click.Context, /, **typed: Any) -> int:  # noqa: ANN401 - c
 
     Status: 0 all succeeded, 1 some did not, 2 misuse, 3 it could not go on, 128 + n stopped by signal n.
     """
-    from hs_common.config import load_settings  # noqa: PLC0415
-    from hs_common.logs import configure_by  # noqa: PLC0415
-    from hs_deploy import oneshot  # noqa: PLC0415
-    from hs_deploy.options import check_exclusions, options  # noqa: PLC0415
+    # Only now: --help and a mistyped option need none of this.
+    from hs_deploy.program import run  # noqa: PLC0415
 
-    oneshot.keep_descriptors()
-    settings = load_settings()
-    check_exclusions(typed)
-    asked = options(typed, settings)
-    if asked.reads_stdin and typed["file"] is None and os.isatty(0):
+    status = run(typed)
+    if status is None:
         click.echo(context.get_usage(), err=True)
         return 2
-    configure_by(settings, level=asked.level)
-    if asked.dry_run:
-        from hs_deploy.dry_run import dry_run  # noqa: PLC0415
-
-        return dry_run(asked)
-    if asked.restart:
-        from hs_deploy import restart  # noqa: PLC0415 - few ask for it
-
-        return restart.run(asked, typed, settings)
-    return oneshot.run(asked)
+    return status
 
 
 @click.group(cls=LazyGroup, places=LAZY, context_settings=SETTINGS)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hs_common.quick import Declared, read
-from hs_deploy.cli import main
+from hs_deploy import quick_cluster
+from hs_deploy.cli import cluster, main
 from hs_scheduler.cli import read_quickly as of_scheduler
 from hs_scheduler.command import scheduler
 from hs_scheduler.commands import quick_submit
@@ -47,6 +48,7 @@ WORDS = st.sampled_from(
     ["--", "-", "a", "echo {}", "", "7", "-1", "2.5", "-h", "-x", "-N8", "-fx", "-g7", "--file=", "--tag=k:v", "-ta"]
 )
 SUBMIT_WORDS = st.lists(WORDS | st.sampled_from([*quick_submit.DECLARED.options, *quick_submit.DECLARED.flags]))
+CLUSTER_WORDS = st.lists(WORDS | st.sampled_from([*quick_cluster.DECLARED.options, *quick_cluster.DECLARED.flags]))
 SCHEDULER_WORDS = st.lists(
     WORDS
     | st.sampled_from(["-b", "-w", "-r", "-f", "--joblog", "--halt", "--database", "--spool", "--input-fd"])
@@ -68,6 +70,14 @@ def test_submit_is_read_as_click_reads_it(words: list[str]) -> None:
         assert {"args": args, **asked} == by_click(submit, words)
 
 
+@given(CLUSTER_WORDS)
+def test_a_run_is_read_as_click_reads_it(words: list[str]) -> None:
+    """Or not at all."""
+    found = quick_cluster.read_quickly(words)
+    if found is not None:
+        assert found == by_click(cluster, words)
+
+
 @given(SCHEDULER_WORDS)
 def test_a_scheduler_is_read_as_click_reads_it(words: list[str]) -> None:
     """Or not at all; hs-cluster has seen to the bounds of numbers."""
@@ -79,6 +89,8 @@ def test_a_scheduler_is_read_as_click_reads_it(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("read_quickly", "command", "words"),
     [
+        (quick_cluster.read_quickly, cluster, "tasks.txt -N8 -r 2 -f failed.txt --no-db -k"),
+        (quick_cluster.read_quickly, cluster, ""),
         (quick_submit.read_quickly, submit, "-f x -t a:1 -t b --once -g2 -- echo -n"),
         (
             of_scheduler,
@@ -102,6 +114,12 @@ def test_what_click_must_check_is_left_to_it(words: str) -> None:
     """Bounds, help and mistakes."""
     assert quick_submit.read_quickly(words.split()) is None
     assert main.get_command(click.Context(main), "submit") is submit
+
+
+@pytest.mark.parametrize("words", ["-v", "-vv", "--ssh", "-A", "-p 5000", "--help", "-V", "a b", "-kq", "--jobs 3"])
+def test_a_run_elsewhere_and_a_mistake_are_read_by_click(words: str) -> None:
+    """As is all that it has to explain, or to count."""
+    assert quick_cluster.read_quickly(words.split()) is None
 
 
 @pytest.mark.parametrize("words", ["", "--connection x", "--connection - -b 0", "--connection - --report-fd x"])

@@ -38,6 +38,7 @@ def loaded_by(*argv: str, home: Path) -> set[str]:
         ("submit --template 'echo {}' -- x", set()),
         ("task search -c --database tasks.db", {"click", "inspect"}),
         ("task search --json --database tasks.db", {"click", "inspect"}),
+        ("cluster --dry-run tasks.txt -N2", set()),
         ("status --help", {"click", "inspect"}),
     ],
 )
@@ -61,7 +62,7 @@ def test_a_command_loads_what_it_needs(command: str, loads: set[str], tmp_path: 
         ("hs_worker.cli", set()),  # the guardian: it forks, and a context of ZeroMQ would not survive that
         ("hs_worker.work", {"zmq"}),
         ("hs_deploy.start", set()),
-        ("hs_deploy.oneshot", set()),  # all until the daemons are started, but for its options
+        ("hs_deploy.program", set()),  # all until the daemons are started
     ],
 )
 def test_a_daemon_loads_what_it_needs(module: str, loads: set[str], tmp_path: Path) -> None:
