@@ -4,9 +4,9 @@ A body is one msgpack array. Commands, folders and paths travel as bytes, for no
 checks of their own: these are the only objects that exist once per task on the hot path.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
@@ -28,6 +28,21 @@ class Detail(NamedTuple):
     tags: tuple[tuple[str, Tag], ...]
     template: bytes
     """b"": the worker's own."""
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Described(Protocol):
+        """A task, or a line that becomes one."""
+
+        @property
+        def args(self) -> bytes:
+            """Its words, as they stand in the input."""
+
+        @property
+        def detail(self) -> Detail | None:
+            """What it has that most have not."""
 
 
 class Task(NamedTuple):
@@ -112,9 +127,9 @@ def pack_bundle(bundle: tuple[bytes, Sequence[Task]]) -> bytes:
     return _pack(bundle)
 
 
-def bytes_of(args: bytes, detail: Detail | None) -> int:
-    """Return how many bytes a task with these args takes in a body, at most."""
-    return _TASK_BYTES + len(args) + (len(_pack(detail)) if detail is not None else 0)
+def sizes_of(tasks: "Iterable[Described]") -> Iterator[int]:
+    """Yield how many bytes each task takes in a body, at most."""
+    return (_TASK_BYTES + len(task.args) + (len(_pack(task.detail)) if task.detail else 0) for task in tasks)
 
 
 def unpack_bundle(body: bytes) -> Bundle:

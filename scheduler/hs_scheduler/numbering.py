@@ -36,11 +36,18 @@ class Numbering:
         if tasks_max == 1:  # each its own, whatever it is
             return list(self._next(len(tasks)))
         numbers: list[int] = []
-        left = iter(sizes)
+        bytes_of = list(sizes)
+        # Most tasks are so short that no bundle can have too many bytes, and each is counted here in some nanoseconds.
+        short = tasks_max * max(bytes_of, default=0) <= limits.PARCEL_BYTES_MAX
         for _, alike in groupby(tasks):
-            parts = _parted([next(left) for _ in alike], tasks_max)
-            first = self._next(parts[-1] + 1).start
-            numbers += [first + part for part in parts]
+            count = len(list(alike))
+            if short:
+                first = self._next(-(-count // tasks_max)).start
+                numbers += [first + at // tasks_max for at in range(count)]
+            else:
+                parts = _parted(bytes_of[len(numbers) : len(numbers) + count], tasks_max)
+                first = self._next(parts[-1] + 1).start
+                numbers += [first + part for part in parts]
         return numbers
 
     def _next(self, count: int) -> range:
@@ -51,8 +58,6 @@ class Numbering:
 
 def _parted(sizes: Sequence[int], tasks_max: int) -> list[int]:
     """Return for each of some tasks in which of their bundles it goes, the first is 0."""
-    if sum(sizes) <= limits.PARCEL_BYTES_MAX:
-        return [at // tasks_max for at in range(len(sizes))]
     parts = []
     part = count = room = 0
     for size in sizes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hs_common.clock import wall
 from hs_common.errors import StoppedError
 from hs_common.ids import uuid_text
-from hs_common.tasks import bytes_of
+from hs_common.tasks import sizes_of
 from hs_common.values import dataclass
 from hs_scheduler.commands.live import OWNERS_MAX, client_by, client_of
 from hs_scheduler.serving.asking import (
@@ -174,8 +174,8 @@ def _transaction(store: SqlStore) -> Iterator[None]:
 def pieces(batch: Sequence[NewTask]) -> Iterator[Sequence[NewTask]]:
     """Yield a batch in parts of at most as many tasks and bytes as one request may have."""
     start = size = 0
-    for at, task in enumerate(batch):
-        weight = bytes_of(task.args, task.detail) + len(task.rejected)
+    for at, (task, needed) in enumerate(zip(batch, sizes_of(batch), strict=True)):
+        weight = needed + len(task.rejected)
         if at > start and (at - start == SUBMIT_TASKS_MAX or size + weight > SUBMIT_BYTES_MAX):
             yield batch[start:at]
             start, size = at, 0

@@ -9,7 +9,7 @@ Everything happens inside the transaction of the caller, who may run it again af
 from collections.abc import Sequence
 from typing import Protocol
 
-from hs_common.tasks import Task, bytes_of
+from hs_common.tasks import Task, sizes_of
 from hs_scheduler.core import SchedulerCore
 from hs_scheduler.events import ClaimedBundle
 from hs_scheduler.input.bundling import by_bundle, demand_of, packed, packed_as_added
@@ -259,7 +259,7 @@ class Feed:
         plain = (cwd, NO_DEMAND)
         places = self._core.place(
             [(cwd, demand_of(line.detail)) if line.detail else plain for line in runnable],
-            (bytes_of(line.args, line.detail) for line in runnable),
+            sizes_of(runnable),
         )
         if len(runnable) == len(lines):
             return places
@@ -275,7 +275,7 @@ class Feed:
             return []
         ids = self._core.place(
             [(item.cwd, demand_of(item.task.detail)) for item in ready],
-            (bytes_of(item.task.args, item.task.detail) for item in ready),
+            sizes_of(item.task for item in ready),
         )
         bundles = by_bundle(ids, [item.task for item in ready])
         self._store.assign(bundles, wall)
