@@ -67,6 +67,8 @@ def completed(given: dict[str, Any]) -> dict[str, Any]:
 
 def _run(options: "Options") -> int:
     _check_exclusions(options)
+    if options.report_fd is None:  # hs-cluster has looked at what it names
+        check_named(options)
     from hs_common.config import load_settings  # noqa: PLC0415
     from hs_common.logs import configure_by  # noqa: PLC0415
     from hs_common.prctl import protect_secrets, set_process_name  # noqa: PLC0415
@@ -147,6 +149,39 @@ def _check_exclusions(options: "Options") -> None:
     ):
         if refused:
             raise RefusedError(f"{names} exclude each other")
+
+
+def check_named(options: "Options") -> None:
+    """Look at what is named, before a broker is waited for, and a run is over whose failures cannot be written down.
+
+    Raises:
+        RefusedError: It cannot be used.
+
+    """
+    from hs_common import site  # noqa: PLC0415 - hs-cluster's needs none of this
+    from hs_scheduler.halt import parse_halt  # noqa: PLC0415
+    from hs_scheduler.input.input_file import check_file  # noqa: PLC0415
+    from hs_scheduler.stores.locations import NAME, is_url  # noqa: PLC0415
+
+    if options.halt is not None:
+        parse_halt(options.halt)
+    if options.file not in (None, "-"):
+        check_file(options.file)
+    for option, path in (("-f", options.failures), ("--joblog", options.joblog)):
+        if path is not None:
+            _check_folder(option, path)
+            if os.path.isdir(path):
+                raise RefusedError(f"{option} {path}: is a folder, expected the path of a file")
+    database = options.database
+    # The folder of the standing queue is made when it is missing.
+    if database is not None and not is_url(database) and database != os.path.join(site.main(), NAME):
+        _check_folder("database", database)
+
+
+def _check_folder(name: str, path: str) -> None:
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise RefusedError(f"{name} {path}: there is no folder {folder}")
 
 
 def _fail(status: int, error: Exception) -> NoReturn:

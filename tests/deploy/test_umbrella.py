@@ -71,6 +71,16 @@ def test_every_program_tells_its_version_and_those_of_what_it_speaks_with(name: 
             ("hs-scheduler", "--eager", "--connection", "x"),
             "hs-scheduler: --eager: without retries nothing goes first: give -r NUM",
         ),
+        *(
+            (("hs-scheduler", "--connection", "no-such", *words.split()), f"hs-scheduler: {said}")
+            for words, said in (
+                ("no-such", "input no-such: No such file or directory"),
+                ("--halt soon", "--halt soon"),
+                ("-f /no/folder/x", "-f /no/folder/x: there is no folder /no/folder\n"),
+                ("--joblog /tmp", "--joblog /tmp: is a folder, expected the path of a file\n"),
+                ("--database /no/folder/x", "database /no/folder/x: there is no folder /no/folder\n"),
+            )
+        ),
         (("hs-worker",), "hs-worker: Missing option '--connection': see hs-worker --help"),
         (("hs-worker", "-N", "x"), "hs-worker: Invalid value for '-N'"),
         (("hs-scheduler", "-b", "0"), "hs-scheduler: Invalid value for '-b' / '--bundlesize': 0 is not in the range"),
