@@ -149,6 +149,8 @@ class BrokerDaemon:
                 queue.extend(self._core.handle(PeerUnreachable(effect.peer), self._clock()))
             elif isinstance(effect.message, messages.Assign):
                 crash_point("broker.assign")
+                if log.tells_all:
+                    _tell_bundles(effect.message, effect.peer)
 
     def _look_around(self, now: float) -> None:
         self._notifier.beat(now)
@@ -180,6 +182,11 @@ class BrokerDaemon:
             return
         for role in self._authenticator.reload(server):
             self._perform(self._core.handle(RoleRevoked(role), now))
+
+
+def _tell_bundles(message: messages.Assign, peer: bytes) -> None:
+    for header in message.bundles:
+        log.debug("bundle.assigned", bundle=header.bundle, tasks=header.tasks, peer=peer)
 
 
 def _tell(effect: Effect) -> None:

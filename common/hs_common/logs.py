@@ -1,7 +1,8 @@
 """The log: one event with keys per line, to stderr or a file. Nothing is formatted, or even imported, below the level.
 
 A log line must never harm what it tells about: a full or closed stderr loses lines (the next one says how many), and an event
-that comes more than `_LINES_PER_S_MAX` times a second is counted instead (a flood of strangers must not become a flood of lines).
+that comes more than `_LINES_PER_S_MAX` times a second is counted instead (a flood of strangers must not become a flood of lines),
+unless it is an error, or was asked for by level debug.
 
 SIGUSR2 reopens a log file; `log_file` says what else happens to it.
 """
@@ -41,6 +42,11 @@ class Logger:
     def bind(self, **keys: object) -> "Logger":
         """Return a logger that adds these keys to every line."""
         return Logger({**self._bound, **keys})
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether `debug` tells anything: for who would have to gather it first."""
+        return _output.level <= 10  # noqa: PLR2004 - as below
 
     def debug(self, event: str, **keys: object) -> None:
         """Tell about one message."""
@@ -175,7 +181,8 @@ class _Output:
     """Event -> start of its second, lines in it."""
 
     def emit(self, level: str, event: str, keys: dict[str, object]) -> None:
-        suppressed = self._suppressed(event) if level != "error" else 0
+        # A person must act on each error, and who asks for debug asks for each line.
+        suppressed = self._suppressed(event) if level in ("info", "warning") else 0
         if suppressed < 0:
             return
         line: Any = {key: value.hex() if isinstance(value, bytes) else value for key, value in keys.items()}

@@ -182,6 +182,10 @@ class SchedulerDaemon:
         try:
             if isinstance(message, messages.Result):
                 outcomes = unpack_outcomes(message.body)
+                if log.tells_all:
+                    log.debug(
+                        "result.received", worker=message.worker, tasks=len(outcomes), closed=list(message.closed)
+                    )
                 event = Outcomes(message.worker, message.sequence, message.oldest, message.closed, outcomes)
                 return self._core.handle(event, now)
             if isinstance(message, messages.Running):

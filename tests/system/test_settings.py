@@ -131,6 +131,19 @@ def test_the_log_goes_to_a_file_and_tells_bundles_not_tasks(home: Home) -> None:
     assert len(told) <= 20 + 20, Counter(told)
 
 
+def test_level_debug_has_a_line_for_each_bundle(home: Home) -> None:
+    """And one for each message with results, which say of each that it is closed; however many there are in a second."""
+    env = {"HYPERSHELL_LOGGING_FILE": home.path("log"), "HYPERSHELL_LOGGING_FORMAT": "json"}
+    home.run("hs-cluster", "-b1", "-N2", "-vv", stdin=b"true\n" * 400, env=env)
+
+    told = [json.loads(line) for line in home.read("log").splitlines()]
+    assigned = [line for line in told if line["event"] == "bundle.assigned"]
+    closed = [bundle for line in told if line["event"] == "result.received" for bundle in line["closed"]]
+    assert [line["tasks"] for line in assigned] == [1] * 400
+    assert sorted(line["bundle"] for line in assigned) == sorted(closed)
+    assert {line["level"] for line in assigned} == {"debug"}
+
+
 def test_a_log_file_is_set_aside_when_it_is_full(home: Home) -> None:
     """As the settings say: here at the smallest size, and two are kept."""
     env = {
