@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.faults.processes import PATIENCE_S
+from tests.faults.processes import PATIENCE_S, until
 from tests.postgres_server import PostgresServer
 
 from hs_common.errors import RefusedError, StoppedError
@@ -20,7 +20,7 @@ from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_scheduler.search.questions import Question, number_of
 from hs_scheduler.stores import locations, postgres, postgres_schema, schema
 from hs_scheduler.stores.changes import PIECE_ROWS, Action, Change, Piece
-from hs_scheduler.stores.engines import open_reader, open_store, owner_of
+from hs_scheduler.stores.engines import open_reader, open_store, owner_of, was_lost
 from hs_scheduler.stores.locations import shown
 from hs_scheduler.stores.postgres_link import written
 from hs_scheduler.stores.postgres_schema import written as step_of
@@ -277,6 +277,20 @@ def test_a_database_is_free_as_soon_as_it_is_closed(url: str) -> None:
     for _ in range(30):
         open_store(url).close()
         assert owner_of(url) is None
+
+
+def test_an_owner_that_lost_its_session_is_told_from_one_that_has_ended(store: SqlStore, url: str) -> None:
+    """It will be back in a moment: who wants to ask it waits for that."""
+    assert not was_lost(url)
+    store.announce("/run/control.json")
+    end_sessions(url)
+    assert until(lambda: owner_of(url) is None)
+    assert was_lost(url)
+
+    add(store)
+    assert owner_of(url) is not None
+    store.close()
+    assert not was_lost(url)
 
 
 def test_two_schemas_are_two_task_databases(store: SqlStore, postgres: PostgresServer) -> None:

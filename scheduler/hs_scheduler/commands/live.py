@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.site import connection_file, unknown_cluster
-from hs_scheduler.stores.engines import owner_of
-from hs_scheduler.stores.locations import is_url, of_folder, real, shown
+from hs_scheduler.stores.engines import owner_of, was_lost
+from hs_scheduler.stores.locations import is_url, of_folder, shown
 from hs_scheduler.stores.ownership import Owner
 
 if TYPE_CHECKING:  # ZeroMQ: only where there is somebody to ask
     from hs_common.client import Client
+from hs_common.clock import monotonic
 
 START_S = 10.0
 """How long a scheduler that is starting may take to say how it is reached."""
@@ -24,39 +25,37 @@ OWNERS_MAX = 3
 
 _TRY_S = 0.02
 
+_TRY_SERVER_S = 0.25
+"""A server is asked in a session of its own each time."""
+
 
 def client_of(location: str, *, patient: bool = False) -> "Client | None":
     """Return a client of the scheduler that owns this database; None: nobody does, or for a moment only.
 
     Args:
         location: Path or URL.
-        patient: Whether to wait for the next scheduler where the one before was killed: it may be on its way.
+        patient: Whether to wait for the next scheduler where the one before was killed, or has lost its session with a server.
 
     Raises:
         StoppedError: Its owner takes no requests, or not from here.
 
     """
-    tries_left = int(START_S / _TRY_S)
+    until = monotonic() + START_S
     while True:
         owner = owner_of(location)
-        if owner is None and not (patient and tries_left and _was_killed(location)):
+        waits = monotonic() < until
+        if owner is None and not (patient and waits and was_lost(location)):
             return None
         # One without a pid has only just taken the lock, and has not said yet who it is.
-        if owner is not None and owner.brief and (owner.pid or not tries_left) and not (patient and tries_left):
+        if owner is not None and owner.brief and (owner.pid or not waits) and not (patient and waits):
             return None
         if owner is not None and owner.control:
             return _client(shown(location), owner)
-        if not tries_left:
+        if not waits:
             raise StoppedError(
                 f"database {shown(location)} is owned by {owner}, which takes no requests: wait for its end, or stop it"
             )
-        tries_left -= 1
-        select.poll().poll(_TRY_S * 1000)
-
-
-def _was_killed(location: str) -> bool:
-    """Whether the last owner of a file left its lock behind: at an end in order it is removed."""
-    return not is_url(location) and os.path.exists(f"{real(location)}.lock")
+        select.poll().poll((_TRY_SERVER_S if is_url(location) else _TRY_S) * 1000)
 
 
 def client_here(asked: str | None) -> "Client":

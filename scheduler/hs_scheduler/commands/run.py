@@ -43,7 +43,7 @@ def run(args: tuple[str, ...], tags: tuple[str, ...], database: str | None) -> i
 
     line, given = one_line(args), given_tags(tags)
     location, _ = to_write(database)
-    sink = Sink(location)
+    sink = Sink(location, patient=True)
     try:
         if not sink.live:
             raise StoppedError(

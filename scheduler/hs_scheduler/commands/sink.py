@@ -50,16 +50,19 @@ class Sink:
         location: Of the database; "" with a connection.
         connection: A connection file or the name of a cluster, whose scheduler knows its database; None: whoever owns `location`.
         create: Whether to make the tables on a server where they are missing.
+        patient: Whether to wait for a scheduler that is on its way again.
 
     """
 
-    def __init__(self, location: str, connection: str | None = None, *, create: bool = False) -> None:
+    def __init__(
+        self, location: str, connection: str | None = None, *, create: bool = False, patient: bool = False
+    ) -> None:
         self._location = location
         self._create = create
         self._cwd = os.getcwdb()
         self._host = os.uname().nodename
         self._fixed = connection is not None
-        self._client = client_of(location) if connection is None else client_by(connection)
+        self._client = client_of(location, patient=patient) if connection is None else client_by(connection)
 
     @property
     def live(self) -> bool:

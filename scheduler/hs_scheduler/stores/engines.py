@@ -95,6 +95,21 @@ def owner_of(location: str) -> "Owner | None":
     return holder_of(f"{os.path.realpath(location)}.lock")
 
 
+def was_lost(location: str) -> bool:
+    """Whether the last owner of a database, which nobody owns now, has not ended in order: another may be on its way.
+
+    Raises:
+        RefusedError: As `open_store`.
+        StoppedError: A server is out of reach.
+
+    """
+    if is_url(location):
+        from hs_scheduler.stores import postgres_reader  # noqa: PLC0415
+
+        return postgres_reader.was_lost(location)
+    return os.path.exists(f"{os.path.realpath(location)}.lock")
+
+
 def dialect_of(location: str) -> "Dialect":
     """Return how questions are put to the engine of a location."""
     from hs_scheduler.tasks.dialect import POSTGRES, SQLITE  # noqa: PLC0415

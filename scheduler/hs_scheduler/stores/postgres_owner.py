@@ -86,6 +86,18 @@ def announce(connection: Connection, owner: Owner, control: str) -> None:
     connection.execute("UPDATE owner SET control = %s WHERE uuid = %s", (control, owner.uuid))
 
 
+def leave(connection: Connection, owner: Owner) -> None:
+    """Write down that we end in order, and drop the lock."""
+    connection.execute("UPDATE owner SET control = '' WHERE uuid = %s", (owner.uuid,))
+    connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+def was_lost(connection: Connection) -> bool:
+    """Whether the last owner took requests, and has not ended in order; of nobody who owns it now."""
+    (control,) = _one(connection, "SELECT control FROM owner") or ("",)
+    return bool(control)
+
+
 def _stays(holder: str, our_host: str) -> bool:
     """Whether the holder is a scheduler that is alive, as far as we can see."""
     found = _NAME.match(holder)

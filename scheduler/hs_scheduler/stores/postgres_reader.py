@@ -97,6 +97,24 @@ def holder(url: str) -> "Owner | None":
         raise _unread(url, exc) from exc
 
 
+def was_lost(url: str) -> bool:
+    """Whether the last owner of the database has not ended in order: it was killed, or has lost its session.
+
+    Raises:
+        RefusedError: The URL makes no sense.
+        StoppedError: The server is out of reach.
+
+    """
+    from hs_scheduler.stores import postgres_owner  # noqa: PLC0415 - as above
+
+    try:
+        with closing(connect(url, name="hs task", writes=False)) as session:
+            session.execute(_SETTINGS)
+            return bool(postgres_schema.version_of(session, shown(url))) and postgres_owner.was_lost(session)
+    except Error as exc:
+        raise _unread(url, exc) from exc
+
+
 def _begin(session: Connection, name: str) -> None:
     """Begin at a moment at which the tables are those that we know: in one trip, where nothing is wrong with them."""
     try:

@@ -148,7 +148,7 @@ class OwnedSession:
         if not is_lost(session):
             # The server learns of the end of a session a moment later: the next owner need not wait for that.
             with suppress(Error):
-                session.execute("SELECT pg_advisory_unlock_all()")
+                postgres_owner.leave(session, self._owner)
         session.close()
 
     def _connect(self, timeout_s: int) -> Session:
