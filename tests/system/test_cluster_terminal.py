@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from tests.faults.home import Home
+from tests.faults.processes import until
 
 pytestmark = pytest.mark.system
 
@@ -19,11 +20,8 @@ SILENT_S = 60
 UNTIL_GO = b"until [ -e go ]; do sleep 0.05; done"
 
 
-def at_a_terminal(home: Home, *argv: str, out_too: bool = True, gate: bytes | None = None) -> tuple[int, bytes, bytes]:
-    """Run with stderr (and stdout) on a terminal; return status, what the terminal got, what stdout got.
-
-    `gate`: what the terminal shows before the file `go` is made.
-    """
+def begun_at_a_terminal(home: Home, *argv: str, out_too: bool = True) -> tuple["subprocess.Popen[bytes]", int]:
+    """Return a program with stderr (and stdout) on a terminal, and our side of that."""
     ours, theirs = pty.openpty()
     process = home.start(
         *argv,
@@ -33,13 +31,25 @@ def at_a_terminal(home: Home, *argv: str, out_too: bool = True, gate: bytes | No
         env={"TERM": "xterm", "COLUMNS": "100"},
     )
     os.close(theirs)
+    return process, ours
+
+
+def all_shown(ours: int, home: Home, gate: bytes | None = None) -> bytes:
+    """Return what the terminal gets until nobody has it open; `gate`: what it shows before the file `go` is made."""
     shown = b""
     with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
         while select.select([ours], [], [], SILENT_S)[0]:
             shown += os.read(ours, 65536)
-            if gate is not None and gate in shown:
+            if gate is not None and gate in shown[-65536 - len(gate) :]:
                 home.write("go", b"")
     os.close(ours)
+    return shown
+
+
+def at_a_terminal(home: Home, *argv: str, out_too: bool = True, gate: bytes | None = None) -> tuple[int, bytes, bytes]:
+    """Run with stderr (and stdout) on a terminal; return status, what the terminal got, what stdout got."""
+    process, ours = begun_at_a_terminal(home, *argv, out_too=out_too)
+    shown = all_shown(ours, home, gate)
     out = process.stdout.read() if process.stdout else b""
     return process.wait(60), shown, out
 
@@ -61,6 +71,28 @@ def test_a_progress_line_counts_and_leaves_no_trace(home: Home) -> None:
     one, three, head, _, line = screen(shown)
     assert (one, three, head) == (b"one", b"three", b"hs-cluster: failed:")
     assert line.startswith(b"hs-cluster: 3 tasks, 1 failed")
+
+
+def test_nothing_more_is_started_for_a_terminal_that_takes_nothing(home: Home) -> None:
+    """As after Ctrl-S: what is kept for it has a limit. Then all goes on, and nothing is lost."""
+    # Given tasks that end at once, and say more together than anybody keeps
+    tasks, said_bytes = 400, 20_000
+    home.write("tasks", f"echo >>ran; head -c {said_bytes} /dev/zero | tr '\\0' x; echo\n".encode() * tasks + UNTIL_GO)
+    process, ours = begun_at_a_terminal(home, "hs-cluster", "-N2", "tasks")
+
+    def stands_still() -> bool:
+        before = home.read("ran")
+        return bool(before) and not until(lambda: home.read("ran") != before, 2)
+
+    # When nobody reads
+    assert until(stands_still, 120)
+
+    # Then
+    assert len(home.read("ran")) < 300
+    counted = b"%d/%d" % (tasks, tasks + 1)
+    assert all_shown(ours, home, counted).count(b"x") >= tasks * said_bytes
+    assert process.wait(60) == 0
+    assert len(home.read("ran")) == tasks
 
 
 def test_an_unfinished_line_of_a_task_is_not_overwritten(home: Home) -> None:

@@ -7,7 +7,7 @@ from tests.worker.building import FINISHED, SELF, a_worker, spawned, told
 from hs_common import messages
 from hs_common.tasks import OutcomeKind
 from hs_worker import events
-from hs_worker.events import Exit, Look, Send, Signal
+from hs_worker.events import Exit, Look, Record, Send, Signal
 
 
 def says(slot: int, sent: int, *, at: float = 0.0) -> events.Exited:
@@ -74,3 +74,18 @@ def test_a_task_that_was_stopped_waits_for_its_output_too() -> None:
     (outcome,) = told(worker.takes(events.OutputKept(10)))
 
     assert (outcome.kind, outcome.reason) == (FINISHED, "timeout")
+
+
+def test_nothing_is_started_while_nobody_reads_what_was_said() -> None:
+    """What runs may end, and comes to its result; what waits waits on, or goes back."""
+    worker = a_worker(slots=1)
+    worker.gets_tasks(1, 2, 3)
+    worker.takes(events.OutputFull(full=True))
+
+    effects = worker.ends(0)
+
+    assert spawned(effects) == []
+    assert any(isinstance(effect, Record) for effect in effects)
+    assert spawned(worker.takes(events.OutputFull(full=False))) == [(0, 2)]
+    worker.takes(events.OutputFull(full=True))
+    assert 3 in [outcome.row for outcome in told(worker.takes(events.DrainAsked(None)))]

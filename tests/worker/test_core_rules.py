@@ -184,6 +184,10 @@ class WorkerRules(RuleBasedStateMachine):
     def pause_or_resume(self, pause: bool) -> None:
         self.perform(self.worker.takes(events.PauseAsked() if pause else events.ResumeAsked()))
 
+    @rule(full=st.booleans())
+    def the_reader_stops_or_goes_on(self, full: bool) -> None:
+        self.perform(self.worker.takes(events.OutputFull(full)))
+
     @precondition(lambda self: not self.left)
     @rule(grace=st.sampled_from([None, 1.0]))
     def drain(self, grace: float | None) -> None:

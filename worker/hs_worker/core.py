@@ -59,6 +59,7 @@ class WorkerCore:
             events.PauseAsked: self._on_pause_asked,
             events.ResumeAsked: self._on_resume_asked,
             events.OutputKept: self._on_output_kept,
+            events.OutputFull: self._on_output_full,
             events.ClockSet: self._on_clock_set,
         }
         self._message_handlers: dict[type, Callable[[Any], None]] = {
@@ -217,6 +218,9 @@ class WorkerCore:
 
     def _on_output_kept(self, event: events.OutputKept) -> None:
         self._holding.outcomes.kept(event.sent)
+
+    def _on_output_full(self, event: events.OutputFull) -> None:
+        self._holding.unread = event.full
 
     def _on_left(self, event: events.Left) -> None:
         self._holding.stopping.left(event.slot, event.processes)

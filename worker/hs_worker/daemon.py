@@ -108,6 +108,8 @@ class WorkerDaemon:
         """Something was sent since the socket was last read to its end, or it may have become ready unseen."""
         self._again = False
         """More children may have ended than were reaped."""
+        self._full = False
+        """What the core knows of the reader of our outputs."""
         self._lingering: set[int] = set()
         self._status: int | None = None
 
@@ -173,6 +175,7 @@ class WorkerDaemon:
                 if not self._executor.has_ended:
                     break
                 self._reap()
+        self._look_after_reader()
         now = monotonic()
         if now >= deadline:
             self._on_due(now)
@@ -218,6 +221,7 @@ class WorkerDaemon:
         exits = self._executor.reap()
         self._again = len(exits) + self._executor.strangers - strangers >= REAP_MAX
         if exits:
+            self._look_after_reader()  # before anything starts in the place of what has just left its output here
             if self._grace_s is not None and any(exit_.status & _SIGNAL_BITS == signal.SIGTERM for exit_ in exits):
                 self._listen_for_the_end()
             self._handle(events.Exited(exits))
@@ -230,6 +234,11 @@ class WorkerDaemon:
         poll.register(self._pipe.fd, select.POLLIN)
         if not self._pipe.ended and poll.poll(_END_WAIT_MS):
             self._obey()
+
+    def _look_after_reader(self) -> None:
+        if self._relay is not None and self._relay.full != self._full:
+            self._full = self._relay.full
+            self._handle(events.OutputFull(self._full))
 
     def _look_again(self) -> None:
         self._executor.forget_snapshot()

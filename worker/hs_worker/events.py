@@ -1,7 +1,7 @@
 """What the worker's core is told, and what it asks for. Tuples: some of these exist once per task on the hot path.
 
 shell ── Message | Exited | SpawnFailed | Left | Connected | Disconnected | Unsent | DrainAsked | StopAsked | PauseAsked |
-         ResumeAsked | OutputKept | ClockSet ──▶ core
+         ResumeAsked | OutputKept | OutputFull | ClockSet ──▶ core
       ◀─ Record Spawn Signal Look Abandon Release Send Reopen Leave Note ─
 """
 
@@ -106,6 +106,12 @@ class OutputKept(NamedTuple):
     sent: int
 
 
+class OutputFull(NamedTuple):
+    """Whether the reader of our own streams has left so much lying there that our tasks have to wait for him."""
+
+    full: bool
+
+
 class ClockSet(NamedTuple):
     """The wall clock stands at monotonic time + `offset_s` now."""
 
@@ -125,6 +131,7 @@ Event = (
     | PauseAsked
     | ResumeAsked
     | OutputKept
+    | OutputFull
     | ClockSet
 )
 

@@ -33,6 +33,10 @@ class Outputs(Protocol):
 class Piped(Outputs, Protocol):
     """One that reads pipes."""
 
+    @property
+    def full(self) -> bool:
+        """Whether what was read waits for a reader who does not keep up: no pipe is read meanwhile, until its task ends."""
+
     def owns(self, fd: int) -> bool:
         """Whether this descriptor is of ours."""
 

@@ -83,6 +83,11 @@ class Relay:
     def drop(self, slot: int) -> None:
         """Do nothing: the pipes are the next task's."""
 
+    @property
+    def full(self) -> bool:
+        """Whether the reader does not keep up."""
+        return self._valve.shut
+
     def owns(self, fd: int) -> bool:
         """Whether this descriptor is of ours."""
         return fd in self._pipes or self._valve.awaits(fd)

@@ -188,6 +188,11 @@ class Spooled:
             return Output(b"", b"", whole=True, sent=self._sent.end)
         return _LOST if found.lost else None
 
+    @property
+    def full(self) -> bool:
+        """Whether the reader does not keep up."""
+        return self._valve.shut
+
     def owns(self, fd: int) -> bool:
         """Whether this descriptor is of ours."""
         return fd in self._pipes or self._valve.awaits(fd)

@@ -110,13 +110,14 @@ class Valve:
         self._poller = poller
         self._streams = streams
         self._pipes: list[int] = []
-        self._shut = False
+        self.shut = False
+        """Whether a stream is full, and the pipes are not read."""
         self._writing: set[int] = set()
 
     def add(self, pipe: int) -> None:
         """Take the reading end of one more."""
         self._pipes.append(pipe)
-        if not self._shut:
+        if not self.shut:
             self._poller.register(pipe, select.EPOLLIN)
 
     def awaits(self, fd: int) -> bool:
@@ -145,9 +146,9 @@ class Valve:
                 self._poller.unregister(stream.fd)
                 self._writing.remove(stream.fd)
         full = any(stream.full for stream in self._streams)
-        if full == self._shut:
+        if full == self.shut:
             return
-        self._shut = full
+        self.shut = full
         for fd in self._pipes:
             if full:
                 self._poller.unregister(fd)

@@ -69,6 +69,8 @@ class Holding:
         self.pause = Pause()
         self.ending = False
         """Whether somebody else is ending us, and maybe our tasks as well."""
+        self.unread = False
+        """Whether what tasks said lies here for who does not read it: what each more of them said would come on top."""
         self.end = End(rules.ends_at, rules.margin_s, rules.stop_wait_s)
         self.outcomes = Outcomes(rules, self.slots, self.pause, recovered, out)
         if self.outcomes.crashed:
@@ -134,7 +136,7 @@ class Holding:
         """Fill free slots from the front of the queue, as far as the map, the host and the demands allow."""
         if self.outbox.unacknowledged >= UNACKNOWLEDGED_MAX or now < self.rest.until:
             return
-        if self.pause.paused or self.judgement.pending:
+        if self.pause.paused or self.judgement.pending or self.unread:
             return
         idle = self.slots.count - self.rest.usable
         while self.waiting and self.slots.free > idle:
