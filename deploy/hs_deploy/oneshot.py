@@ -193,14 +193,14 @@ def _say_how_it_ended(
     if finish.reason and not cluster.said(finish.reason):
         terminal.say(finish.reason)
     database = None if run.database is None else arguments.without_password(run.database)
-    left = summary.left_text(cluster.reports.totals, database, unprinted=cluster.unprinted)
+    reports = cluster.reports
+    left = summary.left_text(reports.totals, database, unprinted=cluster.unprinted, stopped=reports.stopped)
     if left and (finish.status > 1 or not asked.quiet):
         terminal.say(left)
     if not asked.quiet:
         for block in summary.findings_text(cluster.reports.findings, columns=terminal.columns):
             terminal.say(block)
     if not asked.quiet and (finish.status <= 1 or cluster.reports.totals.done):
-        reports = cluster.reports
         slots, before = reports.slots or asked.slots, reports.before or 0
         terminal.say(summary.summary(reports.totals, elapsed_s=elapsed_s, slots=slots, before=before))
 

@@ -108,6 +108,7 @@ def _serve(options: "Options", report: "Report") -> int:
         if not await_connection(options.connection, "scheduler", signals.wait, "scheduler"):
             return 0
     parts = assemble(options, report, signals)
+    report.counts = parts.store.counts
     if by_hand and options.database == os.path.join(site.main(), NAME):
         site.set_latest(site.main())
     try:

@@ -77,6 +77,8 @@ class Report:
         self._last = ""
         self._next_at = 0.0
         self._tally = Tally()
+        self.counts: Counts | None = None
+        """Of the store, once there is one."""
         if descriptor is not None:
             os.set_blocking(descriptor, False)
 
@@ -133,10 +135,11 @@ class Report:
         self._write(json.dumps({"end": numbers}))
 
     def stopped(self, reason: str) -> None:
-        """Say that it could not go on."""
+        """Say that it could not go on, and how far it came."""
         if self._descriptor is not None:
             os.set_blocking(self._descriptor, True)
-        self._write(json.dumps({"end": {"status": 3, "reason": reason}}))
+        numbers = {} if self.counts is None else _numbers(self.counts, total_known=False)
+        self._write(json.dumps({"end": numbers | {"status": 3, "reason": reason}}))
 
     def _describe(self, rows: Iterable[int], store: Store) -> None:
         for row in rows:

@@ -200,6 +200,20 @@ def test_output_that_nobody_can_write_ends_the_run(home: Home, options: tuple[st
     assert home.leftovers() == []
 
 
+def test_failures_that_could_not_be_written_are_written_by_a_restart(home: Home) -> None:
+    """All tasks have ended by then, and nothing else is said to be left."""
+    os.symlink("/dev/full", home.path("out"))
+
+    done = home.run("hs-cluster", "-f", "out", stdin=b"false\n" * 3)
+    os.unlink(home.path("out"))
+    again = home.run("hs-cluster", "--restart")
+
+    assert done.returncode == 3
+    assert b"the end of the run is left, to go on: hs-cluster --restart --database " in done.stderr
+    assert b"3 tasks, 3 failed" in done.stderr
+    assert (again.returncode, home.read("out")) == (1, b"false\n" * 3)
+
+
 @pytest.mark.parametrize("options", ["-k", "--group-output"])
 def test_what_nobody_could_write_is_printed_by_a_restart(home: Home, options: str) -> None:
     """Its task has succeeded, and does not run again: the output is all that is left of it."""

@@ -115,17 +115,29 @@ def summary(totals: Totals, *, elapsed_s: float, slots: int, before: int = 0) ->
     return ", ".join(parts)
 
 
-def left_text(totals: Totals, database: str | None, *, unprinted: bool = False) -> str:
-    """Return what is left and where it is kept, or "" when nothing is; unprinted: whether outputs of tasks are."""
+def left_text(totals: Totals, database: str | None, *, unprinted: bool = False, stopped: bool = False) -> str:
+    """Return what is left and where it is kept, or "" when nothing is.
+
+    Args:
+        totals: Tasks and input that are.
+        database: Path or URL without its password; None: nothing is recorded.
+        unprinted: Whether outputs of tasks are.
+        stopped: Whether the scheduler could not go on, maybe only with what it does at the end.
+
+    """
     parts = [_count(totals.left, "task")] if totals.left else []
     parts += ["input that was not read"] if totals.unread else []
     parts += ["outputs that were not printed"] if unprinted else []
     if not parts:
-        return ""
+        return f"the end of the run is left, {_go_on(database)}" if stopped and database is not None else ""
     what = " and ".join([*([", ".join(parts[:-1])] if parts[:-1] else []), parts[-1]])
     if database is None:
         return f"{what} left; nothing was recorded (--no-db)"
-    return f"{what} left, to go on: hs-cluster --restart --database {shlex.quote(database)}"
+    return f"{what} left, {_go_on(database)}"
+
+
+def _go_on(database: str) -> str:
+    return f"to go on: hs-cluster --restart --database {shlex.quote(database)}"
 
 
 def duration_text(seconds: float) -> str:

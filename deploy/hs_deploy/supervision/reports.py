@@ -5,6 +5,7 @@ from typing import Any
 
 from hs_deploy.output.summary import Findings, Totals, findings, totals
 from hs_deploy.supervision.events import Event, HaltAsked, Progressed, RunEnded
+from hs_deploy.supervision.supervisor import STATUS_STOPPED
 
 
 class Reports:
@@ -21,6 +22,8 @@ class Reports:
         """Of the input, by the scheduler."""
         self.kept_bytes = 0
         """Of the input, that no scheduler will read again: their tasks are in the store."""
+        self.stopped = False
+        """Whether the scheduler could not go on, so that no end of the run is recorded."""
         self.half_line = False
         """Whether the scheduler asks if a last line without newline is whole."""
 
@@ -35,6 +38,7 @@ class Reports:
             if "end" in report:
                 self.totals = totals(report["end"], self.totals)
                 self.findings = findings(report["end"])
+                self.stopped = report["end"]["status"] == STATUS_STOPPED
                 events.append(RunEnded(status=report["end"]["status"], reason=report["end"]["reason"]))
             elif "halt" in report:
                 events.append(HaltAsked(reason=report["halt"]["reason"], now=report["halt"]["now"]))
