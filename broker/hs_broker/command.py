@@ -8,8 +8,14 @@ from hs_broker import program
 from hs_common.command_line import SETTINGS, Program, version_option
 from hs_common.errors import RefusedError
 
+EXAMPLES = """\b
+Examples:
+  hs-broker                               of the cluster main: keys, connection files, the first free port from 50001
+  hs-broker --name night --port 50100     another one beside it
+"""
 
-@click.command(cls=Program, context_settings=SETTINGS)
+
+@click.command(cls=Program, context_settings=SETTINGS, epilog=EXAMPLES)
 @click.option("-H", "--bind", metavar="ADDR", help="Listen on this address only.  [broker.bind, else all interfaces]")
 @click.option(
     "-p", "--port", type=click.IntRange(1, 65535), metavar="NUM",

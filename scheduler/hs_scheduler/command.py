@@ -7,8 +7,14 @@ import click
 from hs_common import limits
 from hs_common.command_line import SETTINGS, Program, version_option
 
+EXAMPLES = """\b
+Examples:
+  hs-scheduler --connection main --forever                      the standing queue, until told to stop
+  hs-scheduler --connection main tasks.txt -r2 -f failed.txt    a file, and then the end
+"""
 
-@click.command(cls=Program, context_settings=SETTINGS)
+
+@click.command(cls=Program, context_settings=SETTINGS, epilog=EXAMPLES)
 @click.argument("file", required=False)
 @click.option(
     "--connection",

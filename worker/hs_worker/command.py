@@ -16,8 +16,15 @@ from hs_common.setting import MEMORY, require_text, size
 from hs_worker import program
 from hs_worker.options import Options
 
+EXAMPLES = """\b
+Examples:
+  hs-worker --connection main -N0         on all cores of this host, until told to stop
+  hs-worker --connection main -N8 -T 600  eight at a time; leaves when there was no task for ten minutes
+  hs worker list                          the workers of a running cluster; also: drain ID, stop ID
+"""
 
-@click.command(cls=Program, context_settings=SETTINGS)
+
+@click.command(cls=Program, context_settings=SETTINGS, epilog=EXAMPLES)
 @click.option("--connection", required=True, metavar="FILE|NAME|-",
               help="Connection file of the role worker, or the name of a cluster of this site; -: from stdin.")  # fmt: skip
 @click.option("-N", "--num-tasks", type=click.IntRange(0, limits.SLOTS_MAX), metavar="NUM",
