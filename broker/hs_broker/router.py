@@ -18,6 +18,10 @@ from hs_common.sockets import set_common
 _BACKLOG = 4096
 """Workers of a job array arrive in one burst."""
 
+_PING_MS, _PING_LIFE_MS = 30_000, 120_000
+"""Peers ping, too, and the life that a ping promises arms our timer; but what they say next disarms it until their next ping. One
+that vanished in between would keep its descriptor for ever where somebody else, a proxy or a tunnel, holds its connection."""
+
 
 class Router(zmq.Socket[bytes]):
     """The broker's ROUTER."""
@@ -43,7 +47,8 @@ def router(context: "zmq.Context[Any]", server: Server) -> Router:
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # or what is sent to a peer that left vanishes without a word (Z1)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 0)  # nobody takes over another's routing id (Z6)
         socket.setsockopt(zmq.MAXMSGSIZE, limits.MESSAGE_BYTES_MAX)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 0)  # the peers ping, and their TTL arms our timer
+        socket.setsockopt(zmq.HEARTBEAT_IVL, _PING_MS)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _PING_LIFE_MS)
         socket.setsockopt(zmq.BACKLOG, _BACKLOG)
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, server.keys.secret)

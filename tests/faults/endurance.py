@@ -21,7 +21,7 @@ SESSION_BYTES = 5_000
 """When a connection has carried so much, its handshake is over and something was said."""
 
 FORGOTTEN_S = 240.0
-"""Until the broker has closed a connection whose peer vanished: its worker pings each 15 s, and has 60."""
+"""Until the broker has closed a connection whose peer vanished, though somebody holds it: it pings each 30 s, and waits 120."""
 
 
 class Size(NamedTuple):
@@ -68,7 +68,9 @@ def conduct(size: Size, seed: str) -> Outcome:
         gate, tasks = home.path("gate"), range(size.tasks)
         os.mkfifo(gate, 0o600)
         lines = [*(f"echo {task} >>ledger; sleep 0.03" for task in tasks), f"read x <{gate}"]
-        cluster.start_scheduler(home.write("tasks.txt", "".join(f"{text}\n" for text in lines).encode()))
+        source = home.write("tasks.txt", "".join(f"{text}\n" for text in lines).encode())
+        # Without one its memory would be the store.
+        cluster.start_scheduler(source, "--database", home.path("tasks.db"))
         guardian = cluster.start_worker("-N2", endpoints=(f"tcp://127.0.0.1:{line.port}",))
         assert cluster.scheduler is not None
         _break(home, line, dice, size.warm_up, size.tasks)
