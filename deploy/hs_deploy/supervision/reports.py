@@ -23,7 +23,7 @@ class Reports:
         self.kept_bytes = 0
         """Of the input, that no scheduler will read again: their tasks are in the store."""
         self.stopped = False
-        """Whether the scheduler could not go on, so that no end of the run is recorded."""
+        """Whether a scheduler that had begun could not go on, so that no end of the run is recorded."""
         self.half_line = False
         """Whether the scheduler asks if a last line without newline is whole."""
 
@@ -38,7 +38,8 @@ class Reports:
             if "end" in report:
                 self.totals = totals(report["end"], self.totals)
                 self.findings = findings(report["end"])
-                self.stopped = report["end"]["status"] == STATUS_STOPPED
+                # One that has no numbers never began.
+                self.stopped = report["end"]["status"] == STATUS_STOPPED and "done" in report["end"]
                 events.append(RunEnded(status=report["end"]["status"], reason=report["end"]["reason"]))
             elif "halt" in report:
                 events.append(HaltAsked(reason=report["halt"]["reason"], now=report["halt"]["now"]))
