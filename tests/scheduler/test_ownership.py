@@ -45,6 +45,27 @@ def test_who_only_looks_at_the_lock_of_a_dead_owner_keeps_nobody_out(tmp_path: P
     assert holder_of(path) is None
 
 
+def test_a_command_waits_longer_for_another_one_than_a_daemon_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon has others that wait for it; a submit of a million lines takes longer than that."""
+    monkeypatch.setattr("hs_scheduler.stores.ownership.WAIT_S", 0.0)
+    path = str(tmp_path / "tasks.db.lock")
+    brief = OWNER._replace(program="hs submit", brief=True)
+    first = LockFile.take(path, brief, needed=True)
+    assert first is not None
+    with pytest.raises(StoppedError, match="is owned by hs submit"):
+        LockFile.take(path, OWNER, needed=True)
+
+    end = threading.Timer(0.2, first.release)
+    end.start()
+    second = LockFile.take(path, brief, needed=True)
+
+    end.join()
+    assert second is not None
+    second.release()
+
+
 # --- Locks that do not reach other hosts ---
 
 

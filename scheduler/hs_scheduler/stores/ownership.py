@@ -18,6 +18,7 @@ import select
 import sqlite3
 from typing import Any, NamedTuple
 
+from hs_common import limits
 from hs_common.clock import wall
 from hs_common.errors import StoppedError
 
@@ -35,6 +36,9 @@ CLOCKS_APART_MAX_S = 86_400.0
 
 WAIT_S = 10.0
 """How long to wait for an owner that needs the database only for a moment (hs submit)."""
+
+COMMAND_WAIT_S = limits.STORE_WAIT_S
+"""How long a command waits for it, which has nothing else to do: a million lines take longer than `WAIT_S`."""
 
 _TRY_S = 0.02
 _LOOK_S = 0.5
@@ -74,6 +78,11 @@ def this_process(program: str, *, brief: bool) -> Owner:
     return Owner(program, brief, *_here(), os.getpid(), os.urandom(16).hex())
 
 
+def patience_s(owner: Owner) -> float:
+    """Return how long this one waits for an owner that needs the database only for a moment."""
+    return COMMAND_WAIT_S if owner.brief else WAIT_S
+
+
 def _here() -> tuple[str, str]:
     """Return host and boot."""
     try:
@@ -105,7 +114,7 @@ class LockFile:
             StoppedError: Somebody else has it, or the folder cannot be written, or the disk is full.
 
         """
-        tries_left = int(WAIT_S / _TRY_S)
+        tries_left = int(patience_s(owner) / _TRY_S)
         while True:
             try:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -11,7 +11,7 @@ from typing import Any
 
 from hs_common.errors import StoppedError
 from hs_scheduler.stores.locations import APPLICATION_ID
-from hs_scheduler.stores.ownership import WAIT_S, Owner
+from hs_scheduler.stores.ownership import Owner, patience_s
 from hs_scheduler.stores.postgres_link import Connection
 
 NAME_BYTES_MAX = 63
@@ -40,7 +40,7 @@ def take(connection: Connection, name: str, owner: Owner) -> None:
         StoppedError: Somebody else has it.
 
     """
-    for _ in range(int(WAIT_S / _TRY_S)):
+    for _ in range(int(patience_s(owner) / _TRY_S)):
         if _one(connection, _LOCK)[0]:
             return
         pid, its_name = _one(connection, _HOLDER) or (0, "")
