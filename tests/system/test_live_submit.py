@@ -11,7 +11,9 @@ from tests.faults.home import Home
 from tests.faults.processes import daemon, kill, until
 from tests.system.standing import STEP_S, Queue
 
+from hs_scheduler.commands.sink import Sink
 from hs_scheduler.serving.asking import SUBMIT_TASKS_MAX
+from hs_scheduler.stores.store import NewTask
 
 pytestmark = pytest.mark.system
 
@@ -148,6 +150,19 @@ def test_a_submit_to_a_run_of_its_own_waits_for_who_takes_all(home: Home) -> Non
     assert home.read("ran") == b"now\n"
     home.run("hs-cluster", "--restart", "--database", database)
     assert sorted(home.read("ran").split()) == [b"later", b"now"]
+
+
+def test_a_submit_that_began_without_a_scheduler_goes_through_the_one_that_came_first(home: Home) -> None:
+    """While it waited for the database, as behind another submit."""
+    sink = Sink(home.path("site", "main", "tasks.db"))
+    queue = Queue(home)
+
+    (accepted,) = sink.add([[NewTask(b"echo 1 >>%s" % home.path("ran").encode(), None, 0, 0, "")]], whole=True)
+
+    sink.close()
+    assert accepted.count == 1
+    assert until(lambda: queue.lines() == [b"1"], STEP_S)
+    queue.end()
 
 
 def test_a_submit_goes_on_with_the_next_cluster(queue: Queue) -> None:

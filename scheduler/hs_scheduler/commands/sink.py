@@ -103,6 +103,9 @@ class Sink:
             return
         with_first = (batch for some in ([first], batches) for batch in some)
         store = self._open()
+        if store is None:
+            yield from self.add(with_first, whole=whole)
+            return
         try:
             if not whole:
                 for batch in with_first:
@@ -141,6 +144,9 @@ class Sink:
 
     def _write_once(self, piece: Sequence[NewTask], key: bytes) -> Accepted:
         store = self._open()
+        if store is None:
+            assert self._client is not None, "it has the database"
+            return self._ask(self._client, piece, key)
         try:
             with _transaction(store):
                 answer = store.answer_to(key)
@@ -155,8 +161,15 @@ class Sink:
         tasks = store.add(batch, [0] * len(batch), self._cwd, wall(), submitter=self._host)
         return Accepted(len(tasks), uuid_text(tasks[0].uid) if tasks else "")
 
-    def _open(self) -> SqlStore:
-        return open_store(self._location, program="hs submit", brief=True, create=self._create)
+    def _open(self) -> SqlStore | None:
+        """Open the database; None: a scheduler has come first, and is asked from now on."""
+        try:
+            return open_store(self._location, program="hs submit", brief=True, create=self._create)
+        except StoppedError:
+            self._client = client_of(self._location)
+            if self._client is None:
+                raise
+            return None
 
 
 @contextmanager
