@@ -59,7 +59,7 @@ class OneLine:
             except click.exceptions.NoArgsIsHelpError as exc:
                 leave(2, exc.format_message())
             except click.ClickException as exc:
-                leave(2, f"{name}: {_explained(exc)}")
+                leave(2, f"{name}: {_explained(exc, name)}")
             except click.Abort:
                 leave(130)
             except OSError as exc:
@@ -124,7 +124,7 @@ def _is_of_echo(error: OSError) -> bool:
     return frame.f_code is click.echo.__code__
 
 
-def _explained(error: click.ClickException) -> str:
+def _explained(error: click.ClickException, name: str) -> str:
     """Return a misuse in one line that ends with what to do; or what else has failed, as an editor."""
     context = getattr(error, "ctx", None)
     if isinstance(error, click.NoSuchOption):
@@ -140,10 +140,17 @@ def _explained(error: click.ClickException) -> str:
         return "::: is of GNU parallel: give the lines in FILE or on stdin, and the command by -t"
     if "({}" in text:
         return f"{text}: a command for each line is given by -t, in quotes"
-    command = context.command_path if context is not None else "hs-cluster"
+    if isinstance(error, click.NoSuchOption) and context is not None and _takes_command(context.command):
+        return f"{text}: if it is of the command, put -- before that"
+    # Of an option that lacks its value click does not say whose it is.
+    command = context.command_path if context is not None else name
     if context is not None and isinstance(context.command, click.Group) and text.startswith("No such command"):
         return f"{text}: {command} has {', '.join(context.command.list_commands(context))}"
     return f"{text}: see {command} --help"
+
+
+def _takes_command(command: click.Command) -> bool:
+    return any(one.name == "args" and one.nargs < 0 for one in command.params)
 
 
 def _close(name: str, names: Iterable[str]) -> list[str]:
