@@ -5,7 +5,9 @@ hs-cluster starts its daemons in the same way; it only never gives its keys away
 
 import json
 import os
+import select
 import subprocess
+import time
 from dataclasses import replace
 from typing import Any, Self
 
@@ -77,10 +79,13 @@ class Handmade:
         """
         assert self.scheduler is not None
         assert self._report is not None
-        self.scheduler.wait(seconds)
-        said = b""
-        while chunk := os.read(self._report, 1 << 16):
+        deadline, said = time.monotonic() + seconds, b""
+        # Its pipe may be full: it ends when it has said its last word.
+        while select.select([self._report], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not (chunk := os.read(self._report, 1 << 16)):
+                break
             said += chunk
+        self.scheduler.wait(max(0.0, deadline - time.monotonic()))
         ends = [line for line in said.splitlines() if line.startswith(b'{"end"')]
         return dict(json.loads(ends[-1])["end"]) if ends else {}
 
