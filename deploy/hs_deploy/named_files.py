@@ -95,6 +95,22 @@ def check_apart(opened: Mapping[str, int]) -> None:
             raise RefusedError(f"{other} and {option} name the same file: choose another for one of them")
 
 
+def check_failures(path: str, source: os.stat_result) -> None:
+    """Refuse to empty what was meant for the input: -f reads in `hs submit`, and here it writes.
+
+    Args:
+        path: That -f named.
+        source: What stdin leads to. Under nohup, and in a service, it is the null device: nobody gives any task.
+
+    Raises:
+        RefusedError: There are no tasks, and something is in that file.
+
+    """
+    nothing = stat.S_ISCHR(source.st_mode) and source.st_rdev == os.stat(os.devnull).st_rdev
+    if nothing and os.path.isfile(path) and os.path.getsize(path):
+        raise RefusedError(f"-f: {path} would be emptied, and there is no input: if it is the input, leave out -f")
+
+
 def check_database(database: str, named: Mapping[str, str | None]) -> None:
     """Refuse a database in a file that is named for something else, too, as option -> path; it may not be there yet.
 

@@ -15,7 +15,7 @@ from hs_common.errors import RefusedError
 from hs_common.values import dataclass
 from hs_deploy import arguments
 from hs_deploy.launchers import local
-from hs_deploy.named_files import check_apart, check_database, open_output, open_stream, regular_file
+from hs_deploy.named_files import check_apart, check_database, check_failures, open_output, open_stream, regular_file
 from hs_deploy.options import Options
 from hs_deploy.runs import folders
 from hs_deploy.runs.folders import Run
@@ -60,6 +60,8 @@ def open_places(asked: Options, past: "Past | None") -> Places:
     taken = os.stat(file) if file is not None else None if source is None else os.fstat(source)
     opened = {option: open_output(path, option, taken) for option, path in paths.items()}
     check_apart(opened)
+    if asked.failures is not None and asked.file is None and source is not None:
+        check_failures(asked.failures, os.fstat(source))
     port = None
     if asked.listens:
         from hs_deploy.joining import free_port  # noqa: PLC0415 - few listen

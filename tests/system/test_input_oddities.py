@@ -157,3 +157,14 @@ def test_a_database_is_taken_for_nothing_else(home: Home, options: tuple[str, ..
 
     assert (done.returncode, done.stdout, why in done.stderr) == (2, b"", True), done.stderr
     assert home.run("hs", "task", "search", "args", "-f", "plain", "--database", "old.db").stdout == b"echo precious\n"
+
+
+def test_an_input_that_is_taken_for_the_failures_is_not_emptied(home: Home) -> None:
+    """`nohup hs-cluster -f tasks &`, by one who has read of `hs submit -f tasks`; what has nothing in it may be written."""
+    home.write("tasks", b"echo 1\n")
+    cluster = home.start("hs-cluster", "-f", "tasks", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = cluster.communicate(timeout=END_S)[1]
+
+    assert (cluster.returncode, home.read("tasks")) == (2, b"echo 1\n")
+    assert said == b"hs-cluster: -f: tasks would be emptied, and there is no input: if it is the input, leave out -f\n"
+    assert home.start("hs-cluster", "-f", "new", stdin=subprocess.DEVNULL).wait(END_S) == 0
