@@ -32,7 +32,7 @@ def site() -> str:
         os.makedirs(path, mode=0o700, exist_ok=True)
         status = os.stat(path)
     except OSError as exc:
-        raise RefusedError(f"site {path}: {exc.strerror}") from exc
+        raise RefusedError(f"site {path}: {exc.strerror}: set HYPERSHELL_SITE to a folder of your own") from exc
     if not stat.S_ISDIR(status.st_mode):
         raise RefusedError(f"site {path}: not a folder")
     if status.st_uid != os.geteuid():
