@@ -25,7 +25,7 @@ WORKERS = 2
 
 SHORT_LEASE_S = 3.0
 LONG_LEASE_S = 120.0
-"""No line is out of order for so long."""
+"""No line is out of order for so long, so none may end."""
 
 STORM_EACH_S = 0.2
 BREAK_WAIT_S = 10.0

@@ -130,7 +130,8 @@ def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
         evidence = run.evidence(ended=ended)
         campaign = plan.campaign
         reruns = campaign.reruns * max(1, strikes)
-        beside = RERUNS_A_LEASE * run.network.leases_ended() if run.network else 0
+        ended_leases = run.network.leases_ended() if run.network and plan.lease_s == SHORT_LEASE_S else 0
+        beside = RERUNS_A_LEASE * ended_leases
         allowance = Allowance(reruns_max=reruns + beside, overlaps_max=beside, finishes=campaign.finishes)
         verdict = judge(evidence, allowance)
         if verdict.violations:
