@@ -201,8 +201,17 @@ def _say_how_it_ended(
         for block in summary.findings_text(cluster.reports.findings, columns=terminal.columns):
             terminal.say(block)
     if not asked.quiet and (finish.status <= 1 or cluster.reports.totals.done):
-        slots, before = reports.slots or asked.slots, reports.before or 0
-        terminal.say(summary.summary(reports.totals, elapsed_s=elapsed_s, slots=slots, before=before))
+        slots = reports.slots or asked.slots or _own_slots(asked)
+        terminal.say(summary.summary(reports.totals, elapsed_s=elapsed_s, slots=slots, before=reports.before or 0))
+
+
+def _own_slots(asked: Options) -> int:
+    """Return how many our worker had with -N 0: of one that came and went between two reports nobody told."""
+    if asked.remote:
+        return 0
+    from hs_worker.host import cores_usable  # noqa: PLC0415 - most runs are longer than that
+
+    return cores_usable()
 
 
 def keep_descriptors() -> None:

@@ -29,6 +29,13 @@ def test_the_summary_says_what_failed_and_ends_with_one_line(home: Home, store: 
     assert "2 slots used" in line
 
 
+def test_the_summary_of_a_short_run_knows_how_many_slots_there_were(home: Home) -> None:
+    """With -N 0 it is the worker that knows, and it may be gone before the scheduler tells of it."""
+    done = home.run("hs-cluster", "-N0", stdin=b"true\n")
+
+    assert re.search(rb" of [1-9]\d* slots? used\n$", done.stderr), done.stderr
+
+
 def test_what_failed_is_written_through_a_link(home: Home) -> None:
     """Which is not replaced by a file of its own."""
     home.write("failed", b"of the run before, and longer\n")
