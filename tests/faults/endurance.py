@@ -38,7 +38,7 @@ class Size(NamedTuple):
     """Whether a peer vanishes, too."""
 
 
-FULL = Size(breaks=500, tasks=40_000, warm_up=50, growth_bytes_max=8 << 20, forgets=True)
+FULL = Size(breaks=500, tasks=30_000, warm_up=50, growth_bytes_max=8 << 20, forgets=True)
 
 
 class Held(NamedTuple):
