@@ -218,6 +218,8 @@ class SchedulerDaemon:
             self._desk.looks.worked(monotonic())
             if rejected := self._feed.committed():
                 self._parts.report.reject(rejected, self._store)
+                if self._parts.joblog is not None:
+                    self._parts.joblog.write_rows([row for row, _ in rejected])
             crash_point("scheduler.after_commit")
             self._acknowledge(writes)
             self._writing.tell(applied)

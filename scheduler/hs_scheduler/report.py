@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Any, NamedTuple, TextIO
 
@@ -180,7 +180,15 @@ class JobLog:
             StoppedError: It cannot be written.
 
         """
-        rows = [item.row for item in applied if item.state]
+        self.write_rows([item.row for item in applied if item.state])
+
+    def write_rows(self, rows: Sequence[int]) -> None:
+        """Add these, which have ended: also lines that could never run.
+
+        Raises:
+            StoppedError: It cannot be written.
+
+        """
         if rows:
             self._write(self._store.finished(rows))
 

@@ -123,13 +123,17 @@ def test_a_process_substitution_is_an_output(home: Home) -> None:
     assert until(lambda: home.read("upper") == b"ONE\nTWO\n"), home.read("upper")
 
 
-def test_the_job_log_has_a_row_for_each_attempt(home: Home) -> None:
-    """With a heading; tabs and newlines in a command cannot break a row."""
-    home.run("hs-cluster", "--joblog", "log", "-r1", stdin=b"true\nexit 4\n")
+@pytest.mark.parametrize("store", [(), ("--no-db",)], ids=["recorded", "no-db"])
+def test_the_job_log_has_a_row_for_each_attempt(home: Home, store: tuple[str, ...]) -> None:
+    """With a heading; tabs and newlines in a command cannot break a row. A line that can never run has one, too."""
+    home.run("hs-cluster", "--joblog", "log", "-r1", *store, stdin=b"true\nexit 4\na\0b\n")
 
-    heading, *rows = home.read("log").decode().splitlines()
-    assert heading.split("\t")[:2] == ["id", "attempt"]
-    assert sorted(row.split("\t")[heading.split("\t").index("exit_status")] for row in rows) == ["0", "4", "4"]
+    heading, *lines = home.read("log").decode().splitlines()
+    names = heading.split("\t")
+    rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+    assert names[:2] == ["id", "attempt"]
+    assert sorted(row["exit_status"] for row in rows) == ["", "0", "4", "4"]
+    assert [row["reason"] for row in rows if not row["exit_status"]] == ["NUL in the line"]
 
 
 def test_stdin_by_its_name_is_the_stdin_of_hs_cluster(home: Home) -> None:

@@ -81,6 +81,7 @@ class MemoryStore(MemoryRun):
         for row, rejected in zip(made, rejections, strict=True):
             if rejected:
                 self._reject(row)
+                self._just_ended.reject(row.task, rejected, now)
             elif row.bundle:
                 self.counts.assigned += 1
             else:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from hs_common.ids import uuid_text
 from hs_common.outcomes import Successes
-from hs_common.tasks import Outcome, Task
+from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_scheduler.stores import verdict
 from hs_scheduler.stores.memory_rows import Row
 from hs_scheduler.tasks.fields import time_text
@@ -42,6 +42,11 @@ class JustEnded:
         """Note one row."""
         self._rows[ended.outcome.row] = ended
 
+    def reject(self, task: Task, reason: str, now: float) -> None:
+        """Note a row that was rejected as it was read, so that nobody ever had it."""
+        outcome = Outcome(task.row, 0, OutcomeKind.REJECTED, 0, reason, 0.0, 0.0, 0.0, 0.0, 0, b"", b"", b"")
+        self.add(Ended(task._replace(dispatch=0), now, outcome, State.REJECTED, b"", "", now))
+
     def add_all(self, outcomes: Successes, rows: Sequence[Row], worker: bytes, host: str, now: float) -> None:
         """Note the rows of a Result of successes, in its order."""
         self._as_one.append((outcomes, rows, worker, host, now))
@@ -72,6 +77,6 @@ def _public(ended: Ended) -> dict[str, Any]:
         "submit_time": time_text(ended.submitted),
         "start_time": time_text(outcome.start) if ran else None,
         "completion_time": time_text(end.completion_time),
-        "worker_id": uuid_text(ended.worker),
+        "worker_id": uuid_text(ended.worker) if ended.worker else None,
         "worker_host": ended.host,
     }
