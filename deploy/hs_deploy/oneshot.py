@@ -55,8 +55,7 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
         recorded=not options.no_db,
         signalwait_s=options.signalwait_s,
         leave_s=LEAVE_REMOTE_S if options.remote else LEAVE_S,
-        # Spooled ones are here before their task counts, and captured ones stay there.
-        awaits_outputs=options.remote and not options.spools and not options.capture,
+        awaits_outputs=_relays(options, terminal) or (options.remote and not options.spools and not options.capture),
     )
     printer = _printer(options, places, terminal)
     cluster = Cluster(
@@ -115,7 +114,7 @@ def _prune() -> None:
 
 
 def _launcher(asked: Options, places: Places, terminal: Terminal) -> Launcher:
-    relays = terminal.wants_progress and not asked.spools and not asked.capture
+    relays = _relays(asked, terminal)
     # Each of them would have to look for files again, and run the same commands for their values.
     environ = os.environ | {HANDED: asked.for_daemons}
     # What is not a terminal needs no relay: the worker writes there itself.
@@ -142,6 +141,11 @@ def _launcher(asked: Options, places: Places, terminal: Terminal) -> Launcher:
         environ=environ,
         streams=Streams(input=None if places.spool is not None else places.source, output=output, errors=errors),
     )
+
+
+def _relays(asked: Options, terminal: Terminal) -> bool:
+    """Whether tasks say through us what they say: not what is spooled, or captured where they run."""
+    return terminal.wants_progress and not asked.spools and not asked.capture
 
 
 def _worker(asked: Options, run: Run, *, relays: bool) -> list[str]:

@@ -95,6 +95,23 @@ def test_nothing_more_is_started_for_a_terminal_that_takes_nothing(home: Home) -
     assert len(home.read("ran")) == tasks
 
 
+def test_a_slow_terminal_is_waited_for_at_the_end_of_a_run(home: Home) -> None:
+    """What the last tasks said lies with their worker, in a pipe or with us, until it is taken."""
+    # Given a run whose tasks have ended
+    tasks, said_bytes = 50, 20_000
+    home.write("tasks", f"head -c {said_bytes} /dev/zero | tr '\\0' x; echo; echo >>ran\n".encode() * tasks)
+    process, ours = begun_at_a_terminal(home, "hs-cluster", "-N2", "tasks")
+    assert until(lambda: len(home.read("ran")) == tasks, 120)
+
+    # When nobody reads anything for a while
+    assert not until(lambda: process.poll() is not None, 6)
+
+    # Then
+    assert all_shown(ours, home).count(b"x") >= tasks * said_bytes
+    assert process.wait(60) == 0
+    assert home.leftovers() == []
+
+
 def test_an_unfinished_line_of_a_task_is_not_overwritten(home: Home) -> None:
     """It has no newline, so the progress line would begin right after it."""
     home.write("tasks", b"printf unfinished; sleep 0.5; printf ' business'\n")

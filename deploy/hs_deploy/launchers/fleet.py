@@ -3,7 +3,7 @@
     hs-cluster ──lifeline, signals──▶ hs-launcher ──▶ holder: a launcher's process, or sessions of SSH ──▶ workers
                                           └── drain, stop; who died ──▶ broker ──▶ workers
 
-stdin    the lifeline: a document first, with keys in it; `finish` when the run has ended, where outputs are waited for
+stdin    the lifeline: a document first, with keys in it; `stop` when the run has ended, where outputs are waited for
 1        the tasks' stdout
 2        our own log; its last line is the reason when nothing can go on
 5        the tasks' stderr

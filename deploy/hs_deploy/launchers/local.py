@@ -54,8 +54,8 @@ def out_of_the_way(fd: int) -> int:
     return moved
 
 
-FINISH = b"finish"
-"""Line on the lifeline of who holds workers elsewhere: the run has ended, but not what the tasks said."""
+FINISH = b"stop"
+"""Line on the lifeline of a worker, or of who holds workers elsewhere: the run has ended, but not what the tasks said."""
 
 
 class Process:

@@ -335,5 +335,6 @@ class Cluster:
         self._orphans.sweep(self._signals, self._reap, KILLED_S)
         self._terminal.end_progress()
         for stream, _, outlet in self._streams.copy():
-            while (outlet is None or not outlet.full) and select.select([stream.fd], [], [], 0)[0] and stream.read():
-                pass
+            while select.select([stream.fd], [], [], 0)[0] and self._outputs.makes_room(outlet, self._signals):
+                if not stream.read():
+                    break

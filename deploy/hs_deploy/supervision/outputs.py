@@ -46,6 +46,8 @@ class Outputs:
         """From the worker: a byte for each output that can be printed."""
         self._wake_at = 0.0
         """Not read before this instant."""
+        self._refused = 0
+        """The signal that said, at the end, that nobody wants what is left; 0: none."""
 
     @property
     def unprinted(self) -> bool:
@@ -92,24 +94,41 @@ class Outputs:
         return found
 
     def print_rest(self, signals: SignalPipe) -> int:
-        """Print all that can be printed, as long as somebody reads it; return the signal that said he wants no more, or 0."""
-        if self._printer is None:
-            return 0
-        while self._printer.pump() or any(outlet.waits for outlet in self._printer.outlets):
-            poll = select.poll()
-            poll.register(signals.fd, select.POLLIN)
-            waiting = [outlet for outlet in self._printer.outlets if outlet.waits]
-            for outlet in waiting:
-                poll.register(outlet.fd, select.POLLOUT)
-            poll.poll(None if waiting else 0)
-            for number in signals.drain():
-                if number == signal.SIGTSTP:
-                    os.kill(os.getpid(), signal.SIGSTOP)  # here we go on, after SIGCONT
-                elif number not in (signal.SIGCHLD, signal.SIGUSR2):
-                    return number
-            for outlet in waiting:
-                outlet.flush()
-        return 0
+        """Print all that can be printed, as long as somebody reads it; return the signal that said he wants no more, or 0.
+
+        Somebody sits at a terminal: it may stand still for long, and he can say so. Of other readers nobody knows.
+        """
+        outlets = {outlet for outlet in self._relayed.values() if os.isatty(outlet.fd)}
+        if self._printer is not None:
+            outlets |= set(self._printer.outlets)
+        while not self._refused and (self._pumps() or any(outlet.waits for outlet in outlets)):
+            self._let_take([outlet for outlet in outlets if outlet.waits], signals)
+        return self._refused
+
+    def makes_room(self, outlet: Outlet | None, signals: SignalPipe) -> bool:
+        """Return whether there is room for more in an outlet, after waiting for it as `print_rest` does."""
+        while outlet is not None and outlet.full and os.isatty(outlet.fd) and not self._refused:
+            self._let_take([outlet], signals)
+        return outlet is None or not outlet.full
+
+    def _pumps(self) -> bool:
+        """Print what can be printed; return whether there is more at once."""
+        return self._printer is not None and self._printer.pump()
+
+    def _let_take(self, waiting: list[Outlet], signals: SignalPipe) -> None:
+        """Wait until one of these can be written, or a signal says that nobody wants it."""
+        poll = select.poll()
+        poll.register(signals.fd, select.POLLIN)
+        for outlet in waiting:
+            poll.register(outlet.fd, select.POLLOUT)
+        poll.poll(None if waiting else 0)
+        for number in signals.drain():
+            if number == signal.SIGTSTP:
+                os.kill(os.getpid(), signal.SIGSTOP)  # here we go on, after SIGCONT
+            elif number not in (signal.SIGCHLD, signal.SIGUSR2):
+                self._refused = number
+        for outlet in waiting:
+            outlet.flush()
 
     def _on_wake(self, _bytes: bytes) -> None:
         """Print once for all that end in the next moment, or we would take the time that the tasks could have."""
