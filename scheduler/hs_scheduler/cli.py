@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from hs_common.garbage import search_seldom
 from hs_common.quick import Declared, read
 
-_DECLARED = Declared(
+DECLARED = Declared(
     options={
         "--connection": ("connection", str),
         "--database": ("database", str),
@@ -55,12 +55,12 @@ def read_quickly(arguments: Sequence[str]) -> dict[str, Any] | None:
     """Return the options as hs-cluster gives them, by the names of `command`, or None: then somebody else should look at them."""
     if list(arguments[:3]) != ["--connection", "-", "--report-fd"]:
         return None
-    found = read(arguments, _DECLARED)
+    found = read(arguments, DECLARED)
     return None if found is None or len(found[1]) > 1 else _complete(*found)
 
 
 def _complete(given: dict[str, Any], files: list[str]) -> dict[str, Any]:
-    absent = {name: None for name, _ in _DECLARED.options.values()} | {
-        name: False for name, _ in _DECLARED.flags.values()
+    absent = {name: None for name, _ in DECLARED.options.values()} | {
+        name: False for name, _ in DECLARED.flags.values()
     }
     return {**absent, **given, "file": files[0] if files else None}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hs_common.quick import Declared, read
 from hs_deploy import quick_cluster
 from hs_deploy.cli import cluster, main
+from hs_scheduler.cli import DECLARED as OF_SCHEDULER
 from hs_scheduler.cli import read_quickly as of_scheduler
 from hs_scheduler.command import scheduler
 from hs_scheduler.commands import quick_submit
@@ -59,6 +60,38 @@ SCHEDULER_WORDS = st.lists(
 def by_click(command: click.Command, words: Sequence[str]) -> Mapping[str, Any]:
     """Return the parameters of a command."""
     return command.make_context("test", list(words), resilient_parsing=False).params
+
+
+@pytest.mark.parametrize(
+    ("declared", "read_quickly", "command", "before"),
+    [
+        (quick_cluster.DECLARED, quick_cluster.read_quickly, cluster, []),
+        (OF_SCHEDULER, of_scheduler, scheduler, ["--connection", "-", "--report-fd", "3"]),
+    ],
+    ids=["cluster", "scheduler"],
+)
+def test_each_option_is_that_of_click(
+    declared: Declared, read_quickly: Callable[[Sequence[str]], object], command: click.Command, before: list[str]
+) -> None:
+    """In each form."""
+    apart = [[*before, option, "7"] for option in declared.options]
+    joined = [[*before, f"{option}=7"] for option, (_, kind) in declared.options.items() if kind is str]
+    lines = [*apart, *joined, *([*before, flag] for flag in declared.flags)]
+
+    assert [read_quickly(words) for words in lines] == [by_click(command, words) for words in lines]
+
+
+def test_each_option_of_submit_is_that_of_click() -> None:
+    """Likewise; its arguments come apart."""
+    options = quick_submit.DECLARED.options
+    lines = [[option, "7"] for option in options] + [[f"{option}=7"] for option in options]
+    lines += [[flag] for flag in quick_submit.DECLARED.flags]
+
+    found = [quick_submit.read_quickly([*words, "x"]) for words in lines]
+
+    assert [asked and {"args": asked[0], **asked[1]} for asked in found] == [
+        by_click(submit, [*words, "x"]) for words in lines
+    ]
 
 
 @given(SUBMIT_WORDS)
