@@ -1,11 +1,11 @@
-"""`hs worker list`: what people read of an id is enough to name the worker."""
+"""`hs status` and `hs worker list`: what people read of an answer."""
 
 from typing import Any
 
 import pytest
 
 from hs_common.ids import uuid_text
-from hs_scheduler.commands.status import _table
+from hs_scheduler.commands.status import _lines, _table
 
 
 def a_worker(*parts: bytes) -> dict[str, Any]:
@@ -30,3 +30,22 @@ ORIGIN = b"origin77"
 def test_ids_are_shown_so_far_that_they_differ(workers: list[dict[str, Any]], shown: list[str]) -> None:
     _, *lines = _table(workers)
     assert [line.split()[0] for line in lines] == shown
+
+
+def test_why_tasks_wait_is_said_and_a_scheduler_of_before_an_upgrade_need_not_know() -> None:
+    numbers = dict.fromkeys(
+        ("pid", "slots", "queued", "running", "succeeded", "failed", "cancelled", "rate", "eta_s"), 0
+    )
+    flags = dict.fromkeys(("draining", "reading"), False)
+    answer: dict[str, Any] = {
+        "host": "n1",
+        "version": "0",
+        "database": "",
+        "workers": [],
+        "autoscaling": None,
+        "held_by_group": None,
+    }
+    answer |= numbers | flags
+
+    assert not [line for line in _lines(answer) if "too large" in line]
+    assert [line for line in _lines(answer | {"fits_nobody": 3}) if "too large  3 of what is queued" in line]

@@ -152,7 +152,7 @@ def _lines(answer: dict[str, Any]) -> list[str]:
     if scaling := answer["autoscaling"]:
         pressure = "unknown" if scaling["pressure"] is None else f"{scaling['pressure']:.2f}"
         about.append(("scaling", f"{scaling['units']} launched, pressure {pressure}: {scaling['reason']}"))
-    if answer["fits_nobody"]:
+    if answer.get("fits_nobody"):  # a scheduler that was started before an upgrade does not say it
         about.append(
             ("too large", f"{answer['fits_nobody']} of what is queued: no worker has the cores, memory or time")
         )
