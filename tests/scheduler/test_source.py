@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import select
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -325,6 +327,23 @@ def test_a_fifo_is_not_looked_into(path: Path) -> None:
 
     with pytest.raises(RefusedError, match="no regular file"):
         open_file(str(path))
+
+
+def test_who_writes_to_a_fifo_meanwhile_does_not_lose_its_reader(path: Path) -> None:
+    """Opened and closed again it would let the writer begin, and what it writes be lost."""
+    os.mkfifo(path)
+    with subprocess.Popen(["sh", "-c", 'echo ready; echo line >"$0"', path], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.read(6) == b"ready\n"
+        for _ in range(1_000):  # it is about to open it, or waits for a reader there
+            check_file(str(path))
+
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            assert select.select([fd], [], [], 30)[0]
+            assert (os.read(fd, 100), writer.wait(30)) == (b"line\n", 0)
+        finally:
+            os.close(fd)
 
 
 def test_a_stream_is_read_as_it_comes(pipe: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from errno import EACCES
 from typing import NamedTuple
 
 from hs_common import limits
@@ -85,6 +86,11 @@ def check_file(path: str) -> None:
         RefusedError: It cannot be read, is a database, or has a bad tag: file, line and tag.
 
     """
+    if _is_fifo(path):
+        # Not even opened: when we closed it, its writer would have lost its reader, and with it what it writes.
+        if not os.access(path, os.R_OK):
+            raise RefusedError(f"input {path}: {os.strerror(EACCES)}")
+        return
     fd = _open(path)
     try:
         if not is_regular(fd):
@@ -102,6 +108,13 @@ def check_file(path: str) -> None:
 def is_regular(fd: int) -> bool:
     """Whether a descriptor is a regular file: then it is read by offset."""
     return stat.S_ISREG(os.fstat(fd).st_mode)
+
+
+def _is_fifo(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False  # `_open` says why
 
 
 def _open(path: str) -> int:
