@@ -351,7 +351,6 @@ def test_what_makes_no_sense_is_refused(bench: Bench, verb: str, body: bytes, st
 @pytest.mark.parametrize(
     "field",
     [
-        {"args": b"two\nlines"},
         {"args": b"a\0b"},
         {"args": "text"},
         {"group": 2**63},
@@ -377,6 +376,14 @@ def test_a_task_as_no_command_of_ours_makes_it_is_refused(bench: Bench, field: d
 
     said, why = bench.refusal()
     assert (said, why[:7]) == (MISUSED, "a task ")
+
+
+def test_a_command_of_several_lines_is_a_task(bench: Bench) -> None:
+    """A template may have some (`hs submit --template`), and a database that nobody owns takes it."""
+    bench.ask("submit", submission(b"cd x\necho y"))
+    bench.commit()
+
+    assert bench.answer()["count"] == 1
 
 
 def test_without_a_database_only_the_status_is_told() -> None:

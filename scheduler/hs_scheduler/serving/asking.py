@@ -197,7 +197,7 @@ def unpack_info(answer: bytes) -> tuple[int, Sequence[Any] | None]:
 
 
 def _task(args: Any, detail: Any, group: Any, priority: Any, rejected: Any) -> NewTask:  # noqa: ANN401 - what a client sent
-    if type(args) is not bytes or len(args) > limits.LINE_BYTES_MAX or b"\n" in args:
+    if type(args) is not bytes or len(args) > limits.LINE_BYTES_MAX:
         raise WireError("a task that is no line")
     if not _is_integer(group, -ORDER_MAX, ORDER_MAX) or not _is_integer(priority, -ORDER_MAX, ORDER_MAX):
         raise WireError("a task with a field out of bounds")
