@@ -7,6 +7,7 @@ import os
 import select
 from typing import TYPE_CHECKING
 
+from hs_common.clock import monotonic
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.site import connection_file, unknown_cluster
 from hs_scheduler.stores.engines import owner_of, was_lost
@@ -15,7 +16,6 @@ from hs_scheduler.stores.ownership import Owner
 
 if TYPE_CHECKING:  # ZeroMQ: only where there is somebody to ask
     from hs_common.client import Client
-from hs_common.clock import monotonic
 
 START_S = 10.0
 """How long a scheduler that is starting may take to say how it is reached."""
