@@ -118,13 +118,19 @@ def runtime_path() -> str:
                 status = os.stat(parent)
                 if not (stat.S_ISDIR(status.st_mode) and os.access(parent, os.W_OK | os.X_OK)):
                     reasons.append(f"{parent}: not a folder that you can write to")
-                elif not os.statvfs(parent).f_bavail:
+                elif _is_full(parent):
                     reasons.append(f"{parent}: the disk is full")
                 else:
                     return path
         except OSError as exc:
             reasons.append(f"{parent}: {exc.strerror}")
     raise RefusedError(f"no place for sockets: {'; '.join(reasons)}: set TMPDIR")
+
+
+def _is_full(folder: str) -> bool:
+    """Whether its disk has no block left. One without a limit (ramfs, tmpfs with size=0) says of all counts that they are 0."""
+    disk = os.statvfs(folder)
+    return bool(disk.f_blocks) and not disk.f_bavail
 
 
 def make_runtime(path: str) -> None:

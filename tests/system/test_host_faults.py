@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 from tests.faults.home import Home
@@ -85,6 +86,16 @@ def test_a_full_disk_is_no_place_for_sockets(home: Home) -> None:
     done = home.run(*in_a_small_disk(home, f"echo echo 1 | ({script})"))
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"1\n", b"")
+
+
+def test_a_disk_without_a_limit_is_not_full(home: Home) -> None:
+    """It has 0 free blocks, of 0: so has the memory that a diskless node lives in."""
+    script = f"TMPDIR=disk exec {sys.executable} -c 'from hs_common.site import runtime_path; print(runtime_path())'"
+    home.env.pop("XDG_RUNTIME_DIR")
+
+    done = home.run(*in_a_small_disk(home, script, size="0"))
+
+    assert done.stdout.startswith(home.path("disk/hs-").encode()), (done.stdout, done.stderr)
 
 
 def test_a_full_disk_is_told_and_is_no_defect(home: Home) -> None:

@@ -17,11 +17,11 @@ DISK = "16m"
 """Where only the ballast fills it: the write-ahead log grows to 4 MiB when each result is a commit of its own."""
 
 
-def in_a_small_disk(home: Home, script: str) -> tuple[str, ...]:
+def in_a_small_disk(home: Home, script: str, *, size: str = DISK) -> tuple[str, ...]:
     """Return the command that runs a script in which `disk/` is a file system of its own."""
     os.mkdir(home.path("disk"))
     own = "unshare --mount" if os.geteuid() == 0 else "unshare --user --map-root-user --mount"
-    mount = f"mount -t tmpfs -o size={DISK} none {shlex.quote(home.path('disk'))}"
+    mount = f"mount -t tmpfs -o size={size} none {shlex.quote(home.path('disk'))}"
     if subprocess.run([*own.split(), "sh", "-c", mount], capture_output=True, check=False).returncode:
         pytest.skip("nobody may mount here")
     return (*own.split(), "sh", "-c", f"{mount} && {script}")
