@@ -86,6 +86,31 @@ def test_one_slot_has_nothing_to_give_back() -> None:
     assert not rest.recover(0.3)
 
 
+@pytest.mark.parametrize("slots", [1, 2, 8])
+def test_pauses_double_with_few_slots_too(slots: int) -> None:
+    """All of these may be back when the host is asked again."""
+    rest = Rest(slots)
+    now = 0.0
+    pauses = []
+    for _ in range(9):
+        rest.recover(now)
+        rest.fault(now, running=0)
+        pauses.append(rest.until - now)
+        now = rest.deadline()
+
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0])
+
+
+def test_a_fault_long_after_the_last_is_another_one() -> None:
+    """It costs a tenth of a second, as the first did."""
+    rest = Rest(1)
+    rest.fault(0.0, running=0)
+    rest.recover(0.2)
+    rest.fault(60.0, running=0)
+
+    assert rest.until == pytest.approx(60.1)
+
+
 def test_what_may_have_killed_the_worker_before_goes_one_by_one_at_first() -> None:
     """Then so many side by side that a worker of long tasks is full again within a minute."""
     rest = Rest(8)

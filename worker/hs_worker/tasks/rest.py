@@ -22,6 +22,8 @@ class Rest:
         self.until = -inf
         """Nothing is started before this instant."""
         self._pause_s = 0.0
+        self._fault_s = 0.0
+        """How long the pause of the last fault was."""
         self.doubted = 0
         """So many tasks more have to end before nobody is in doubt."""
 
@@ -40,7 +42,9 @@ class Rest:
         """Take note that a process could not be made while `running` others were; return whether that begins a pause."""
         begins = now >= self.until  # several spawns of one burst fail together: that is one fault
         if begins:
-            self._pause_s = min(_PAUSE_MAX_S, max(_PAUSE_MIN_S, 2 * self._pause_s))
+            # So soon after the last one, it is the same: with one or two slots, all are back before the next can be seen.
+            same = now < self.until + 2 * self._fault_s
+            self._pause_s = self._fault_s = min(_PAUSE_MAX_S, 2 * self._fault_s) if same else _PAUSE_MIN_S
         self.doubted = 0  # the host gives the pace now
         self.usable = max(1, min(self.usable, running))
         self.until = now + self._pause_s
