@@ -21,7 +21,7 @@ from tests.worker.building import (
 
 from hs_common import limits, messages
 from hs_worker import events
-from hs_worker.events import Look, Record, Signal, Spawn
+from hs_worker.events import Drop, Look, Record, Signal, Spawn
 
 ASKS = b"echo {= x + 1 =} {slot}"
 ASKED = (b"=x + 1",)
@@ -75,7 +75,7 @@ def test_a_task_that_cannot_be_expanded_is_rejected_and_the_next_starts(
 
     effects = answers(worker, answer, status)
 
-    assert [type(effect) for effect in effects[:2]] == [Record, Spawn]
+    assert [type(effect) for effect in effects[:3]] == [Drop, Record, Spawn]
     assert spawned(effects) == [(0, 2)]
     effects += worker.waits(0.06)
     (outcome,) = told(effects)

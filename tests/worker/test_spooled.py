@@ -65,7 +65,11 @@ def test_what_is_said_while_a_template_is_expanded_is_said_by_its_task(desk: Des
     desk.task_says(0, 1, b"one\n", b"said\n")
     desk.task_goes_on(0, 2, b"", b"of a task that cannot run\n")
     desk.spooled.finish(0, goes_on=True)
+    desk.spooled.drop(0)
     desk.task_says(0, 3, b"three\n")
+    desk.task_goes_on(0, 4, b"")
+    desk.spooled.finish(0, goes_on=True)
+    desk.spooled.drop(0)
 
     assert [(head.row, said) for head, said in desk.records()] == [
         (1, b"one\nwarned\nsaid\n"),

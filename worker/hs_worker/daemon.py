@@ -306,6 +306,9 @@ class WorkerDaemon:
         match effect:
             case events.Send(message):
                 self._send(message, answers)
+            case events.Drop(slot):
+                if self._relay is not None:
+                    self._relay.drop(slot)
             case events.Release(size):
                 if self._shared is not None:
                     self._shared.release(size)

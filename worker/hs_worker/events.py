@@ -2,7 +2,7 @@
 
 shell ── Message | Exited | SpawnFailed | Left | Connected | Disconnected | Unsent | DrainAsked | StopAsked | PauseAsked |
          ResumeAsked | OutputKept | OutputFull | ClockSet ──▶ core
-      ◀─ Record Spawn Signal Look Abandon Release Send Reopen Leave Note ─
+      ◀─ Record Drop Spawn Signal Look Abandon Release Send Reopen Leave Note ─
 """
 
 from collections.abc import Sequence
@@ -157,6 +157,12 @@ class Record(NamedTuple):
     """The outcome as it will stand in the body of a Result."""
 
 
+class Drop(NamedTuple):
+    """The task in this slot will not run: what was said while its command was found out is all of its output."""
+
+    slot: int
+
+
 class Release(NamedTuple):
     """The oldest recorded outcomes, of so many bytes in all, are committed: forget them."""
 
@@ -207,4 +213,4 @@ class Note(NamedTuple):
     keys: dict[str, object]
 
 
-Effect = Spawn | Record | Release | Signal | Look | Abandon | Send | Reopen | Leave | Note
+Effect = Spawn | Record | Drop | Release | Signal | Look | Abandon | Send | Reopen | Leave | Note

@@ -157,14 +157,15 @@ class Spooled:
                 self._pipes[fd] = found, stream
                 self._valve.add(fd)
         if (found.row, found.dispatch) != (task.row, task.dispatch):
-            if found.goes_on:  # it never ran after all
-                self._write(found, found.row)
             found.row, found.dispatch, found.earlier, found.lost = task.row, task.dispatch, 0, False
-        found.goes_on = False
         return [(os.POSIX_SPAWN_DUP2, found.write_fds[0], 1), (os.POSIX_SPAWN_DUP2, found.write_fds[1], 2)]
 
     def drop(self, slot: int) -> None:
-        """Do nothing: the pipes are the next task's."""
+        """Write what was said while the template was expanded: it is all that the task says. The pipes are the next task's."""
+        found = self._slots.get(slot)
+        if found is not None and found.goes_on:
+            found.goes_on = False
+            self._end(found)
 
     def finish(self, slot: int, *, goes_on: bool = False) -> Output | None:
         """Write what the task said, to the last byte; return None, or what there is to wait for, or that some of it is lost.
@@ -178,12 +179,8 @@ class Spooled:
             for _ in range(_PIPE_READS):
                 if not found.read(stream):
                     break
-        if goes_on or not (found.earlier or found.lost or found.buffers[0] or found.buffers[1]):
+        if goes_on or not self._end(found):
             return None
-        self._write(found, found.row)
-        if self._wake_fd is not None:
-            with contextlib.suppress(OSError):  # it is full: then somebody is about to look, or nobody will
-                os.write(self._wake_fd, b"\n")
         if self._sent is not None:
             return Output(b"", b"", whole=True, sent=self._sent.end)
         return _LOST if found.lost else None
@@ -211,6 +208,16 @@ class Spooled:
         """Write out what is left, as far as the reader takes it within `wait_ms`; return how many bytes are still left."""
         self._valve.flush(wait_ms)
         return self._valve.waiting_bytes
+
+    def _end(self, slot: _Slot) -> bool:
+        """Write the last of what a task said; return whether it said anything."""
+        if not (slot.earlier or slot.lost or slot.buffers[0] or slot.buffers[1]):
+            return False
+        self._write(slot, slot.row)
+        if self._wake_fd is not None:
+            with contextlib.suppress(OSError):  # it is full: then somebody is about to look, or nobody will
+                os.write(self._wake_fd, b"\n")
+        return True
 
     def _write(self, slot: _Slot, row: int) -> None:
         out, err = slot.buffers

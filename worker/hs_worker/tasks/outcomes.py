@@ -17,7 +17,7 @@ from hs_common.outcomes import join_outcomes, pack_outcome, unpack_outcomes
 from hs_common.tasks import Bundle as Contents
 from hs_common.tasks import Outcome, OutcomeKind, Task
 from hs_common.tuples import maker
-from hs_worker.events import Effect, Exit, Record
+from hs_worker.events import Drop, Effect, Exit, Record
 from hs_worker.settings import RECORD_BYTES, Rules
 from hs_worker.tasks.judgement import Judgement
 from hs_worker.tasks.outbox import Outbox
@@ -150,6 +150,7 @@ class Outcomes:
 
     def conclude_unstarted(self, slot: int, run: Run, kind: OutcomeKind, reason: str) -> None:
         """End a run whose command never came to be known."""
+        self._out.append(Drop(slot))
         self._record(slot, run, pack_outcome(_unstarted(run.task, kind, reason)))
 
     def drop(self, task: Task, bundle: Bundle, kind: OutcomeKind, reason: str) -> None:
