@@ -184,6 +184,20 @@ def test_a_killed_guardian_takes_everything_with_it(house: House) -> None:
     assert all(gone(pid) for pid in (worker, stranger, task))
 
 
+def test_a_worker_that_was_told_to_stop_by_its_lifeline_has_no_successor(house: House) -> None:
+    """The run has ended, and it only waits for who reads its outputs: nobody would tell a successor to leave."""
+    process = house.welcome("--relay")
+    worker = process.worker
+    house.run(b"yes | head -c 600000")
+    assert process.process.stdin is not None
+    process.process.stdin.write(b"stop\n")
+    house.broker.wait_for(messages.Bye)
+
+    os.kill(worker, signal.SIGKILL)
+
+    assert process.wait() == 0
+
+
 def test_the_end_of_the_lifeline_ends_all_within_seconds(house: House) -> None:
     """COMMON: hs-cluster is gone; running tasks are handed back, and all has ended."""
     process = house.welcome("-N", "1")

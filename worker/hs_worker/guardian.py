@@ -7,7 +7,7 @@
     worker died                         sweep, read the map, start a successor (at most `limits.RESTARTS_MAX` times in a row)
     guardian died                       the worker reads the end of its pipe, stops its tasks and ends
 
-Words on the pipe: drain, grace, stop; pause, resume, which a lifeline may say as well, and kept (`frames`), which only that says.
+Words on the pipe: drain, grace; stop, pause, resume, which a lifeline may say as well, and kept (`frames`), which only that says.
 Its end means: kill what runs and end.
 Signals reach only the guardian (the worker lives in a session of its own and heeds none), so that a launcher that signals all
 processes of a step is not taken for two signals. The guardian imports nothing that is not needed here, and once its worker has
@@ -169,6 +169,8 @@ class Guardian:
                 self._write(self._document)
             elif line in _PAUSE_SIGNALS.values():
                 self._pause(line)
+            elif line == b"stop":
+                self._say(line)
             elif line:
                 self._write(line + b"\n")
         if lifeline.ended:
