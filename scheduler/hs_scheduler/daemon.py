@@ -129,7 +129,7 @@ class SchedulerDaemon:
         if self._end_by is not None:
             until = min(until, self._end_by)
         # With lines left to read there is no waiting; but they are read ahead only in steps in which nothing else is to do.
-        wait_ms = 0 if self._feed.available() else max(0, int((until - now) * 1000) + 1)
+        wait_ms = 0 if self._effects or self._feed.available() else max(0, int((until - now) * 1000) + 1)
         # A pipe that polls readable is nothing to do: its lines are wanted when there is room, or nothing else is to do.
         found = [source for source, _ in self._poller.poll(wait_ms)]
         self._idle = all(source == self._input.fd for source in found)
@@ -209,7 +209,7 @@ class SchedulerDaemon:
         effects, self._effects = self._effects, []
         if sought := self._desk.sought:
             effects += self._core.handle(Sought(sought), monotonic())
-        writes = [effect for effect in effects if not isinstance(effect, Send | Reopen | Tell)]
+        writes = _writes(effects)
         room = self._core.room()
         read = self._feed.take(room, ahead=self._idle)
         now = monotonic()
@@ -223,13 +223,15 @@ class SchedulerDaemon:
             crash_point("scheduler.after_commit")
             self._acknowledge(writes)
             self._writing.tell(applied)
-            effects += self._judge_failures(now)
+            judged = self._judge_failures(now)
             for some in applied:
-                effects += self._core.handle(Recorded(some), now)
+                judged += self._core.handle(Recorded(some), now)
             if claimed:
-                effects += self._core.handle(Claimed(claimed), now)
+                judged += self._core.handle(Claimed(claimed), now)
             if unwanted := self._desk.committed(chain.from_iterable(applied)):
-                effects += self._core.handle(Withdrawn(unwanted), now)
+                judged += self._core.handle(Withdrawn(unwanted), now)
+            effects += judged
+            self._effects += _writes(judged)  # by the next transaction
         effects += self._desk.replies()
         crash_point("scheduler.before_send")
         self._perform(effects)
@@ -340,3 +342,8 @@ class SchedulerDaemon:
             half_line=self._parts.control.half_line,
         )
         self._parts.report.progress(self._store.counts, progress, now)
+
+
+def _writes(effects: Iterable[Effect]) -> list[Effect]:
+    """Return those of the store."""
+    return [effect for effect in effects if not isinstance(effect, Send | Reopen | Tell)]

@@ -78,7 +78,7 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """A command is about to change tasks: those that lie here, for no worker can take them, go back to the store before."""
+    """A command is about to change tasks that are not out: those that lie here, for no worker can take them, go back before."""
 
     spans: Sequence[tuple[int, int]]
     """First and last row, included, among which they are."""

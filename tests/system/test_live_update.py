@@ -140,6 +140,19 @@ def test_what_is_too_large_for_every_worker_waits_and_can_be_made_smaller(queue:
     queue.end()
 
 
+def test_one_of_a_bundle_that_is_too_large_is_cancelled_as_handed_out(home: Home) -> None:
+    """So its state calls it; the other one of the bundle still goes when it can."""
+    queue = Queue(home, "-b2")
+    submit_lines(queue, *(f"echo {number} >>ran # HYPERSHELL: n:{number} cores:9999" for number in range(2)))
+    assert until(lambda: queue.status()["fits_nobody"] == 2, STEP_S)
+
+    assert update(queue, "--cancel", "-t", "n:0", "-w", "state == ASSIGNED") == ["1 task changed"]
+    assert until(lambda: queue.status()["fits_nobody"] == 1, STEP_S)
+    assert update(queue, "cores=1", "-t", "n:1") == ["1 task changed"]
+    assert until(lambda: queue.lines() == [b"1"], STEP_S)
+    queue.end()
+
+
 def test_a_retry_goes_at_once_and_frees_the_groups_behind(queue: Queue) -> None:
     submit_lines(
         queue,

@@ -84,8 +84,9 @@ class Desk:
 
     @property
     def sought(self) -> list[tuple[int, int]]:
-        """Among which rows the next transaction changes tasks: first and last, included."""
-        return [(body.piece.first, body.piece.last) for _, body in self._asked if isinstance(body, Update)]
+        """Among which rows the next transaction changes tasks that must not be out: first and last, included."""
+        pieces = [body.piece for _, body in self._asked if isinstance(body, Update)]
+        return [(piece.first, piece.last) for piece in pieces if not piece.takes_what_is_out]
 
     def open(self, session: bytes) -> None:
         """Begin a new session: the broker has told the clients of the one before to ask again."""

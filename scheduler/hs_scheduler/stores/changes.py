@@ -257,6 +257,11 @@ class Piece(NamedTuple):
     rows: tuple[int, ...] | None = None
     """No others than these, see `Span`."""
 
+    @property
+    def takes_what_is_out(self) -> bool:
+        """Whether it applies to tasks that are out as they are: the filter may name that state."""
+        return self.change.action is Action.CANCEL
+
     def plain(self) -> list[Any]:
         """Return it as lists, bytes and numbers, to be sent."""
         return [self.change.plain(), self.first, self.last, self.rows]
