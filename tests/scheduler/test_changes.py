@@ -189,6 +189,31 @@ def test_saying_it_twice_changes_nothing_more(store: SqlStore, given: str, actio
     assert chain(store) == once
 
 
+@pytest.mark.parametrize("given", ["failed", "quarantined", "rejected", "never run"])
+def test_what_failed_is_given_up_by_a_cancel_that_names_it(store: SqlStore, given: str) -> None:
+    """It keeps what was recorded of it, fails no group any more, and may be retried. Only the whole line could be."""
+    task = GIVEN[given](store)
+    recorded = row(store, task.row, "exit_status", "reason", "completion_time", "dispatch")
+    kept = given == "never run"
+
+    done = change(store, Action.CANCEL, tasks=Filter(ended="failed"))
+
+    assert (done.count, sum(done.left.values())) == ((0, 1) if kept else (1, 0))
+    assert row(store, task.row, "exit_status", "reason", "completion_time", "dispatch") == recorded
+    assert (store.counts.failed, store.counts.cancelled) == ((1, 0) if kept else (0, 1))
+    assert store.failed_group() == (0 if kept else None)
+    assert change(store, Action.RETRY).count == (not kept)
+
+
+def test_an_attempt_that_follows_what_failed_is_given_up_with_it(store: SqlStore) -> None:
+    """It is the same task."""
+    ended(store, 3)
+    change(store, Action.RETRY)
+
+    assert change(store, Action.CANCEL, tasks=Filter(ended="failed")).count == 1
+    assert [state for _, state, _, _ in chain(store)] == ["DONE", "CANCELLED"]
+
+
 # --- Results that come late ---
 
 

@@ -28,7 +28,12 @@ ARCHIVED = "in an archive, which is only read"
 
 @click.command(context_settings=SETTINGS, epilog=EXAMPLES)
 @click.argument("assignments", nargs=-1, metavar="[FIELD=VALUE|KEY:VALUE]...")
-@one_of("action", "cancel", "--cancel", help="Those that have not ended never run; what runs is stopped.")
+@one_of(
+    "action",
+    "cancel",
+    "--cancel",
+    help="Those that have not ended never run; what runs is stopped; with -F, what failed is given up.",
+)
 @one_of("action", "revert", "--revert", help="What has ended is new again, as it was submitted.")
 @one_of("action", "retry", "--retry", help="Another attempt of what failed or was cancelled.")
 @one_of("action", "delete", "--delete", help="Remove them, and all that is known of them.")

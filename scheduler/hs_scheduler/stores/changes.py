@@ -2,6 +2,7 @@
 
                  ON_HOLD    NEW        out        succeeded  failed     cancelled  never run  superseded
     cancel       CANCELLED  CANCELLED  CANCELLED  -          -          -          -          its last attempt
+    give up      CANCELLED  CANCELLED  CANCELLED  -          CANCELLED  -          -          its last attempt
     hold         -          ON_HOLD    -          -          -          -          -          its last attempt
     release      NEW        -          -          -          -          -          -          its last attempt
     retry        -          -          -          -          + attempt  + attempt  -          its last attempt
@@ -9,6 +10,7 @@
     delete       gone       gone       -          gone       gone       gone       gone       gone
 
 `-`: left as it is, and counted. Out: ASSIGNED or RUNNING. Never run: REJECTED as it was read, so not whole in the store.
+Give up: `--cancel -F`, whose filter names what failed; a wider one leaves that, or a failure could be cancelled unseen.
 Superseded: a later attempt follows; what one wants of the task is wanted of its last attempt. Reverting and deleting mean exactly
 the row: they could run, or remove, what the last attempt has long settled.
 
@@ -44,6 +46,8 @@ class Action(StrEnum):
 
     NONE = ""
     CANCEL = "cancel"
+    GIVE_UP = "give up"
+    """What `CANCEL` means to a filter for what failed."""
     HOLD = "hold"
     RELEASE = "release"
     RETRY = "retry"
@@ -79,12 +83,12 @@ class Effect(Enum):
 
 
 _WAITING = (Standing.ON_HOLD, Standing.NEW)
+_OPEN = (*_WAITING, Standing.OUT)
 _ENDED = (Standing.SUCCEEDED, Standing.FAILED, Standing.CANCELLED)
 
 EFFECTS: dict[tuple[Action, Standing], Effect] = {
-    (Action.CANCEL, Standing.ON_HOLD): Effect.CANCELLED,
-    (Action.CANCEL, Standing.NEW): Effect.CANCELLED,
-    (Action.CANCEL, Standing.OUT): Effect.CANCELLED,
+    **{(Action.CANCEL, standing): Effect.CANCELLED for standing in _OPEN},
+    **{(Action.GIVE_UP, standing): Effect.CANCELLED for standing in (*_OPEN, Standing.FAILED)},
     (Action.HOLD, Standing.NEW): Effect.ON_HOLD,
     (Action.RELEASE, Standing.ON_HOLD): Effect.RELEASED,
     (Action.RETRY, Standing.FAILED): Effect.RETRIED,
@@ -95,7 +99,7 @@ EFFECTS: dict[tuple[Action, Standing], Effect] = {
 }
 """The table above; what is not in it is left."""
 
-FOLLOWING = (Action.CANCEL, Action.HOLD, Action.RELEASE, Action.RETRY)
+FOLLOWING = (Action.CANCEL, Action.GIVE_UP, Action.HOLD, Action.RELEASE, Action.RETRY)
 """Of a superseded row these mean its last attempt."""
 
 SETTABLE = ("args", *RESERVED)
@@ -196,7 +200,9 @@ class Change:
             raise RefusedError(f"--cancel and a new {next(iter(values))}: a cancelled task does not run any more")
         if not (self.action or values or tags or self.removed_tags):
             raise RefusedError("what is to be changed? Give FIELD=VALUE, KEY:VALUE or an action such as --cancel")
-        return Plan(self.action, values, tags, self.removed_tags, self.filter.where(dialect))
+        gives_up = self.action is Action.CANCEL and self.filter.ended == "failed"
+        action = Action.GIVE_UP if gives_up else self.action
+        return Plan(action, values, tags, self.removed_tags, self.filter.where(dialect))
 
     def plain(self) -> list[Any]:
         """Return it as lists, bytes and numbers, to be sent."""

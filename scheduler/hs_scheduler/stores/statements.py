@@ -90,8 +90,10 @@ LOOK = "SELECT state, dispatch, fence, attempt, crashes FROM task WHERE row = ?"
 MEANT = f"""SELECT task.row, task.state, task.dispatch, {FAILED}, task.previous, task.next, task.run, task.tag
 FROM {FROM}"""
 
-CANCEL = Bulk("UPDATE task SET state = 4, completion_time = ? WHERE row = ?", ("REAL", "INTEGER"))
-"""A row that is out keeps its bundle until whoever has it lets go of it: SETTLE."""
+CANCEL = Bulk(
+    "UPDATE task SET state = 4, completion_time = coalesce(completion_time, ?) WHERE row = ?", ("REAL", "INTEGER")
+)
+"""What had failed keeps all that was recorded. A row that is out keeps its bundle until whoever has it lets go of it: SETTLE."""
 
 SETTLE = Bulk("UPDATE task SET bundle = NULL WHERE row = ? AND dispatch = ? AND state = 4", ("INTEGER", "INTEGER"))
 
