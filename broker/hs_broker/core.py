@@ -29,7 +29,7 @@ from hs_broker.events import (
     WorkerStalled,
 )
 from hs_broker.peers import ECHOES_PER_S_MAX, SUBMIT_VERBS, Peer
-from hs_broker.sessions import REASON_CHARS_MAX, Sessions
+from hs_broker.sessions import VERB_CHARS_MAX, Sessions
 from hs_broker.stalls import STALL_S, stalled
 from hs_broker.workers import Worker, Workers
 from hs_common import limits, messages
@@ -269,7 +269,7 @@ class BrokerCore:
         if request.client != peer.client:
             sessions.offend(peer, "it speaks for another client")
         elif peer.role == "submit" and request.verb not in SUBMIT_VERBS:
-            reason = f"a submit key may not ask for {request.verb[:REASON_CHARS_MAX]}"
+            reason = f"a submit key may not ask for {request.verb[:VERB_CHARS_MAX]}"
             sessions.reply(peer.client, request.request, MISUSED, reason)
             sessions.offend(peer, reason)
         elif to is None:

@@ -25,8 +25,8 @@ CONTROLS_MAX = 1_000
 NO_SESSION = bytes(16)
 """Stands in a Refused to a peer that has no session."""
 
-REASON_CHARS_MAX = limits.NAME_BYTES_MAX // 4
-"""A host name from a peer may stand in it, and a character may take four bytes."""
+VERB_CHARS_MAX = limits.NAME_BYTES_MAX // 4
+"""Of a verb that is said back in a reason: a character may take four bytes."""
 
 HELLOS = frozenset({messages.WorkerHello, messages.SchedulerHello, messages.ControlHello})
 
@@ -213,7 +213,8 @@ class Sessions:
     def refuse(self, peer: Peer, reason: str, *, fatal: bool, bundles: tuple[int, ...] = ()) -> None:
         """Say no. The operator hears of it too, but for bundles: those are the scheduler's to tell."""
         session = peer.token or NO_SESSION
-        reason = reason[:REASON_CHARS_MAX]
+        # The name of a host, or of a database, may be as long as the reason itself.
+        reason = reason.encode()[: limits.NAME_BYTES_MAX].decode(errors="ignore")
         self.send(peer, messages.Refused(session=session, reason=reason, fatal=fatal, bundles=bundles))
         if not bundles:
             self._complain(peer, reason)

@@ -1,5 +1,6 @@
 """Who is who, and who came back with what."""
 
+import pytest
 from tests.broker.building import (
     Broker,
     Scheduler,
@@ -10,6 +11,7 @@ from tests.broker.building import (
 
 from hs_broker.events import PeerLeft, PeerRefused, PeerUnreachable, Send, WorkerLost
 from hs_common import limits, messages
+from hs_common.wire import decode, encode
 
 # --- Coming back. ---
 
@@ -226,6 +228,37 @@ def test_a_scheduler_of_another_store_does_not_displace_the_one_that_is_here() -
         "and restart the broker; else take another broker (hs-broker --name). That database: /tasks.db"
     )
     assert effects[0] == other.is_told(messages.Refused, reason=reason, fatal=True, bundles=())
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        "/lustre/" + "long/" * 40 + "tasks.db",  # as deep as folders of a site are
+        "/" + "数" * 255,  # as long as one may be
+    ],
+)
+def test_a_refusal_has_the_whole_name_of_the_database(database: str) -> None:
+    """It is what the user has to look for; and the whole is a message that may be sent."""
+    broker = Broker()
+    Scheduler(broker, 1).hello(host="node1.cluster.example.org", database=database)
+    other = Scheduler(broker, 2)
+
+    (refused,) = (sent.message for sent in other.hello(store=b"p" * 16) if isinstance(sent, Send))
+
+    assert isinstance(refused, messages.Refused)
+    assert refused.reason.endswith(f"That database: {database}")
+    assert decode(encode(refused)) == refused
+
+
+def test_a_refusal_is_no_longer_than_a_text_may_be() -> None:
+    """A host may have any name."""
+    broker = Broker()
+    Scheduler(broker, 1).hello(host="数" * (limits.NAME_BYTES_MAX // 3))
+    other = Scheduler(broker, 2)
+
+    (refused,) = (sent.message for sent in other.hello(store=b"p" * 16) if isinstance(sent, Send))
+
+    assert decode(encode(refused)) == refused
 
 
 def test_the_scheduler_before_is_told_that_it_is_over() -> None:
