@@ -306,5 +306,6 @@ def _open_source(options: Options, state: InputState | None) -> Source | None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return FileSource(fd, path, limit=0, grows=True)
     if not stat.S_ISREG(os.stat(path).st_mode):
-        return StreamSource(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        # Not blocking: nobody may write to a FIFO for long, and meanwhile we are told to stop.
+        return StreamSource(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
     return open_file(os.path.abspath(path))

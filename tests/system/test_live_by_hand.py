@@ -220,6 +220,30 @@ def test_a_scheduler_runs_a_file_and_prints_what_failed(home: Home) -> None:
         assert ended_within(daemon.pid, STEP_S)
 
 
+def test_a_scheduler_waits_for_who_writes_to_its_fifo_until_it_is_told_to_stop(home: Home) -> None:
+    """There may be nobody yet, or never; what is written later runs."""
+    daemons = [started(home, name) for name in ("broker", "worker")]
+    database, fifo = home.path("a.db"), home.path("fifo")
+    os.mkfifo(fifo)
+
+    def waiting() -> "subprocess.Popen[bytes]":
+        scheduler = home.start("hs-scheduler", fifo, "--connection", "main", "--database", database)
+        assert until(lambda: (owner := owner_of(database)) is not None and bool(owner.control), STEP_S)
+        return scheduler
+
+    stopped = waiting()
+    stopped.terminate()
+    assert ended_within(stopped.pid, STEP_S)
+    served = waiting()
+    Path(fifo).write_bytes(b"echo 1 >>ran\necho 2 >>ran\n")
+    assert served.wait(STEP_S) == 0
+
+    assert home.read("ran") == b"1\n2\n"
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        assert ended_within(daemon.pid, STEP_S)
+
+
 @pytest.mark.parametrize("name", ["scheduler", "worker"])
 def test_one_that_waits_for_its_broker_says_so_and_can_be_stopped(home: Home, name: str) -> None:
     """One line, and status 0."""
