@@ -81,7 +81,7 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
         finish = cluster.run(hand_over)
     finally:
         if printer is not None:
-            printer.close(keep=places.run.database is not None)
+            printer.close(keep=places.run.database is not None, ordered=core.closed)
         clean_up(places)
     if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.reports.totals.unread:
         spool.remove()

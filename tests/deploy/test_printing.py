@@ -223,7 +223,7 @@ def test_nothing_of_it_is_left(tmp_path: Path) -> None:
     page.order(1)
     page.prints()
 
-    page.printer.close(keep=True)
+    page.printer.close(keep=True, ordered=True)
 
     assert not page.folder.exists()
 
@@ -246,7 +246,7 @@ def test_on_a_full_disk_what_could_not_be_written_stays_and_nothing_else(tmp_pat
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert printer.unprinted
-    printer.close(keep=True)
+    printer.close(keep=True, ordered=True)
 
     out, err = page.printer.outlets
     page.printer = Printer(str(page.folder), (out, out.write), (err, err.write), in_order=in_order)

@@ -256,6 +256,25 @@ def test_a_signal_ends_the_printing_and_a_restart_goes_on_with_it(home: Home) ->
     cluster.stdout.close()
 
 
+def test_what_waits_for_its_turn_when_all_is_killed_is_printed_by_a_restart(home: Home) -> None:
+    """The scheduler could not say any more that the task before it is passed."""
+    gated = b"trap '' INT TERM; until [ -e go ]; do sleep 0.1; done; echo one\n"
+    home.write("tasks", gated + b"echo two; echo ran >>ran\n")
+    cluster = home.start("hs-cluster", "tasks", "-k", "-N2", "-S", "600", stderr=subprocess.PIPE)
+    assert until(lambda: b"DONE" in home.run("hs", "task", "search", "state", "-f", "plain").stdout)
+    assert cluster.stderr is not None
+    for said in (b"draining", b"stopping", b"killing"):
+        cluster.send_signal(signal.SIGINT)
+        assert said in cluster.stderr.readline()
+    assert cluster.wait(60) == 130
+
+    home.write("go", b"")
+    again = home.run("hs-cluster", "--restart", "-q")
+
+    assert (again.returncode, again.stdout, home.read("ran")) == (0, b"one\ntwo\n", b"ran\n")
+    assert b"nothing is left" in home.run("hs-cluster", "--restart").stderr
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [("-f", "cannot write the failed tasks into /dev/full"), ("--joblog", "cannot write the job log /dev/full")],

@@ -207,9 +207,15 @@ class Printer:
             outlet.waits or outlet.failure for outlet in self.outlets
         )
 
-    def close(self, *, keep: bool) -> None:
-        """Remove the spools. `keep`: but not if something in them is unprinted; another printer may go on there."""
-        if keep and self.unprinted:
+    def close(self, *, keep: bool, ordered: bool) -> None:
+        """Remove the spools.
+
+        Args:
+            keep: But not if something in them is unprinted: another printer may go on there.
+            ordered: Whether the order names all that has ended. A scheduler that was left alone, or killed, tells no more of it.
+
+        """
+        if keep and (self.unprinted or (self._index is not None and not ordered)):
             return
         for name in os.listdir(self._folder):
             os.unlink(os.path.join(self._folder, name))

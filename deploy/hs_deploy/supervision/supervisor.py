@@ -153,6 +153,11 @@ class SupervisorCore:
         phase = [] if self._phase_by is None else [self._phase_by]
         return min(self._restarts.deadlines() + phase, default=None)
 
+    @property
+    def closed(self) -> bool:
+        """Whether the scheduler has ended the run in order, before we left it alone."""
+        return self._end is not None and self._end.status != STATUS_STOPPED
+
     def check(self) -> None:
         """Assert the invariants."""
         leaving = self.phase in (Phase.LEAVING, Phase.OVER)
@@ -217,9 +222,9 @@ class SupervisorCore:
         return []
 
     def _on_run_ended(self, event: RunEnded, now: float) -> list[Effect]:
-        self._end = event
         if self.phase is Phase.LEAVING:
             return []
+        self._end = event
         # All is committed. The other two end while the scheduler closes its database.
         return self._leave(event.status, event.reason, now)
 
