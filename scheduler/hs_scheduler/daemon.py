@@ -319,7 +319,8 @@ class SchedulerDaemon:
     def _over(self) -> bool:
         if self._leaves or (self._end_by is not None and monotonic() >= self._end_by):
             return True
-        return self._ending.over()
+        # What goes back to the store is written first: the next scheduler need not ask who has it.
+        return not self._effects and self._ending.over()
 
     def _judge_failures(self, now: float) -> list[Effect]:
         halt = self._ending.halts()

@@ -250,6 +250,17 @@ def test_of_short_tasks_none_starts_after_the_failure_that_was_one_too_many(home
     assert (states.count("DONE"), states.count("NEW")) == (202, 100)
 
 
+def test_a_halt_leaves_what_fits_no_worker_as_it_was_submitted(home: Home) -> None:
+    """Nobody has it: whoever goes on with the run need not wait for who might."""
+    text = b"echo too large # HYPERSHELL: cores:9999\nfalse\n"
+
+    done = home.run("hs-cluster", "-N1", "--halt", "1", "--database", home.path("a.db"), stdin=text)
+
+    assert done.returncode == 1
+    found = home.run("hs", "task", "search", "state", "-f", "plain", "--database", home.path("a.db"))
+    assert found.stdout == b"NEW\nDONE\n"
+
+
 def test_a_halt_now_stops_what_runs(home: Home) -> None:
     """It is NEW again."""
     done = home.run(
