@@ -300,7 +300,7 @@ class SchedulerCore:
         if refused.fatal:
             raise StoppedError(f"the broker refuses this scheduler: {refused.reason}")
         known = [bundle for bundle in refused.bundles if bundle in self._out.bundles]
-        if refused.reason != FITS_NOBODY:
+        if refused.reason != FITS_NOBODY or self.draining:  # then nobody is waited for any more
             return self._release(known)
         if not known:
             return []

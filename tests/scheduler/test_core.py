@@ -319,6 +319,19 @@ def test_a_task_that_fits_nobody_goes_back_to_the_store_before_it_is_changed() -
     core.check()
 
 
+def test_a_task_that_fits_nobody_is_not_waited_for_when_nothing_is_handed_out_any_more() -> None:
+    """It was on its way when the scheduler was told to stop."""
+    core = live(a_core())
+    core.handle(Claimed([a_bundle(FIRST, 1, demand=Demand(64, 0, 0.0))]), now=1)
+    core.handle(DrainAsked(), now=2)
+
+    refused = core.handle(Refused(session=SESSION, reason="fits nobody", fatal=False, bundles=(FIRST,)), now=3)
+
+    assert refused == [Release(((1, 1),))]
+    assert core.tasks_out == 0
+    core.check()
+
+
 def test_that_a_task_waits_is_said_again_and_less_often_each_time() -> None:
     """Who did not see it at first may wait for ever; until a worker comes that has room for it."""
     core = live(a_core(), credit=1)
