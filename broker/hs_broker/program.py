@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import resource
 import signal
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ from hs_broker.daemon import BrokerDaemon
 from hs_broker.router import Router, router
 from hs_common import limits, site
 from hs_common.config import Settings, load_settings
+from hs_common.descriptors import raise_descriptor_limit
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.garbage import search_seldom
 from hs_common.lifeline import Lifeline
@@ -129,14 +129,6 @@ def _remove_sockets(paths: list[str]) -> None:
 
 def _sockets(endpoints: tuple[str, ...]) -> list[str]:
     return [endpoint.removeprefix("ipc://") for endpoint in endpoints if endpoint.startswith("ipc://")]
-
-
-def raise_descriptor_limit() -> None:
-    """Allow as many connections as we may have: each costs a descriptor (Z18)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The kernel's own maximum may be below a hard limit that is infinite; what we have must do then.
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def leave(status: int, line: str = "") -> NoReturn:

@@ -86,6 +86,19 @@ def test_fixed_keeps_its_size_when_workers_are_killed(home: Home) -> None:
     stop(home, cluster)
 
 
+@pytest.mark.parametrize("launcher", [(), ("--launcher", "env")], ids=["here", "env"])
+def test_units_need_no_more_descriptors_than_a_user_has(home: Home, launcher: tuple[str, ...]) -> None:
+    """Each costs some. The limit that the user's shell has set is for the tasks, which still have it."""
+    options = ("--database", "db", "-A", "fixed", "-I", "12", "-X", "12", "-N1", *launcher)
+    with open(home.path("log"), "wb") as log:
+        cluster = home.start("sh", "-c", 'ulimit -Sn 36; exec "$@"', "sh", "hs-cluster", "-v", *options, stderr=log)
+    assert until(lambda: size(home) == 12, STEP_S), home.read("log")
+    assert home.run("hs", "submit", "--database", "db", "--", "ulimit -n >>ran").returncode == 0
+    assert until(lambda: home.read("ran") == b"36\n", STEP_S), home.read("log")
+    assert b"launch.failed" not in home.read("log")
+    stop(home, cluster)
+
+
 @pytest.fixture(params=["here", "srun"])
 def where(request: pytest.FixtureRequest, home: Home) -> tuple[str, ...]:
     """Give the options for workers on this host, and for those of a real batch system."""

@@ -17,7 +17,7 @@ from hs_common.incarnation import origin_arguments
 from hs_deploy.daemons import how_it_ended
 from hs_deploy.launchers.fleet import hold
 from hs_deploy.launchers.fleet_core import STATUS_STOPPED, Awaited, Ended
-from hs_deploy.launchers.local import CHILD_ERRORS_FD, out_of_the_way
+from hs_deploy.launchers.local import CHILD_ERRORS_FD
 from hs_deploy.launchers.unit_streams import Handlers, Outlets, UnitStreams
 
 HINTS = {
@@ -75,7 +75,6 @@ class CommandHolder:
             StoppedError: It cannot be executed.
 
         """
-        nothing = out_of_the_way(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         streams = UnitStreams(self._outlets, self._take)
         try:
             self.pid = os.posix_spawnp(
@@ -83,7 +82,7 @@ class CommandHolder:
                 self._argv,
                 self._environ,
                 file_actions=[
-                    (os.POSIX_SPAWN_DUP2, nothing, 0),
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     *((os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(streams.ends, 1)),
                     (os.POSIX_SPAWN_CLOSE, CHILD_ERRORS_FD),
                 ],
@@ -95,7 +94,6 @@ class CommandHolder:
             streams.end()
             raise StoppedError(f"the launcher {self._name} cannot be started: {exc.strerror}") from exc
         finally:
-            os.close(nothing)
             streams.begin()
         self._streams = streams
 

@@ -39,7 +39,16 @@ def program(daemon: Daemon) -> list[str]:
 def pipe() -> tuple[int, int]:
     """Return (read end, write end), both closed on exec and out of the way of a child's numbers."""
     low = os.pipe2(os.O_CLOEXEC)
-    return out_of_the_way(low[0]), out_of_the_way(low[1])
+    try:
+        read_end = copy_out_of_the_way(low[0])
+        try:
+            return read_end, copy_out_of_the_way(low[1])
+        except OSError:
+            os.close(read_end)
+            raise
+    finally:
+        for fd in low:
+            os.close(fd)
 
 
 def copy_out_of_the_way(fd: int) -> int:

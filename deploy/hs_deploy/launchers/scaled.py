@@ -17,6 +17,7 @@ import zmq
 
 from hs_common.client import Client
 from hs_common.clock import monotonic
+from hs_common.descriptors import limit_descriptors, raise_descriptor_limit
 from hs_common.errors import HSError, StoppedError
 from hs_common.incarnation import ORIGIN_BYTES, origin_arguments
 from hs_common.logs import get_logger
@@ -71,8 +72,12 @@ class LocalUnit:
         self, worker: list[str], connection: object, environ: Mapping[str, str], outlets: Outlets, origin: bytes
     ) -> None:
         self._origin = origin
-        self._streams = UnitStreams(outlets, outlets.errors.write)
         log_fd = local.copy_out_of_the_way(2)
+        try:
+            self._streams = UnitStreams(outlets, outlets.errors.write)
+        except OSError:
+            os.close(log_fd)
+            raise
         descriptors = {2: log_fd, **dict(zip((1, CHILD_ERRORS_FD), self._streams.ends, strict=True))}
         try:
             self._process = local.start(Daemon.WORKER, [*worker, *origin_arguments(origin)], descriptors, environ)
@@ -150,6 +155,8 @@ class ScaledHolder:
         """Unit -> when it was started."""
         self._died: list[bytes] = []
         self._launches = Launches(policy, monotonic())
+        self._descriptors = raise_descriptor_limit()
+        """That our user allowed, also to units: each costs us three."""
         self._paused = False
         self._lingers = False
         """Whether our own reader may take his time with what was said."""
@@ -238,11 +245,13 @@ class ScaledHolder:
     def _launch(self, now: float) -> None:
         try:
             unit = self._start_unit()
-            self._units[unit] = now
-            if self._paused:
-                unit.pause(paused=True)
-        except StoppedError as exc:
+        except (StoppedError, OSError) as exc:
             self._note(self._launches.ended(127, str(exc), lived_s=0.0, connected=0, now=now))
+            return
+        limit_descriptors(unit.pid, self._descriptors)
+        self._units[unit] = now
+        if self._paused:
+            unit.pause(paused=True)
 
     def _decide(self, now: float) -> None:
         status = self._ask()

@@ -88,7 +88,13 @@ class UnitStreams:
 
     def __init__(self, outlets: Outlets, take_errors: Callable[[bytes], None]) -> None:
         self._outlets = outlets
-        out, errors = pipe(), pipe()
+        out = pipe()
+        try:
+            errors = pipe()
+        except OSError:
+            os.close(out[0])
+            os.close(out[1])
+            raise
         self.ends = (out[1], errors[1])
         """For the unit; closed by `begin`."""
         for read_end, _ in (out, errors):
@@ -112,8 +118,10 @@ class UnitStreams:
     def end(self) -> None:
         """Take the rest of what it said, and nothing more."""
         for stream in [*self._open]:
+            poll = select.poll()  # not select: its numbers end at 1,023
+            poll.register(stream.fd, select.POLLIN)
             for _ in range(_REST_READS_MAX):
-                if stream not in self._open or not select.select([stream.fd], [], [], 0)[0]:
+                if stream not in self._open or not poll.poll(0):
                     break
                 self._read(stream)
         for stream in self._open:
