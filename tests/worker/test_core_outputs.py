@@ -2,10 +2,10 @@
 
 import signal
 
-from tests.worker.building import FINISHED, SELF, a_worker, spawned, told
+from tests.worker.building import FINISHED, SELF, a_worker, sent, spawned, told
 
 from hs_common import messages
-from hs_common.tasks import OutcomeKind
+from hs_common.tasks import OutcomeKind, unpack_started
 from hs_worker import events
 from hs_worker.events import Exit, Look, Record, Send, Signal
 
@@ -89,3 +89,16 @@ def test_nothing_is_started_while_nobody_reads_what_was_said() -> None:
     assert spawned(worker.takes(events.OutputFull(full=False))) == [(0, 2)]
     worker.takes(events.OutputFull(full=True))
     assert 3 in [outcome.row for outcome in told(worker.takes(events.DrainAsked(None)))]
+
+
+def test_nobody_takes_a_worker_for_stalled_whose_outputs_nobody_reads() -> None:
+    """It says so: the broker warns of one that was given something and says nothing of it."""
+    worker = a_worker(slots=1)
+    worker.gets_tasks(1, 2, 3)
+    worker.ends(0)
+    worker.takes(events.OutputFull(full=True))
+    worker.ends(0)
+
+    said = [unpack_started(running.body) for _ in range(60) for running in sent(worker.waits(0.5), messages.Running)]
+
+    assert said == [[], []]

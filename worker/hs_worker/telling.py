@@ -21,6 +21,8 @@ from hs_worker.tasks.holding import Holding
 
 _TICK_S = 0.5
 """How often long tasks are looked for."""
+_EXCUSE_S = 20.0
+"""How often we say that it is not for us that nothing starts; the broker warns of a worker without a word after a minute."""
 
 
 class Telling:
@@ -48,6 +50,7 @@ class Telling:
         self.reports = Reports(holding.outbox, identity.worker, rules.bundlewait_s)
         self.credit = Credit(holding)
         self._tick_at = inf
+        self._excused_at = -inf
 
     def greet(self, now: float) -> None:
         """Say who we are and what we hold; what session there was is over."""
@@ -76,7 +79,7 @@ class Telling:
 
     def settle(self, now: float) -> None:
         """Say what has changed, after each event."""
-        if self._tick_at == inf and self._holding.slots.running:
+        if self._tick_at == inf and self._ticks:
             self._tick_at = now + _TICK_S
         if not self.session.token:
             return
@@ -101,14 +104,21 @@ class Telling:
         """Return when something of this is due."""
         return min(self.session.deadline(), self._tick_at, self.reports.due_at if self.session.token else inf)
 
+    @property
+    def _ticks(self) -> bool:
+        return bool(self._holding.slots.running) or self._holding.unread
+
     def _tick(self, now: float) -> None:
-        """Tell which tasks have been running for long."""
+        """Tell which tasks have been running for long; of none, where none starts because nobody reads our outputs."""
         if self.session.token:
             started = self._holding.long_running(now)
-            for at in range(0, len(started), limits.IDS_MAX):
+            excuse = self._holding.unread and now >= self._excused_at + _EXCUSE_S
+            if excuse:
+                self._excused_at = now
+            for at in range(0, len(started) or excuse, limits.IDS_MAX):
                 body = pack_started(started[at : at + limits.IDS_MAX])
                 self.say(Running(session=self.session.token, worker=self._identity.worker, body=body), now)
-        self._tick_at = now + _TICK_S if self._holding.slots.running else inf
+        self._tick_at = now + _TICK_S if self._ticks else inf
 
     def _report(self, now: float) -> None:
         """Tell what is new if its time has come."""
