@@ -81,7 +81,9 @@ class Handmade:
         assert self._report is not None
         deadline, said = time.monotonic() + seconds, b""
         # Its pipe may be full: it ends when it has said its last word.
-        while select.select([self._report], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        poll = select.poll()  # not select: a thousand simulated workers have descriptors, too
+        poll.register(self._report, select.POLLIN)
+        while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             if not (chunk := os.read(self._report, 1 << 16)):
                 break
             said += chunk

@@ -108,7 +108,10 @@ class ProgramSession:
     @property
     def status(self) -> int | None:
         """Return how it ended, once all that it said was read; -1: no session, or none any more."""
-        if self._exit is None or select.select(self.fds, [], [], 0)[0]:
+        poll = select.poll()  # not select: its numbers end at 1,023, and there may be hundreds of hosts
+        for fd in self.fds:
+            poll.register(fd, select.POLLIN)
+        if self._exit is None or poll.poll(0):
             return None
         return -1 if self._exit in (STATUS_NO_SESSION, -signal.SIGKILL) else self._exit
 
