@@ -137,7 +137,6 @@ class Swarm:
             body=pack_outcomes(outcomes),
         )
         one.uncommitted[one.sequence] = result
-        one.socket.send(encode(messages.Received(session=one.session, worker=one.worker, bundles=ids)))
         one.socket.send(encode(result))
         self.done += len(outcomes)
         self.results += 1

@@ -110,6 +110,15 @@ def test_bundles_are_confirmed_in_one_message_where_that_is_asked() -> None:
     ]
 
 
+def test_a_bundle_that_is_closed_at_once_is_not_confirmed_besides() -> None:
+    """Its Result says all that a Received would. Those that still have something to run are confirmed."""
+    worker = a_worker(slots=1, confirms=True)
+    effects = [*worker.gets_tasks(1, 2, 3, 4, 5, 6), *worker.ends(0), *worker.waits(0.1)]
+
+    assert [message.bundles for message in sent(effects, messages.Received)] == [(2, 3, 4, 5, 6)]
+    assert [message.closed for message in sent(effects, messages.Result)] == [(1,)]
+
+
 def test_a_malformed_bundle_is_closed_unread() -> None:
     """Its rows go back by that; the scheduler decides what to do with them."""
     worker = a_worker()

@@ -58,14 +58,17 @@ class Reports:
         return not waiting or few or now >= self.due_at
 
     def fresh(self, now: float, session: bytes) -> Iterator[Received | Result]:
-        """Yield all that is new, which is being told now."""
+        """Yield all that is new, which is being told now. Of a bundle that came and is closed by now its Result tells all."""
         self.due_at = inf
         self._told_at = now
-        for at in range(0, len(self._received), limits.IDS_MAX):
-            bundles = tuple(self._received[at : at + limits.IDS_MAX])
-            yield Received(session=session, worker=self._worker, bundles=bundles)
+        new = self._outbox.take()
+        closed = {bundle for kept in new for bundle in kept.closed} if self._received else ()
+        here = [bundle for bundle in self._received if bundle not in closed]
         self._received.clear()
-        for kept in self._outbox.take():
+        for at in range(0, len(here), limits.IDS_MAX):
+            bundles = tuple(here[at : at + limits.IDS_MAX])
+            yield Received(session=session, worker=self._worker, bundles=bundles)
+        for kept in new:
             yield self._result(kept, session)
 
     def again(self, session: bytes) -> Iterator[Result]:
