@@ -89,12 +89,8 @@ def holder(url: str) -> "Owner | None":
     """
     from hs_scheduler.stores import postgres_owner  # noqa: PLC0415 - a search need not load it
 
-    try:
-        with closing(connect(url, name="hs task", writes=False)) as session:
-            session.execute(_SETTINGS)
-            return postgres_owner.holder_of(session) if postgres_schema.version_of(session, shown(url)) else None
-    except Error as exc:
-        raise _unread(url, exc) from exc
+    with _tables(url) as session:
+        return None if session is None else postgres_owner.holder_of(session)
 
 
 def was_lost(url: str) -> bool:
@@ -107,10 +103,17 @@ def was_lost(url: str) -> bool:
     """
     from hs_scheduler.stores import postgres_owner  # noqa: PLC0415 - as above
 
+    with _tables(url) as session:
+        return session is not None and postgres_owner.was_lost(session)
+
+
+@contextmanager
+def _tables(url: str) -> Iterator[Connection | None]:
+    """Give a session, or None where the database has no tables of ours."""
     try:
         with closing(connect(url, name="hs task", writes=False)) as session:
             session.execute(_SETTINGS)
-            return bool(postgres_schema.version_of(session, shown(url))) and postgres_owner.was_lost(session)
+            yield session if postgres_schema.version_of(session, shown(url)) else None
     except Error as exc:
         raise _unread(url, exc) from exc
 
