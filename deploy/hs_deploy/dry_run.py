@@ -4,10 +4,10 @@ What is only known when a task runs stays as it stands: `{slot}`, `{id}`, `{% co
 """
 
 import os
-import select
 
 from hs_common.errors import ExpansionError, StoppedError
 from hs_common.printable import printable
+from hs_common.ready import readable, writable
 from hs_common.template import Template
 from hs_deploy.named_files import open_stream, regular_file
 from hs_deploy.options import Options
@@ -35,7 +35,7 @@ def dry_run(asked: Options) -> int:
     status = 0
     while not source.ended:
         if isinstance(source, StreamSource):
-            select.select([source.fd], [], [])
+            readable(source.fd)
         lines = []
         for task in source.read(_LINES_MAX, _BYTES_MAX):
             line, reason = _expanded(template, task)
@@ -85,4 +85,4 @@ def _write(fd: int, text: bytes) -> None:
         try:
             text = text[os.write(fd, text) :]
         except BlockingIOError:  # the user's own non-blocking stream
-            select.select([], [fd], [])
+            writable(fd)

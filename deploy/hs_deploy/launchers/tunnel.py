@@ -33,13 +33,16 @@ def open_tunnel(transport: paramiko.Transport, port: int) -> int:
 def _carry(channel: paramiko.Channel, port: int, carried: threading.Semaphore) -> None:
     """Copy both ways until one side ends."""
     with contextlib.suppress(OSError, EOFError), socket.create_connection(("127.0.0.1", port)) as ours:
+        poll = select.poll()  # not select: its numbers end at 1,023, and there may be hundreds of hosts
+        for side in (channel, ours):
+            poll.register(side, select.POLLIN)
         while True:
-            ready = select.select([channel, ours], [], [])[0]
-            if channel in ready:
+            ready = {fd for fd, _ in poll.poll()}
+            if channel.fileno() in ready:
                 if not (part := channel.recv(COPY_BYTES)):
                     break
                 ours.sendall(part)
-            if ours in ready:
+            if ours.fileno() in ready:
                 if not (part := ours.recv(COPY_BYTES)):
                     break
                 channel.sendall(part)

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hs_common.clock import monotonic
+from hs_common.ready import readable
 from hs_common.signals import SignalPipe
 from hs_deploy.daemons import Daemon
 from hs_deploy.launchers.local import FINISH, Process
@@ -203,7 +204,7 @@ class Cluster:
         del self._processes[daemon]
         for entry in [entry for entry in self._streams if entry[1] is daemon]:
             # What it said before it ended comes first: above all that the run is over.
-            while self._on_stream(entry) and select.select([entry[0].fd], [], [], 0)[0]:
+            while self._on_stream(entry) and readable(entry[0].fd, 0):
                 pass
         self._events.append(DaemonEnded(daemon=daemon, status=status, words=self._words.get(daemon, "")))
 
@@ -335,6 +336,6 @@ class Cluster:
         self._orphans.sweep(self._signals, self._reap, KILLED_S)
         self._terminal.end_progress()
         for stream, _, outlet in self._streams.copy():
-            while select.select([stream.fd], [], [], 0)[0] and self._outputs.makes_room(outlet, self._signals):
+            while readable(stream.fd, 0) and self._outputs.makes_room(outlet, self._signals):
                 if not stream.read():
                     break

@@ -1,6 +1,5 @@
 """Tasks on their way into a database: lines of a file together, those of a stream as they come."""
 
-import select
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -8,6 +7,7 @@ from hs_common import limits
 from hs_common.clock import monotonic
 from hs_common.ending import say
 from hs_common.errors import ExpansionError, RefusedError
+from hs_common.ready import readable
 
 if TYPE_CHECKING:
     from hs_common.template import Template
@@ -80,7 +80,7 @@ class Additions:
                 for accepted in self._sink.add(self._batches(source), whole=True):
                     count += accepted.count
             while not source.ended:
-                select.select([source.fd], [], [])
+                readable(source.fd)
                 for accepted in self._sink.add(self._burst(source, pace), whole=False):
                     count += accepted.count
         except BaseException:
@@ -108,12 +108,12 @@ class Additions:
                 continue
             left_s = since + pace.wait_s - monotonic()
             if batch and len(batch) < pace.lines_max and not source.ended and left_s > 0:
-                select.select([source.fd], [], [], left_s)
+                readable(source.fd, left_s)
                 continue
             if batch:
                 yield batch
             batch, since = [], monotonic()
-            if not (source.ended or source.available() or select.select([source.fd], [], [], PAUSE_S)[0]):
+            if not (source.ended or source.available() or readable(source.fd, PAUSE_S)):
                 return
 
     def _read(self, source: "Input", lines_max: int) -> list["NewTask"]:
