@@ -15,7 +15,7 @@ from hs_deploy.runs.past import Past
 
 
 def run(asked: Options, typed: Mapping[str, Any], settings: Settings) -> int:
-    """Continue what is left; return the exit status, 0 where nothing is.
+    """Continue what is left; return the exit status: where nothing is, that of the last run.
 
     Raises:
         RefusedError: A recorded setting makes no sense any more.
@@ -24,8 +24,7 @@ def run(asked: Options, typed: Mapping[str, Any], settings: Settings) -> int:
     """
     found = past.find(asked.database, failed_too=asked.retry_failed)
     if found is None:
-        _say_nothing_to_do(asked)
-        return 0
+        return _nothing_to_do(asked)
     merged, differences = recall(typed, found.settings)
     merged["once"] = bool(found.settings.get("adds_missing"))
     notes = [*differences, *_cut_off(found)]
@@ -54,12 +53,22 @@ def _cut_off(found: Past) -> list[str]:
     return ["the input was not at its end when the run was stopped: only the lines that were there by then are run"]
 
 
-def _say_nothing_to_do(asked: Options) -> None:
-    if asked.quiet:
-        return
-    sys.stderr.write("hs-cluster: nothing to do: nothing is left\n")
-    if asked.database is not None:
-        return
-    for database in past.older(but=None):
-        command = f"hs-cluster --restart --database {shlex.quote(os.fspath(database))}"
-        sys.stderr.write(f"hs-cluster: an older run has something left: {command}\n")
+def _nothing_to_do(asked: Options) -> int:
+    """Say so; return 1 if a task of the last run did not succeed: who saw it killed in its last moment never had its status."""
+    over = past.over(asked.database)
+    told = _without_success(over) if over else ""
+    if not asked.quiet:
+        sys.stderr.write(f"hs-cluster: nothing to do: nothing is left{told}\n")
+    if not asked.quiet and asked.database is None:
+        for database in past.older(but=None):
+            command = f"hs-cluster --restart --database {shlex.quote(os.fspath(database))}"
+            sys.stderr.write(f"hs-cluster: an older run has something left: {command}\n")
+    return 1 if told else 0
+
+
+def _without_success(over: Past) -> str:
+    """Return what to say of tasks that did not succeed; "": all did."""
+    counts = {"failed": over.failed, "cancelled": over.cancelled}
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    anew = f"; to try what failed once more: hs-cluster --retry-failed --database {shlex.quote(over.database)}"
+    return f", but of the last run {told}{anew if over.failed else ''}" if told else ""

@@ -1,6 +1,7 @@
 """What `--restart` finds, in databases as a run may leave them."""
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hs_deploy.runs import folders, past
 from hs_deploy.runs.past import find, look, older, whole_bytes
 from hs_scheduler.stores.sqlite import SqliteStore
 from hs_scheduler.stores.store import NO_RUN, InputState, NewTask, Retry
+from hs_scheduler.tasks.state import State
 
 T0 = 1_700_000_000.0
 TASK = NewTask(b"true", None, 0, 0, "")
@@ -103,6 +105,29 @@ def test_a_finished_latest_run_leaves_the_standing_queue() -> None:
 
     assert found is not None
     assert (found.database, found.uid, found.left, found.whole) == (queue, b"", 1, True)
+
+
+def test_nothing_is_over_where_there_was_no_run() -> None:
+    """Not a run, not a database."""
+    assert past.over(None) is None
+    submitted(os.path.join(site.main(), folders.DATABASE_NAME))
+    found = past.over(None)
+    assert found is not None
+    assert (found.failed, found.cancelled) == (0, 0)
+
+
+def test_what_is_over_tells_what_did_not_succeed() -> None:
+    """`--restart` says so again, with the status of the run."""
+    run = a_run(b"1")
+    left_by(run, failed=2, left=3)
+    assert run.database is not None
+    with sqlite3.connect(run.database) as database:
+        database.execute("UPDATE task SET state = ? WHERE state = ?", (State.CANCELLED, State.NEW))
+
+    found = past.over(None)
+
+    assert found is not None
+    assert (found.left, found.failed, found.cancelled) == (0, 2, 3)
 
 
 def test_failed_tasks_are_left_only_for_who_asks_for_them() -> None:

@@ -95,6 +95,25 @@ def test_half_a_line_of_a_pipe_is_never_run(home: Home) -> None:
     assert b"nothing to do" in home.run("hs-cluster", "--restart").stderr
 
 
+@pytest.mark.parametrize("where", [[], ["--database", "runs.db"]])
+def test_what_is_over_has_the_status_of_its_run_for_ever(home: Home, where: list[str]) -> None:
+    """Nobody may have seen it: hs-cluster may be killed after its last task."""
+    home.write("tasks", b"echo ran >>ran; [ -e better ]\ntrue\n")
+
+    failed = home.run("hs-cluster", *where, "tasks")
+    again = home.run("hs-cluster", "--restart", *where)
+    silent = home.run("hs-cluster", "--restart", "-q", *where)
+    home.write("better", b"")
+    retried = home.run("hs-cluster", "--retry-failed", *where)
+    over = home.run("hs-cluster", "--restart", *where)
+
+    assert (failed.returncode, again.returncode, silent.returncode) == (1, 1, 1)
+    assert b"nothing is left, but of the last run 1 failed; to try what failed once more" in again.stderr
+    assert silent.stderr == b""
+    assert (retried.returncode, lines(home)) == (0, [b"ran", b"ran"])
+    assert (over.returncode, over.stderr) == (0, b"hs-cluster: nothing to do: nothing is left\n")
+
+
 def test_half_a_line_of_a_producer_that_heard_the_same_ctrl_c_is_never_run(home: Home) -> None:
     """A terminal sends it to the whole pipeline: who writes ends at once, maybe in the middle of a line."""
     one = b"touch started; until [ -e go ]; do sleep 0.05; done; echo one >>ran\n"

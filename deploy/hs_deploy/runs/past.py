@@ -49,6 +49,7 @@ class Past:
     """Tasks that did not end."""
     failed: int
     """Tasks that failed for good."""
+    cancelled: int
     file: str | None
     """Input that is still to be read: a file of the user's,"""
     spool: str | None
@@ -106,6 +107,21 @@ def look(database: str, *, failed_too: bool) -> Past | None:
     return next((past for past in pasts if _unfinished(past, failed_too=failed_too)), None)
 
 
+def over(database: str | None) -> Past | None:
+    """Return the last run of which `find` said that nothing is left; None: there was none.
+
+    Raises:
+        StoppedError: The database cannot be read.
+
+    """
+    if database is None:
+        folder = os.path.realpath(site.latest())
+        database = of_folder(folder if os.path.exists(folder) else site.main())
+        if not (folders.is_server(database) or os.path.exists(database)):
+            return None
+    return _read(database)[0]
+
+
 def _read(database: str) -> list[Past]:
     """Return all runs in a database, the last one first; behind them what was submitted and is of no run."""
     from hs_scheduler.stores.engines import open_reader  # noqa: PLC0415 - only who continues needs a database here
@@ -118,21 +134,22 @@ def _read(database: str) -> list[Past]:
             for run, offset, ended in reader.execute('SELECT run, "offset", ended <> 0 OR "offset" >= size FROM input')
         }
         counts = {
-            run: (int(left), int(failed))
-            for run, left, failed in reader.execute(
+            run: (int(left), int(failed), int(cancelled))
+            for run, left, failed, cancelled in reader.execute(
                 # One index each: there may be millions that have succeeded.
-                f"""SELECT run, sum(to_do), sum(failed) FROM (
-                SELECT run, 1 AS to_do, 0 AS failed FROM task WHERE state = 0
-                UNION ALL SELECT run, 1, 0 FROM task WHERE {OUT}
-                UNION ALL SELECT run, 1, 0 FROM task WHERE {ASIDE} AND state = {State.ON_HOLD:d}
-                UNION ALL SELECT run, 0, 1 FROM task WHERE {FAILED} AND next IS NULL) AS rest GROUP BY run"""  # noqa: S608
+                f"""SELECT run, sum(to_do), sum(failed), sum(cancelled) FROM (
+                SELECT run, 1 AS to_do, 0 AS failed, 0 AS cancelled FROM task WHERE state = 0
+                UNION ALL SELECT run, 1, 0, 0 FROM task WHERE {OUT}
+                UNION ALL SELECT run, 1, 0, 0 FROM task WHERE {ASIDE} AND state = {State.ON_HOLD:d}
+                UNION ALL SELECT run, 0, 0, 1 FROM task WHERE {ASIDE} AND state = {State.CANCELLED:d}
+                UNION ALL SELECT run, 0, 1, 0 FROM task WHERE {FAILED} AND next IS NULL) AS rest GROUP BY run"""  # noqa: S608
             )
         }
-    strangers = counts.get(None, (0, 0))
+    strangers = counts.get(None, (0, 0, 0))
     pasts = []
     for run, uid, text, end_time in recorded:
         settings = json.loads(text)
-        own, more = counts.get(run, (0, 0)), strangers if settings.get("whole") else (0, 0)
+        own, more = counts.get(run, (0, 0, 0)), strangers if settings.get("whole") else (0, 0, 0)
         offset, ended = inputs.get(run, (0, False))
         file, spool = _rest(settings, offset, ended=bool(ended))
         pasts.append(
@@ -143,16 +160,25 @@ def _read(database: str) -> list[Past]:
                 closed=end_time is not None,
                 left=own[0] + more[0],
                 failed=own[1] + more[1],
+                cancelled=own[2] + more[2],
                 file=file,
                 spool=spool,
                 unprinted=folders.has_outputs(uid),
             )
         )
-    left, failed = strangers
-    return [
-        *pasts,
-        Past(database=database, uid=b"", settings={}, closed=True, left=left, failed=failed, file=None, spool=None),
-    ]
+    left, failed, cancelled = strangers
+    submitted = Past(
+        database=database,
+        uid=b"",
+        settings={},
+        closed=True,
+        left=left,
+        failed=failed,
+        cancelled=cancelled,
+        file=None,
+        spool=None,
+    )
+    return [*pasts, submitted]
 
 
 def last(database: str) -> list[bytes]:
@@ -233,6 +259,7 @@ def _unrecorded(folder: str, database: str) -> Past | None:
         closed=False,
         left=0,
         failed=0,
+        cancelled=0,
         file=file,
         spool=spool,
     )
