@@ -17,8 +17,8 @@ pytestmark = pytest.mark.system
 MANY = 1_000
 """More tasks than are handed out at once."""
 
-LASTING = 400
-"""Tasks that take some seconds together."""
+LASTING = 4_000
+"""Tasks that take much longer together than it takes to submit and to cancel all of `WAITING`, however busy the machine is."""
 
 WAITING = 30_000
 """Tasks that cannot be cancelled in the time in which the scheduler does anything else once."""

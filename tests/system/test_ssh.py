@@ -166,7 +166,8 @@ def test_a_session_that_is_cut_takes_its_worker_along_and_is_opened_again(
 ) -> None:
     """What ran there runs again."""
     home.write("tasks", b"[ -e mark ] && exec touch ended; touch mark; echo $$ >> started; exec sleep 300\n")
-    home.env["HYPERSHELL_WORKER_LEASE"] = "3"
+    # Waited for only where the worker was killed before it could hand back, and longer than a busy machine keeps one silent.
+    home.env["HYPERSHELL_WORKER_LEASE"] = "20"
     cluster = home.start("hs-cluster", *hosts.options, "tasks", stderr=subprocess.PIPE)
     assert until(lambda: home.read("started").count(b"\n") == 1)
     task = int(home.read("started"))
@@ -176,7 +177,7 @@ def test_a_session_that_is_cut_takes_its_worker_along_and_is_opened_again(
         kill(session)
 
     assert until(lambda: not os.path.exists(f"/proc/{task}")), "it outlived its session"
-    assert cluster.wait(60) == 0
+    assert cluster.wait(120) == 0
     assert os.path.exists(home.path("ended"))
     assert cluster.stderr is not None
     assert b"trying again" in cluster.stderr.read()
