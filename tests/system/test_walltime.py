@@ -36,9 +36,10 @@ def test_a_task_that_fits_is_never_cut_off_and_the_rest_is_there_for_the_next_jo
     assert home.leftovers() == []
 
 
-def test_a_walltime_that_leaves_no_time_is_refused(home: Home) -> None:
-    """Not a worker that comes, does nothing and goes."""
-    done = home.run("hs-worker", "--connection", "main", "--walltime", "10")
+@pytest.mark.parametrize(("wait", "reserve"), [("10", "12"), ("1", "4")])
+def test_a_walltime_that_leaves_no_time_is_refused(home: Home, wait: str, reserve: str) -> None:
+    """Not a worker that comes, does nothing and goes. Its signals are 5 s apart at the most."""
+    done = home.run("hs-worker", "--connection", "main", "--walltime", reserve, "-S", wait)
 
     assert done.returncode == 2
-    assert b"--walltime 10 leaves no time" in done.stderr
+    assert f"--walltime {reserve} leaves no time: the last {reserve} s are for".encode() in done.stderr

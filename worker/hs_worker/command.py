@@ -71,7 +71,6 @@ def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared
     try:
         settings = load_settings()
         options = _options(given, settings)
-        options.check()
     except RefusedError as exc:
         program.leave(2, str(exc))
     program.run(options)
