@@ -371,13 +371,18 @@ class SchedulerCore:
         return [Send(submit) for submit in submits(self._link.session, bundles)]
 
     def _unpark(self, now: float) -> list[Effect]:
+        """Try again what fitted nobody, now that another worker is here."""
         if not self._out.parked_tasks or not self._link.session:
             return []
-        again = [(bundle, self._out.bundles[bundle]) for bundle in self._out.unpark()]
-        return self._submit(
-            [ClaimedBundle(bundle, list(out.rows.items()), out.demand, out.body, out.group) for bundle, out in again],
-            now,
-        )
+        parked = [(bundle, self._out.bundles[bundle]) for bundle in self._out.unpark()]
+        again = [
+            ClaimedBundle(bundle, list(out.rows.items()), out.demand, out.body, out.group)
+            for bundle, out in parked
+            if out.body
+        ]
+        # Of the others only the store has the tasks.
+        effects = self._release([bundle for bundle, out in parked if not out.body])
+        return effects + self._submit(again, now)
 
     def _reconcile(self) -> list[Effect]:
         """Release what nobody can have any more."""

@@ -40,7 +40,7 @@ class OpenBundle:
     demand: Demand
     size: int
     body: bytes
-    """Kept only where the bundle may be refused for its demand."""
+    """Kept only where the bundle demands something: without, it is refused only when all workers are about to end."""
     worker: bytes = b""
     """The incarnation that has it, as far as anybody said so."""
     group: int = 0

@@ -307,6 +307,19 @@ def test_a_task_that_fits_nobody_waits_and_does_not_hold_others_up() -> None:
     core.check()
 
 
+def test_what_demands_nothing_and_fits_nobody_is_claimed_anew_when_a_worker_comes() -> None:
+    """All workers were about to end; what such a task looks like only the store knows, also that of an earlier scheduler."""
+    core = a_core()
+    core.restore([Held(FIRST, 1, 1, b"")], set())
+    for event in (welcome(), attached(), census(FIRST), Claimed([a_bundle(FIRST + 1, 2)])):
+        core.handle(event, now=1)
+    core.handle(Refused(session=SESSION, reason="fits nobody", fatal=False, bundles=(FIRST, FIRST + 1)), now=2)
+
+    assert core.handle(attached(W2), now=3) == [RememberWorker(W2, b"", "n1"), Release(((1, 1), (2, 1)))]
+    assert core.tasks_out == 0
+    core.check()
+
+
 def test_a_task_that_fits_nobody_goes_back_to_the_store_before_it_is_changed() -> None:
     """With fewer cores it might fit; nobody has it, so it is not handed out. Those that are not meant stay."""
     core = live(a_core())
