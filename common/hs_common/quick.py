@@ -19,6 +19,8 @@ class Declared(NamedTuple):
     """Likewise -> the parameter, and the value that stands for it."""
     several: frozenset[str] = frozenset()
     """Parameters that may be given more than once: their values are a tuple."""
+    single: frozenset[str] = frozenset()
+    """Parameters of several options that exclude each other: a second one is click's to explain."""
 
 
 def read(words: Sequence[str], declared: Declared) -> tuple[dict[str, Any], list[str]] | None:
@@ -33,12 +35,16 @@ def read(words: Sequence[str], declared: Declared) -> tuple[dict[str, Any], list
             rest.append(word)
         elif word in declared.flags:
             name, value = declared.flags[word]
+            if name in found and name in declared.single:
+                return None
             found[name] = value
         else:
             option, text = _split(word)
             if option not in declared.options:
                 return None
             name, kind = declared.options[option]
+            if name in found and name in declared.single:
+                return None
             try:
                 value = kind(next(ahead) if text is None else text)
             except (ValueError, StopIteration):

@@ -38,6 +38,8 @@ def _umbrella() -> Callable[[], object]:
     match sys.argv[1:]:
         case ["submit", *words]:
             quick = _submit(words)
+        case ["task", "search", *words]:
+            quick = _search(words)
         case ["cluster", *words]:
             quick = _one_run(words, "main")
         case _:
@@ -72,6 +74,17 @@ def _submit(words: Sequence[str]) -> Callable[[], object] | None:
     from hs_scheduler.commands.submission import submit_tasks  # noqa: PLC0415
 
     return _ending(lambda: submit_tasks(*asked))
+
+
+def _search(words: Sequence[str]) -> Callable[[], object] | None:
+    from hs_scheduler.commands.quick_search import read_quickly  # noqa: PLC0415
+
+    asked = read_quickly(words)
+    if asked is None:
+        return None
+    from hs_scheduler.commands.searching import search_tasks  # noqa: PLC0415
+
+    return _ending(lambda: search_tasks(asked))
 
 
 def _ending(command: Callable[[], object]) -> Callable[[], object]:

@@ -14,13 +14,15 @@ from hs_deploy.cli import cluster, main
 from hs_scheduler.cli import DECLARED as OF_SCHEDULER
 from hs_scheduler.cli import read_quickly as of_scheduler
 from hs_scheduler.command import scheduler
-from hs_scheduler.commands import quick_submit
+from hs_scheduler.commands import quick_search, quick_submit
+from hs_scheduler.commands.search import search
 from hs_scheduler.commands.submit import submit
 
 DECLARED = Declared(
     options={"-N": ("num", int), "--num": ("num", int), "-t": ("tags", str)},
     flags={"-q": ("quiet", True)},
     several=frozenset({"tags"}),
+    single=frozenset({"quiet"}),
 )
 
 
@@ -39,7 +41,7 @@ def test_words_become_parameters(words: str, given: dict[str, Any], rest: list[s
     assert read(words.split(), DECLARED) == (given, rest)
 
 
-@pytest.mark.parametrize("words", ["-x", "--help", "-N", "-N eight", "--num", "--nu=8", "-qN8", "--quiet"])
+@pytest.mark.parametrize("words", ["-x", "--help", "-N", "-N eight", "--num", "--nu=8", "-qN8", "--quiet", "-q -q"])
 def test_whatever_else_there_is_is_left_to_who_can_explain_it(words: str) -> None:
     """A mistake, or what is too rare to be read twice."""
     assert read(words.split(), DECLARED) is None
@@ -50,6 +52,11 @@ WORDS = st.sampled_from(
 )
 SUBMIT_WORDS = st.lists(WORDS | st.sampled_from([*quick_submit.DECLARED.options, *quick_submit.DECLARED.flags]))
 CLUSTER_WORDS = st.lists(WORDS | st.sampled_from([*quick_cluster.DECLARED.options, *quick_cluster.DECLARED.flags]))
+SEARCH_WORDS = st.lists(
+    WORDS
+    | st.sampled_from([*quick_search.DECLARED.options, *quick_search.DECLARED.flags])
+    | st.sampled_from(["json", "-fcsv", "-l2", "0", "--limit=3", "exit_status == 1", "id"])
+)
 SCHEDULER_WORDS = st.lists(
     WORDS
     | st.sampled_from(["-b", "-w", "-r", "-f", "--joblog", "--halt", "--database", "--spool", "--input-fd"])
@@ -103,6 +110,24 @@ def test_submit_is_read_as_click_reads_it(words: list[str]) -> None:
         assert {"args": args, **asked} == by_click(submit, words)
 
 
+def test_each_option_of_search_is_that_of_click() -> None:
+    """Likewise; one of them takes nothing but the name of a format."""
+    lines = [
+        [option, "json" if name == "style" else "7"] for option, (name, _) in quick_search.DECLARED.options.items()
+    ]
+    lines += [[flag] for flag in quick_search.DECLARED.flags]
+
+    assert [quick_search.read_quickly(words) for words in lines] == [by_click(search, words) for words in lines]
+
+
+@given(SEARCH_WORDS)
+def test_a_search_is_read_as_click_reads_it(words: list[str]) -> None:
+    """Or not at all."""
+    found = quick_search.read_quickly(words)
+    if found is not None:
+        assert found == by_click(search, words)
+
+
 @given(CLUSTER_WORDS)
 def test_a_run_is_read_as_click_reads_it(words: list[str]) -> None:
     """Or not at all."""
@@ -125,6 +150,7 @@ def test_a_scheduler_is_read_as_click_reads_it(words: list[str]) -> None:
         (quick_cluster.read_quickly, cluster, "tasks.txt -N8 -r 2 -f failed.txt --no-db -k"),
         (quick_cluster.read_quickly, cluster, ""),
         (quick_submit.read_quickly, submit, "-f x -t a:1 -t b --once -g2 -- echo -n"),
+        (quick_search.read_quickly, search, "id args -F -c -w exit_status==2 -t a -t b:1 -g-1 -l 3 -s id --desc"),
         (
             of_scheduler,
             scheduler,
@@ -147,6 +173,12 @@ def test_what_click_must_check_is_left_to_it(words: str) -> None:
     """Bounds, help and mistakes."""
     assert quick_submit.read_quickly(words.split()) is None
     assert main.get_command(click.Context(main), "submit") is submit
+
+
+@pytest.mark.parametrize("words", ["-l0", "-l x", "-f xml", "-g 1.5", "-F -S", "--json --csv", "-cF", "--help", "-w"])
+def test_a_search_that_click_must_check_is_left_to_it(words: str) -> None:
+    """Likewise, and what excludes each other."""
+    assert quick_search.read_quickly(words.split()) is None
 
 
 @pytest.mark.parametrize("words", ["-v", "-vv", "--ssh", "-A", "-p 5000", "--help", "-V", "a b", "-kq", "--jobs 3"])

@@ -19,7 +19,8 @@ from tests.system.standing import STEP_S, Queue
 from hs_common.tasks import Outcome
 from hs_scheduler.commands import looking
 from hs_scheduler.commands.info import info
-from hs_scheduler.commands.search import FORMATS, search
+from hs_scheduler.commands.quick_search import STYLES
+from hs_scheduler.commands.search import search
 from hs_scheduler.commands.update import update
 from hs_scheduler.commands.wait import wait
 from hs_scheduler.search import questions
@@ -148,7 +149,7 @@ def test_every_reader_prints_what_it_prints_without_a_scheduler(
     where = ("--database", served.database)
     task = json.loads(output(search, "id", "-l", "1", "--json", "-C", *where))[0]["id"]
     commands: list[tuple[click.Command, tuple[str, ...]]] = [
-        *((search, ("-f", style)) for style in FORMATS),
+        *((search, ("-f", style)) for style in STYLES),
         (search, ("args", "-s", "duration", "--desc", "-l", "7")),
         (search, ("--triage",)),
         (info, (task,)),

@@ -1,14 +1,11 @@
-"""The options of task commands that say which tasks are meant."""
+"""The options of task commands that say which tasks are meant: `filters.filter_of` makes one of them."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from hs_common.command_line import one_of
-
-if TYPE_CHECKING:
-    from hs_scheduler.tasks.filters import Filter
 
 _OPTIONS = (
     click.option(
@@ -32,10 +29,3 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def filter_of(asked: dict[str, Any]) -> "Filter":
-    """Return the filter that was asked for with those options."""
-    from hs_scheduler.tasks.filters import Filter  # noqa: PLC0415 - --help needs none of it
-
-    return Filter(conditions=asked["where"], tags=asked["with_tag"], group=asked["group"], ended=asked["ended"] or "")

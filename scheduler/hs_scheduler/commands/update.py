@@ -8,7 +8,7 @@ from hs_common.command_line import SETTINGS, one_of
 from hs_common.ending import say
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.asking import agreed, tasks_text
-from hs_scheduler.commands.filtering import filter_of, filter_options
+from hs_scheduler.commands.filtering import filter_options
 
 if TYPE_CHECKING:
     from hs_scheduler.stores.changes import Change, Changed
@@ -52,6 +52,7 @@ def update(**asked: Any) -> int:  # noqa: ANN401 - click gives what is declared 
     from hs_scheduler.commands.looking import archived, spans  # noqa: PLC0415
     from hs_scheduler.stores import locations  # noqa: PLC0415
     from hs_scheduler.stores.changes import Action, Change, Changed  # noqa: PLC0415
+    from hs_scheduler.tasks.filters import filter_of  # noqa: PLC0415
 
     change = Change(
         filter=filter_of(asked),

@@ -6,7 +6,7 @@ A `Filter` can travel to the scheduler that owns a database; whoever applies it 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -102,6 +102,11 @@ class Filter:
             case [texts, tags, None | int() as group, str() as ended] if not ended or ended in ENDS:
                 return cls(conditions=texts_of(texts), tags=texts_of(tags), group=group, ended=ended)
         raise WireError("not a filter of tasks")
+
+
+def filter_of(asked: Mapping[str, Any]) -> Filter:
+    """Return the filter that the options of a command ask for, by the names of their parameters (`commands.filtering`)."""
+    return Filter(conditions=asked["where"], tags=asked["with_tag"], group=asked["group"], ended=asked["ended"] or "")
 
 
 def texts_of(plain: Any) -> tuple[str, ...]:  # noqa: ANN401 - what a peer sent
