@@ -36,7 +36,9 @@ def end_as(run: Callable[[], object], name: str = "", *, reports_defects: bool =
         if not reports_defects:
             raise
         if isinstance(exc, OSError) and exc.errno in _OF_THE_HOST:
-            leave(3, f"{name}: {exc.filename}: {exc.strerror}" if exc.filename else f"{name}: {exc.strerror}")
+            where = f"{exc.filename}: " if exc.filename else ""
+            advice = ": raise ulimit -n" if exc.errno == EMFILE else ""
+            leave(3, f"{name}: {where}{exc.strerror}{advice}")
         sys.excepthook(*sys.exc_info())
         leave(3, f"{name}: this is a defect of ours: please report it with the lines above")
     leave(status if isinstance(status, int) else 0)

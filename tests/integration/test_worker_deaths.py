@@ -4,7 +4,8 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -343,3 +344,42 @@ def test_a_host_that_makes_no_processes_costs_no_task(house: House) -> None:
     house.broker.assign(a_task(2, b"exit 6"))
     (outcome,) = house.broker.outcomes(1)
     assert (outcome.row, outcome.kind, outcome.status >> 8) == (2, OutcomeKind.FINISHED, 6)
+
+
+@pytest.fixture
+def user() -> Sequence[str]:
+    """Give what starts a program as a user whose processes are counted, as root's are not."""
+    if os.geteuid():
+        return ()
+    somebody = str(20_000 + os.getpid() % 40_000)  # nobody else's: all of a user's processes count
+    may_read = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    return ("setpriv", f"--reuid={somebody}", "--clear-groups", *may_read)
+
+
+def test_a_worker_that_can_have_no_process_says_so_in_one_line(house: House, user: Sequence[str]) -> None:
+    """A limit of the host is no defect of ours."""
+    process = house.start(before=[*user, "prlimit", "--nproc=1:"])
+
+    assert process.wait() == 3
+    assert process.written(process.process.stderr) == (
+        b"hs-worker: no process can be started: Resource temporarily unavailable\n"
+    )
+
+
+def test_a_successor_comes_as_soon_as_the_host_makes_processes_again(house: House, user: Sequence[str]) -> None:
+    """The guardian has the outcomes that nobody acknowledged, and waits with them."""
+    house.broker.commits = False
+    process = house.welcome(before=user)
+    house.broker.assign(a_task(1, b"exit 7"))
+    (told,) = house.broker.outcomes(1)
+    allow = [*user, "prlimit", "--pid", str(process.process.pid)]
+    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+    subprocess.run([*allow, "--nproc=1:"], check=True)
+
+    os.kill(process.worker, signal.SIGKILL)
+    assert b"worker.unstarted" in process.log_line()
+    subprocess.run([*allow, f"--nproc={most}:"], check=True)
+
+    house.broker.wait_for(messages.WorkerHello)
+    assert house.broker.outcomes(1) == [told]
+    assert b"worker.restarted" in process.log_line()

@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -129,10 +129,11 @@ class FakeBroker:
 class WorkerProcess:
     """An hs-worker as hs-cluster starts it."""
 
-    def __init__(self, connection: Connection, *options: str, **environment: str) -> None:
+    def __init__(self, connection: Connection, *options: str, before: Sequence[str] = (), **environment: str) -> None:
+        """Start it. `before`: a program that starts it."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("HYPERSHELL_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hs_worker", "--connection", "-", *options],
+            [*before, sys.executable, "-m", "hs_worker", "--connection", "-", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -156,12 +157,11 @@ class WorkerProcess:
 
     def line(self) -> bytes:
         """Return the next line of the tasks' stdout."""
-        assert self.process.stdout is not None
-        line = b""
-        while not line.endswith(b"\n"):
-            assert select.select([self.process.stdout], [], [], WAIT_S)[0], f"nothing was written after {line!r}"
-            line += self.process.stdout.read(1) or b"\n"
-        return line
+        return _line(self.process.stdout)
+
+    def log_line(self) -> bytes:
+        """Return the next line of its log."""
+        return _line(self.process.stderr)
 
     def written(self, stream: "IO[bytes] | None") -> bytes:
         """Return what stands in a pipe at this moment."""
@@ -192,6 +192,15 @@ class WorkerProcess:
                 stream.close()
 
 
+def _line(stream: "IO[bytes] | None") -> bytes:
+    assert stream is not None
+    line = b""
+    while not line.endswith(b"\n"):
+        assert select.select([stream], [], [], WAIT_S)[0], f"nothing was written after {line!r}"
+        line += stream.read(1) or b"\n"
+    return line
+
+
 def children(pid: int) -> list[int]:
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         return [int(word) for word in file.read().split()]
@@ -217,14 +226,14 @@ class House:
         self.broker = FakeBroker(folder, context)
         self.workers: list[WorkerProcess] = []
 
-    def start(self, *options: str, **environment: str) -> WorkerProcess:
-        worker = WorkerProcess(self.broker.connection, *options, **environment)
+    def start(self, *options: str, before: Sequence[str] = (), **environment: str) -> WorkerProcess:
+        worker = WorkerProcess(self.broker.connection, *options, before=before, **environment)
         self.workers.append(worker)
         return worker
 
-    def welcome(self, *options: str, **environment: str) -> WorkerProcess:
+    def welcome(self, *options: str, before: Sequence[str] = (), **environment: str) -> WorkerProcess:
         """Start a worker and wait for its Hello."""
-        worker = self.start(*options, **environment)
+        worker = self.start(*options, before=before, **environment)
         self.broker.wait_for(messages.WorkerHello)
         return worker
 

@@ -143,3 +143,12 @@ def test_a_working_folder_that_is_removed_stops_no_task(home: Home) -> None:
     out, err = cluster.communicate(timeout=STEP_S)
 
     assert (cluster.returncode, out) == (0, b"1\n" * 20), err
+
+
+@pytest.mark.parametrize("open_max", [12, 16])
+def test_too_few_descriptors_to_begin_with_are_said_in_one_line(home: Home, open_max: int) -> None:
+    """Fewer than a run has itself: nothing is started, and nothing is left."""
+    done = home.run("bash", "-c", f"ulimit -n {open_max}; exec hs-cluster", stdin=b"true\n")
+
+    assert (done.returncode, done.stderr) == (3, b"hs-cluster: Too many open files: raise ulimit -n\n")
+    assert home.leftovers() == []

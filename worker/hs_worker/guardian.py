@@ -26,6 +26,7 @@ from typing import NamedTuple, NoReturn
 
 from hs_common import limits
 from hs_common.clock import monotonic
+from hs_common.errors import StoppedError
 from hs_common.incarnation import ID_BYTES
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
@@ -41,6 +42,8 @@ EXIT_SETUP = (2, 3)
 """Of a worker that could not even begin: misuse, or a host that lacks something. These the guardian passes on."""
 END_S = 2.0
 """Within so long after the end of the lifeline everything is gone."""
+_AGAIN_S = 1.0
+"""Between two attempts to start a successor, where the host makes no process."""
 _SWEEP_S = 10.0
 """For what a dead worker left. What survives SIGKILL for so long sits in the kernel."""
 _PAUSE_SIGNALS = {signal.SIGTSTP: b"pause", signal.SIGCONT: b"resume"}
@@ -107,6 +110,8 @@ class Guardian:
         """The last that was said; a successor hears it too."""
         self._paused = False
         self._ends_at: float | None = None
+        self._again_at = inf
+        """When to start a successor that could not be started."""
         self._silence_s = silence_s or inf
         self._silent_at = monotonic() + self._silence_s
         """Then the lifeline counts as ended: the network is cut, and nobody could tell us."""
@@ -115,10 +120,18 @@ class Guardian:
         self._status = 0
 
     def run(self) -> int:
-        """Return when the worker has ended for good, and nothing of it is left: our exit status."""
-        self._start()
+        """Return when the worker has ended for good, and nothing of it is left: our exit status.
+
+        Raises:
+            StoppedError: The host makes no process, not even the first.
+
+        """
+        try:
+            self._start()
+        except OSError as exc:
+            raise StoppedError(f"no process can be started: {exc.strerror}") from exc
         self._notifier.ready(monotonic())
-        while self._worker:
+        while self._worker or self._again_at < inf:
             self._wait()
             if self._ends_at is not None and monotonic() >= self._ends_at:
                 break
@@ -126,7 +139,7 @@ class Guardian:
         return self._status
 
     def _wait(self) -> None:
-        until = min(self._notifier.due_at, self._silent_at if self._ends_at is None else self._ends_at)
+        until = min(self._notifier.due_at, self._again_at, self._silent_at if self._ends_at is None else self._ends_at)
         wait_ms = None if until == inf else ceil(max(0.0, until - monotonic()) * 1000)
         ready = {fd for fd, _ in self._poll.poll(wait_ms)}
         if (now := monotonic()) >= self._notifier.due_at:
@@ -135,6 +148,8 @@ class Guardian:
             self._on_lifeline(self._lifeline)
         elif self._lifeline is not None and self._ends_at is None and now >= self._silent_at:
             self._end(self._lifeline)
+        if now >= self._again_at:
+            self._succeed()
         if self._signals.fd in ready:
             for number in self._signals.drain():
                 if number == signal.SIGCHLD:
@@ -203,12 +218,23 @@ class Guardian:
         if self._shared.finished != self._finished:
             self._restarts = 0
         self._finished = self._shared.finished
+        self._succeed(status=status)
+
+    def _succeed(self, **why: int) -> None:
+        """Start a successor, or note when to try again, or that there have been enough. `why`: what is logged."""
+        self._again_at = inf
         self._restarts += 1
         if self._restarts > limits.RESTARTS_MAX or self._word == b"stop":
-            log.error("worker.lost", status=status, restarts=self._restarts - 1)
+            log.error("worker.lost", **why, restarts=self._restarts - 1)
             return
-        log.warning("worker.restarted", status=status)
-        self._start()
+        try:
+            self._start()
+        except OSError as exc:
+            # It has the outcomes that nobody acknowledged: only we can wait until the host makes processes again.
+            log.warning("worker.unstarted", **why, reason=exc.strerror, again_s=_AGAIN_S)
+            self._again_at = monotonic() + _AGAIN_S
+        else:
+            log.warning("worker.restarted", **why)
 
     def _start(self) -> None:
         self._shared.succeed(self._origin + os.urandom(ID_BYTES - len(self._origin)))
@@ -216,11 +242,16 @@ class Guardian:
         # Blocked: the new process must not act on a signal in our stead before it has its own handlers.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_DRAIN_SIGNALS, *_PAUSE_SIGNALS})
         sys.stdout.flush()
-        self._worker = os.fork()
-        if not self._worker:
-            self._become_worker(read_end)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        os.close(read_end)
+        try:
+            self._worker = os.fork()
+            if not self._worker:
+                self._become_worker(read_end)
+        except OSError:
+            self._close_pipe()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            os.close(read_end)
         self._write(self._document)
         if self._paused:
             self._write(b"pause\n")

@@ -7,6 +7,7 @@ the end of file.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -53,7 +54,13 @@ def pipe() -> tuple[int, int]:
 
 def copy_out_of_the_way(fd: int) -> int:
     """Copy a descriptor above the numbers that children expect, closed on exec."""
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FD_MIN)
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FD_MIN)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        # So few are allowed that there is no such number.
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from exc
 
 
 def out_of_the_way(fd: int) -> int:
