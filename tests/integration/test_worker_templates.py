@@ -125,6 +125,22 @@ def test_one_that_never_ends_holds_nobody_up_and_ends_by_the_limit(house: House,
     assert b"Traceback" not in worker.process.stderr.read()
 
 
+def test_one_that_is_stopped_while_its_interpreter_starts_says_nothing(house: House) -> None:
+    """Whatever the moment at which the limit ends."""
+    house.welcome("-N", "4", "-S", "20")
+    tasks = [a_task(row, b"x", detail=Detail(row * 0.002, 0, 0, (), b"{= x =}")) for row in range(1, 49)]
+    house.broker.assign(*tasks)
+
+    outcomes = house.broker.outcomes(48)
+
+    assert any(outcome.reason == "template: timeout while it was expanded" for outcome in outcomes)
+    worker = house.workers[0]
+    worker.hang_up()
+    worker.wait()
+    assert worker.process.stderr is not None
+    assert worker.process.stderr.read() == b""
+
+
 def test_the_bounds_of_the_expander_are_those_of_the_worker() -> None:
     """It imports nothing of ours, so it has them once more."""
     from hs_common import limits  # noqa: PLC0415

@@ -90,6 +90,7 @@ def output_of(shell: str, command: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    # When its task is stopped it ends as any program does: Python's own handler would tell where it was.
+    # When its task is stopped it ends as any program does: Python's own handler would tell where it was. So SIGINT was blocked.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os._exit(main(*sys.argv[1:]))

@@ -211,7 +211,9 @@ class Processes:
                 file.writelines(text + b"\0" for text in (effect.task.args, *effect.questions))
             os.set_inheritable(fd, True)  # noqa: FBT003 - its only argument
             words: list[str | bytes] = [sys.executable, "-I", "-S", _EXPANDER, _COMMON, self._shell, str(fd)]
-            pid = self._spawner.spawn(os.fsencode(sys.executable), [os.fsencode(word) for word in words], own, actions)
+            argv = [os.fsencode(word) for word in words]
+            # Python's own handler is there first: of a limit that ends meanwhile it would tell the user in many lines.
+            pid = self._spawner.spawn(os.fsencode(sys.executable), argv, own, actions, hold=True)
             os.set_inheritable(fd, False)  # noqa: FBT003
         except OSError:
             os.close(fd)

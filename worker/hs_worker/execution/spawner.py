@@ -4,8 +4,8 @@
 strings of which a task changes its own, and the attributes are bytes. They name all signals: about each that is not named the C
 library asks the kernel, in the child, before its execve, while its parent has to wait.
 
-Each process: a session of its own; no signal blocked; every signal at its default, but those that were ignored when we started
-(nohup) and that do not stop a task.
+Each process: a session of its own; no signal blocked but, where that is asked for, SIGINT; every signal at its default, but those
+that were ignored when we started (nohup) and that do not stop a task.
 """
 
 import ctypes
@@ -45,7 +45,8 @@ class Spawner:
             spawn.argtypes = [pointer, ctypes.c_char_p, pointer, pointer, pointer, pointer]
         self._pid = ctypes.c_int()
         self._pid_at = ctypes.addressof(self._pid)
-        self._attributes = self._make_attributes()
+        self._attributes = self._make_attributes(frozenset())
+        self._held = self._make_attributes(frozenset({signal.SIGINT}))
         self.inherit(environment)
 
     def inherit(self, environment: Mapping[bytes, bytes]) -> None:
@@ -63,6 +64,7 @@ class Spawner:
         actions: Actions | None,
         *,
         search: bool = False,
+        hold: bool = False,
     ) -> int:
         """Start a process; return its pid.
 
@@ -72,6 +74,7 @@ class Spawner:
             own: `NAME=value` of each variable beyond the environment of all, in a name that is not in there.
             actions: What to do to its descriptors; None: nothing.
             search: As execvp does.
+            hold: It starts with SIGINT blocked, and lets it in when it is ready for it.
 
         Raises:
             OSError: It cannot be started.
@@ -88,7 +91,8 @@ class Spawner:
         call = self._libc.posix_spawnp if search else self._libc.posix_spawn
         files = None if actions is None else self._make_actions(actions)
         try:
-            error = call(self._pid_at, program, files, self._attributes, arguments, environment)
+            attributes = self._held if hold else self._attributes
+            error = call(self._pid_at, program, files, attributes, arguments, environment)
         finally:
             if files is not None:
                 self._libc.posix_spawn_file_actions_destroy(files)
@@ -96,14 +100,17 @@ class Spawner:
             raise OSError(error, os.strerror(error))
         return self._pid.value
 
-    def _make_attributes(self) -> "ctypes.Array[ctypes.c_char]":
+    def _make_attributes(self, blocked: frozenset[signal.Signals]) -> "ctypes.Array[ctypes.c_char]":
         libc = self._libc
         attributes = ctypes.create_string_buffer(_STRUCT_BYTES)
         signals = ctypes.create_string_buffer(_STRUCT_BYTES)
         libc.posix_spawnattr_init(attributes)
         libc.posix_spawnattr_setflags(attributes, ctypes.c_short(_SETSID | _SETSIGDEF | _SETSIGMASK))
         libc.sigemptyset(signals)
+        for number in blocked:
+            libc.sigaddset(signals, int(number))
         libc.posix_spawnattr_setsigmask(attributes, signals)
+        libc.sigemptyset(signals)
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             if number in _OF_PYTHON | _STOPPING or signal.getsignal(number) != signal.SIG_IGN:
                 libc.sigaddset(signals, int(number))
