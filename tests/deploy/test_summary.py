@@ -132,6 +132,19 @@ def test_only_the_most_frequent_causes_are_shown() -> None:
     assert block.endswith("  9 more, for other reasons, or in an earlier start")
 
 
+def test_what_was_retried_by_hand_is_no_failure_any_more() -> None:
+    """The causes are counted as tasks fail; `hs task update --retry` may make them succeed after all."""
+    causes = [["exit status 1", 40, [ID, "false"]]]
+
+    (block,) = findings_text(findings({"failed": 15, "causes": causes}), columns=80)
+
+    assert block.splitlines()[1:] == [
+        f"  40 x exit status 1  {ID}  false",
+        "  25 of them not any more: retried, changed or removed by hand",
+    ]
+    assert findings_text(findings({"failed": 0, "causes": causes}), columns=80) == []
+
+
 @pytest.mark.parametrize(
     ("finished", "busy_s", "slowest", "shown"),
     [

@@ -66,6 +66,8 @@ class Findings:
     failed: tuple[Sample, ...] = ()
     more_failed: int = 0
     """Tasks that failed and of which no sample tells."""
+    not_any_more: int = 0
+    """Failures, at least so many, that do not count: the tasks were retried, changed or removed by hand."""
     slow: tuple[Sample, ...] = ()
 
 
@@ -77,8 +79,9 @@ def totals(report: Mapping[str, Any], before: Totals) -> Totals:
 def findings(report: Mapping[str, Any]) -> Findings:
     """Return what is worth a look, of the last line of the scheduler: samples of what failed, and what stands out as slow."""
     causes = report.get("causes", [])
-    failed = [_sample(f"{count} x {text}", example) for text, count, example in causes[:CAUSES_SHOWN_MAX]]
-    told = sum(count for _, count, _ in causes[:CAUSES_SHOWN_MAX])
+    shown = causes[:CAUSES_SHOWN_MAX] if report.get("failed", 0) else []
+    failed = [_sample(f"{count} x {text}", example) for text, count, example in shown]
+    told = sum(count for _, count, _ in shown)
     slowest = report.get("slowest", [])
     others = report.get("finished", 0) - len(slowest)
     others_s = report.get("busy_s", 0.0) - sum(took_s for took_s, _ in slowest)
@@ -86,6 +89,7 @@ def findings(report: Mapping[str, Any]) -> Findings:
     return Findings(
         failed=tuple(failed),
         more_failed=max(0, report.get("failed", 0) - told),
+        not_any_more=max(0, sum(count for _, count, _ in causes) - report.get("failed", 0)),
         slow=tuple(_sample(duration_text(took_s), example) for took_s, example in slow[:SLOW_SHOWN_MAX]),
     )
 
@@ -95,6 +99,8 @@ def findings_text(found: Findings, *, columns: int) -> list[str]:
     failed, slow = _table(found.failed, columns), _table(found.slow, columns)
     if found.more_failed:
         failed.append(f"  {found.more_failed} more, for other reasons, or in an earlier start")
+    if failed and found.not_any_more:
+        failed.append(f"  {found.not_any_more} of them not any more: retried, changed or removed by hand")
     blocks = [["failed:", *failed] if failed else [], ["much slower than the others:", *slow] if slow else []]
     return ["\n".join(block) for block in blocks if block]
 
