@@ -9,7 +9,7 @@ It knows bundles and rows by number, never their commands: those stay between th
     Welcome: every bundle [UNCONFIRMED] ──Attached/Census name it──▶ [SUBMITTED]
                   └─ nobody can have it, or the grace is over ──▶ Release its rows
 
-Who can have what: `holders`. Rules, checked by `check`: those of `out`.
+Who can have what: `holders`. What fits nobody: `parking`. Rules, checked by `check`: those of `out`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -60,19 +60,13 @@ from hs_scheduler.events import (
 from hs_scheduler.holders import Holders
 from hs_scheduler.numbering import Numbering
 from hs_scheduler.out import Out, submits, withdrawals
-from hs_scheduler.reminder import Reminder
+from hs_scheduler.parking import Parking
 from hs_scheduler.stores.store import Held
 from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.tasks.state import State
 
-PARKED_TASKS_MAX = 10_000
-"""Tasks that fit no worker and wait for one; beyond it nothing more is claimed."""
-
 AWAY_S = 5.0
 """`expire` called so late means that this process itself was stopped."""
-
-WAITING = "no worker has the cores, memory or time for them; they wait for a larger one, or for hs task update --cancel"
-"""What is said of tasks that fit nobody."""
 
 NOT_BACK = "their workers did not come back in time"
 """What is said of bundles of which nobody spoke since the broker, or this scheduler, came anew."""
@@ -99,7 +93,7 @@ class SchedulerCore:
         self._out = Out()
         self._crew = Crew()
         self._holders = Holders(self._out, self._crew)
-        self._reminder = Reminder()
+        self._parking = Parking(self._out)
         self._due_at = now + limits.SILENCE_S
         self.draining = False
 
@@ -134,7 +128,7 @@ class SchedulerCore:
 
     def room(self) -> int:
         """Return how many tasks may be claimed now."""
-        if self.draining or not self._link.census or self._out.parked_tasks >= PARKED_TASKS_MAX:
+        if self.draining or not self._link.census or self._parking.full:
             return 0
         if self._out.size >= limits.QUEUE_BYTES_MAX // 2:
             return 0
@@ -235,8 +229,7 @@ class SchedulerCore:
             effects += [*self.handle(Disconnected(), now), Reopen()]
         else:
             effects += self.beat(now)
-        if self._reminder.due(now, still=bool(self._out.parked_tasks)):
-            effects.append(Tell("tasks.waiting", WAITING, self._out.parked_tasks))
+        effects += self._parking.remind(now)
         self._due_at = self.deadline()
         return effects
 
@@ -247,7 +240,7 @@ class SchedulerCore:
 
     def deadline(self) -> float:
         """Return when `expire` has to be called next (monotonic seconds)."""
-        due = min(self._link.deadline(), self._reminder.at)
+        due = min(self._link.deadline(), self._parking.deadline())
         if self._out.unconfirmed and self._link.census:
             due = min(due, self._link.grace_until)
         return due
@@ -302,11 +295,7 @@ class SchedulerCore:
         known = [bundle for bundle in refused.bundles if bundle in self._out.bundles]
         if refused.reason != FITS_NOBODY or self.draining:  # then nobody is waited for any more
             return self._release(known)
-        if not known:
-            return []
-        self._out.park(known)
-        self._reminder.begin(now)
-        return [Tell("tasks.waiting", WAITING, len(known))]
+        return [*self._parking.park(known, now)]
 
     def _on_outcomes(self, result: Outcomes) -> list[Effect]:
         if not self._link.follows(result.worker, result.sequence, result.oldest):
@@ -374,15 +363,8 @@ class SchedulerCore:
         """Try again what fitted nobody, now that another worker is here."""
         if not self._out.parked_tasks or not self._link.session:
             return []
-        parked = [(bundle, self._out.bundles[bundle]) for bundle in self._out.unpark()]
-        again = [
-            ClaimedBundle(bundle, list(out.rows.items()), out.demand, out.body, out.group)
-            for bundle, out in parked
-            if out.body
-        ]
-        # Of the others only the store has the tasks.
-        effects = self._release([bundle for bundle, out in parked if not out.body])
-        return effects + self._submit(again, now)
+        again, bare = self._parking.clear()
+        return self._release(bare) + self._submit(again, now)
 
     def _reconcile(self) -> list[Effect]:
         """Release what nobody can have any more."""

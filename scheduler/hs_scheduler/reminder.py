@@ -15,11 +15,13 @@ class Reminder:
         """When to look again."""
         self._pause_s = FIRST_S
 
-    def begin(self, now: float) -> None:
-        """Note that there is something, which has just been said."""
-        if self.at == inf:
-            self._pause_s = FIRST_S
-            self.at = now + self._pause_s
+    def begin(self, now: float) -> bool:
+        """Note that there is something; return whether to say it now, since it was not there before."""
+        if self.at < inf:
+            return False
+        self._pause_s = FIRST_S
+        self.at = now + self._pause_s
+        return True
 
     def due(self, now: float, *, still: bool) -> bool:
         """Return whether to say it now; `still`: it is there. Where it is not, the next time begins anew."""

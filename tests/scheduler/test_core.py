@@ -28,7 +28,7 @@ from hs_common.messages import (
 from hs_common.outcomes import Successes, pack_outcomes, unpack_outcomes
 from hs_common.tasks import Outcome, OutcomeKind
 from hs_scheduler.conversation import Identity
-from hs_scheduler.core import NOT_BACK, WAITING, SchedulerCore
+from hs_scheduler.core import NOT_BACK, SchedulerCore
 from hs_scheduler.events import (
     Claimed,
     ClaimedBundle,
@@ -50,6 +50,7 @@ from hs_scheduler.events import (
     Tell,
 )
 from hs_scheduler.out import NO_DEMAND
+from hs_scheduler.parking import WAITING
 from hs_scheduler.stores.store import Applied, Held
 from hs_scheduler.stores.succeeded import Succeeded
 from hs_scheduler.tasks.state import State
