@@ -45,6 +45,19 @@ def test_who_only_looks_at_the_lock_of_a_dead_owner_keeps_nobody_out(tmp_path: P
     assert holder_of(path) is None
 
 
+def test_a_lock_in_which_nobody_stands_is_waited_for_and_then_named_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another program, as one that copies the folder; an owner of ours writes its name as soon as it has the lock."""
+    monkeypatch.setattr("hs_scheduler.stores.ownership.WAIT_S", 0.0)
+    path = tmp_path / "tasks.db.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        with pytest.raises(StoppedError, match=r"tasks.db is owned by another program$"):
+            LockFile.take(str(path), OWNER, needed=True)
+
+
 def test_a_command_waits_longer_for_another_one_than_a_daemon_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

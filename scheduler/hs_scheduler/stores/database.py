@@ -16,7 +16,7 @@ from hs_common import limits
 from hs_common.clock import wall
 from hs_common.errors import StoppedError
 from hs_common.filesystems import network_name
-from hs_scheduler.stores import ownership, schema
+from hs_scheduler.stores import owner_row, ownership, schema
 from hs_scheduler.stores.engine import Bulk, Cursor, Values
 from hs_scheduler.stores.store import StoreBusyError
 from hs_scheduler.tasks.dialect import SQLITE
@@ -111,7 +111,7 @@ class Database:
             # What cannot be tidied now stays in the log, where the next owner finds it.
             with suppress(sqlite3.Error):
                 if self.network:
-                    ownership.leave_row(connection, self._owner)
+                    owner_row.leave(connection, self._owner)
                 connection.execute("PRAGMA analysis_limit = 200")
                 connection.execute("PRAGMA optimize")
             with suppress(sqlite3.Error):
@@ -199,7 +199,7 @@ class Database:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 with self._unless_taken():
-                    ownership.renew_row(self.connection, self.path, self._owner, now)
+                    owner_row.renew(self.connection, self.path, self._owner, now)
                 self.check_file()
                 self.connection.execute("COMMIT")
             finally:
@@ -285,7 +285,7 @@ class Database:
                 raise StoppedError(f"database {self.path} is damaged: {said}")
         schema.migrate(connection, self.path, now)
         if self.network:
-            ownership.enter_row(connection, self.path, self._owner, now)
+            owner_row.enter(connection, self.path, self._owner, now)
 
 
 def failure(error: sqlite3.Error, path: str) -> Exception:

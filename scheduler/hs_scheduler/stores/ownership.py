@@ -8,14 +8,13 @@ On a network file system locks may be lost, or reach nobody but this host (Lustr
 and closes a database that another host has open removes its log. So there the lock file also says when its owner was heard last.
 That is renewed every 30 s, before the next transaction at the latest, and keeps other hosts out until it is three renewals old.
 Clocks of two hosts may differ by more than that: so whoever finds an owner of another host silent looks on for another renewal
-first. A row in the database says the same, for where the file has no lock at all, or was removed.
+first. A row in the database says the same (`owner_row`), for where the file has no lock at all, or was removed.
 """
 
 import fcntl
 import json
 import os
 import select
-import sqlite3
 from typing import Any, NamedTuple
 
 from hs_common import limits
@@ -70,7 +69,11 @@ class Owner(NamedTuple):
 
     def __str__(self) -> str:
         """Return how a message names it."""
-        return f"{self.program} on host {self.host}, pid {self.pid}"
+        return f"{self.program} on host {self.host}, pid {self.pid}" if self.pid else self.program
+
+
+UNNAMED = Owner("another program", brief=True, host="?", boot="", pid=0, uuid="")
+"""Who holds a lock file in which nothing stands: it has only just taken it, or is about to remove it, or looks at it."""
 
 
 def this_process(program: str, *, brief: bool) -> Owner:
@@ -116,43 +119,24 @@ class LockFile:
         """
         tries_left = int(patience_s(owner) / _TRY_S)
         while True:
+            fd = _open(path)
             try:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            except OSError as exc:
-                raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
-            busy, holder = False, None
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                # Who only looks has it for a moment too, and the file may be of an owner that was killed.
-                busy, holder = True, None if _is_shared(fd) else _read(fd)
+                holder = _who_keeps_out(fd, path, owner, says_all=needed)
             except OSError as exc:
                 os.close(fd)
                 if not needed:
                     return None
                 raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
-            else:
-                if not needed and (other := _read(fd)) and other.is_beside(owner.host, owner.boot):
-                    busy = other.lives_beside(owner.host, owner.boot, owner.renewed_at) or _renews(path, other, owner)
-                    holder = other if busy else None
-            if busy:
-                os.close(fd)
-                # Nothing in it: its owner has only just taken it, or is about to remove it.
-                if (holder is not None and not holder.brief) or not tries_left:
-                    raise StoppedError(f"database {path.removesuffix('.lock')} is owned by {holder}")
-                tries_left -= 1
-                select.poll().poll(_TRY_S * 1000)
-                continue
-            if _same_file(fd, path):
-                try:
-                    os.ftruncate(fd, 0)
-                    os.pwrite(fd, json.dumps(owner._asdict()).encode(), 0)
-                except OSError as exc:
-                    os.unlink(path)
-                    os.close(fd)
-                    raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
+            if holder is None and _same_file(fd, path):
+                _enter(fd, path, owner)
                 return cls(path, fd, owner.uuid)
-            os.close(fd)  # Its owner removed it between our open and our lock: there is a newer one, or none.
+            os.close(fd)
+            if holder is None:
+                continue  # Its owner removed it between our open and our lock: there is a newer one, or none.
+            if not holder.brief or not tries_left:
+                raise StoppedError(f"database {path.removesuffix('.lock')} is owned by {holder}")
+            tries_left -= 1
+            select.poll().poll(_TRY_S * 1000)
 
     def announce(self, owner: Owner) -> None:
         """Say more of the owner. In one write of what is longer than before: a reader sees either."""
@@ -190,7 +174,7 @@ def holder_of(path: str) -> Owner | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _read(fd) or Owner("another program", brief=True, host="?", boot="", pid=0, uuid="")
+        return _read(fd) or UNNAMED
     except OSError:
         return None
     else:
@@ -200,48 +184,54 @@ def holder_of(path: str) -> Owner | None:
         os.close(fd)
 
 
-def enter_row(connection: sqlite3.Connection, path: str, owner: Owner, now: float) -> None:
-    """Write the owner's row unless another host's is fresh.
+def _open(path: str) -> int:
+    """Open a lock file, or make it.
 
     Raises:
-        StoppedError: Another host owns the database.
+        StoppedError: The folder cannot be written, or the disk is full.
 
     """
-    connection.execute("BEGIN IMMEDIATE")
     try:
-        row = connection.execute("SELECT host, boot, pid, renewed_at FROM owner").fetchone()
-        if row is not None:
-            host, boot, pid, renewed_at = row
-            # On our own host the lock file has decided already. A row from the future is a clock that is ahead: fresh.
-            if (host, boot) != (owner.host, owner.boot) and now - renewed_at < STALE_S:
-                raise StoppedError(
-                    f"database {path} is owned by host {host}, pid {pid} (renewed {now - renewed_at:.0f} s ago): "
-                    f"stop it, or wait until it is silent for {STALE_S:.0f} s"
-                )
-        connection.execute(
-            "INSERT OR REPLACE INTO owner (one, uuid, host, boot, pid, renewed_at) VALUES (1, ?, ?, ?, ?, ?)",
-            (owner.uuid, owner.host, owner.boot, owner.pid, now),
-        )
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
 
 
-def renew_row(connection: sqlite3.Connection, path: str, owner: Owner, now: float) -> None:
-    """Renew the owner's row, inside the caller's transaction.
+def _who_keeps_out(fd: int, path: str, owner: Owner, *, says_all: bool) -> Owner | None:
+    """Lock the file; return who keeps us from being its owner, or None: nobody does.
+
+    `says_all`: whether a lock reaches everybody. If not, who stands in the file may be alive though we could lock it.
 
     Raises:
-        StoppedError: It is no longer ours.
+        OSError: The file system has no locks.
 
     """
-    if not connection.execute("UPDATE owner SET renewed_at = ? WHERE uuid = ?", (now, owner.uuid)).rowcount:
-        raise StoppedError(f"database {path} was taken over by another scheduler")
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # Who only looks has it for a moment too, and the file may be of an owner that was killed.
+        return (None if _is_shared(fd) else _read(fd)) or UNNAMED
+    found = None if says_all else _read(fd)
+    if found is None or not found.is_beside(owner.host, owner.boot):
+        return None
+    lives = found.lives_beside(owner.host, owner.boot, owner.renewed_at) or _renews(path, found, owner)
+    return found if lives else None
 
 
-def leave_row(connection: sqlite3.Connection, owner: Owner) -> None:
-    """Remove the owner's row if it is still ours."""
-    connection.execute("DELETE FROM owner WHERE uuid = ?", (owner.uuid,))
+def _enter(fd: int, path: str, owner: Owner) -> None:
+    """Write the owner into a file that is locked; where that fails nothing is left.
+
+    Raises:
+        StoppedError: The disk is full.
+
+    """
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(owner._asdict()).encode(), 0)
+    except OSError as exc:
+        os.unlink(path)
+        os.close(fd)
+        raise StoppedError(f"cannot lock the database with {path}: {exc.strerror}") from exc
 
 
 def _renews(path: str, silent: Owner, owner: Owner) -> bool:
