@@ -1,6 +1,7 @@
 """What a task meets when a real hs-worker runs it."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -320,6 +321,19 @@ def test_the_relay_waits_for_nobody_who_is_gone(house: House) -> None:
     worker.hang_up()
 
     assert worker.wait() == 0
+
+
+def test_outputs_that_nobody_reads_end_the_worker_with_status_3(house: House) -> None:
+    """The tasks have succeeded, but who asked for their outputs has not got them."""
+    worker = house.welcome("--relay", "--reader-wait", "0.5")
+    house.run(b"yes | head -c 600000")
+    os.kill(worker.process.pid, signal.SIGINT)
+
+    assert worker.wait() == 3
+    log = worker.written(worker.process.stderr)
+    assert re.search(
+        rb"hs-worker: the tasks' output cannot be written: nobody reads it, \d{6} bytes are lost\n$", log
+    ), log
 
 
 def test_a_word_that_comes_with_the_document_is_heard(house: House) -> None:

@@ -34,6 +34,7 @@ _DECLARED = Declared(
         "--spool": ("spool", str),
         "--silence": ("silence_s", float),
         "--patience": ("patience_s", float),
+        "--reader-wait": ("reader_wait_s", float),
         "--map": ("map", str),
         "--origin": ("origin", origin_of),
     },

@@ -17,6 +17,7 @@ from math import ceil
 
 from hs_common.clock import monotonic, wall
 from hs_common.crash import crash_point
+from hs_common.errors import StoppedError
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
 from hs_common.messages import Committed, Message, Result, Welcome
@@ -44,11 +45,8 @@ _STOPPED_WAIT_S = 1.0
 _IDLE_WAIT_S = 0.1
 """The same when nothing was running: whoever ended us knows all that he wants to know."""
 _LAST_WORDS_MS = 200
-_RELAY_STALL_S = 300.0
-"""The reader of our outputs may take nothing for so long at the end. Longer than who holds a session waits for us
-(`launchers.ssh.STALL_S`): he can say that outputs are lost, and to whom."""
 _RELAY_HURRY_S = 0.5
-"""The same when whoever started us is gone."""
+"""At the end, the reader of our outputs may take nothing for so long when whoever started us is gone."""
 _RELAY_TURN_MS = 100
 _END_WAIT_MS = 1000
 _SIGNAL_BITS = 0x7F
@@ -113,12 +111,16 @@ class WorkerDaemon:
         self._lingering: set[int] = set()
         self._status: int | None = None
 
-    def run(self, beat: Callable[[], None] | None = None, turn_max_s: float = _TURN_MAX_S) -> int:
+    def run(self, reader_wait_s: float, beat: Callable[[], None] | None, turn_max_s: float = _TURN_MAX_S) -> int:
         """Work until the core says that it leaves; return the exit status.
 
         Args:
+            reader_wait_s: At the end, the reader of our outputs may take nothing for so long, seconds.
             beat: Called after each turn of the loop; None: nobody asks.
             turn_max_s: A turn takes no longer when nothing happens, seconds.
+
+        Raises:
+            StoppedError: Outputs are lost, for nobody reads them.
 
         """
         self._obey()  # what came along with the document makes the descriptor ready no more
@@ -126,25 +128,27 @@ class WorkerDaemon:
             self.step(min(turn_max_s, _TURN_MAX_S))
             if beat is not None:
                 beat()
-        if self._relay is not None:
-            self._write_out(self._relay, beat)
+        lost_bytes = self._write_out(self._relay, beat, reader_wait_s) if self._relay is not None else 0
         self._link.close(linger_ms=_LAST_WORDS_MS)
         # What tasks left in the background ends with us; the guardian looks again.
         sweep(monotonic() + _SWEEP_S, monotonic)
+        if lost_bytes and self._pipe.ended:
+            self._log.error("output.lost", left_bytes=lost_bytes)  # nobody asks for our status
+        elif lost_bytes:
+            raise StoppedError(f"the tasks' output cannot be written: nobody reads it, {lost_bytes} bytes are lost")
         return self._status
 
-    def _write_out(self, relay: Piped, beat: Callable[[], None] | None) -> None:
-        """Wait for the reader of our outputs as long as he takes something now and then."""
+    def _write_out(self, relay: Piped, beat: Callable[[], None] | None, wait_s: float) -> int:
+        """Wait for the reader of our outputs as long as he takes something now and then; return how much he did not take."""
         left, taken_at = relay.close(0), monotonic()
-        while left and monotonic() < taken_at + (_RELAY_HURRY_S if self._pipe.ended else _RELAY_STALL_S):
+        while left and monotonic() < taken_at + (_RELAY_HURRY_S if self._pipe.ended else wait_s):
             if beat is not None:
                 beat()
             self._pipe.lines()  # all but its end is about tasks, and there is none
             before, left = left, relay.close(_RELAY_TURN_MS)
             if left != before:
                 taken_at = monotonic()
-        if left:
-            self._log.error("output.lost", left_bytes=left)
+        return left
 
     def step(self, wait_max_s: float = _TURN_MAX_S) -> None:
         """Wait for something to happen, then act on it."""

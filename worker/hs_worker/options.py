@@ -59,6 +59,9 @@ class Options:
     """Of the lifeline, until it counts as ended; 0: it ends by itself."""
     patience_s: float = inf
     """Without any answer of a broker for so long, from the start on, it ends with status 3."""
+    reader_wait_s: float = 300.0
+    """At the end, the reader of our stdout and stderr may take nothing for so long; what is left of outputs is lost then.
+    Longer than who holds a session waits for us (`launchers.ssh.STALL_S`): he can say that outputs are lost, and to whom."""
     wakes: bool = False
     """Whether our stdout is a pipe to whom prints them, and wants a byte for each."""
     judged: bool = False

@@ -115,7 +115,7 @@ def work(options: Options, start: Start) -> int:
         grace_s=options.grace_s,
     )
     search_seldom()
-    return daemon.run(shared.beat if start.beat_s < inf else None, start.beat_s)
+    return daemon.run(options.reader_wait_s, shared.beat if start.beat_s < inf else None, start.beat_s)
 
 
 def _relay(options: Options, poller: select.epoll, incarnation: bytes) -> Piped | None:
