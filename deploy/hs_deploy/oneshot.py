@@ -93,8 +93,8 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
 
             with contextlib.suppress(StoppedError):  # then those tasks run again
                 recovery.take_up(places.run, None, Retry(options.retries_max, options.eager))
-        folders.forget_settings(places.run)
         folders.remove_map(places.run)
+        folders.forget_settings(places.run)  # last: as long as they are there, somebody looks for the rest
     _say_how_it_ended(options, places.run, cluster, finish, terminal, monotonic() - began)
     terminal.out.flush(LAST_WORDS_MS)
     terminal.err.flush(LAST_WORDS_MS)

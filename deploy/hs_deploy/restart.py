@@ -57,6 +57,8 @@ def _nothing_to_do(asked: Options) -> int:
     """Say so; return 1 if a task of the last run did not succeed: who saw it killed in its last moment never had its status."""
     over = past.over(asked.database)
     told = _without_success(over) if over else ""
+    if over and over.uid and (rest := folders.earlier(over.uid, over.database)):
+        folders.remove_rest(rest)
     if not asked.quiet:
         sys.stderr.write(f"hs-cluster: nothing to do: nothing is left{told}\n")
     if not asked.quiet and asked.database is None:

@@ -29,6 +29,25 @@ CRASH_POINTS = (
 """Named in the daemons' own code, each followed there by what it must not break."""
 
 
+STEPS = {"hs-cluster": 26, "hs-broker": 8, "hs-scheduler": 50, "hs-worker": 3}
+"""Of each program, in a run of `STEPS_TASKS` tasks; a step that a run does not come to strikes nobody."""
+
+STEPS_TASKS = 40
+"""Few, so that most of a run is its start and its end."""
+
+AIMS = (
+    "hs-cluster:settings.json",  # there is a folder
+    "hs-cluster:.latest",  # the run is written down, but nobody finds it
+    "hs-cluster:os.posix_spawn",  # it is found
+    "hs-scheduler:os.rename",  # everything is committed but the end, and the failures are not there
+    'hs-scheduler:{"end"',  # the end is committed, and nobody has heard of it
+    "hs-scheduler:os.remove",  # hs-cluster has
+    "hs-cluster:worker.map",  # all others are gone
+    "hs-cluster: retried, ",  # nothing is left but the summary
+)
+"""Steps of starts and ends, as program:part of its name, which random moments hardly ever meet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
     """One way to disturb a run."""
@@ -41,6 +60,10 @@ class Campaign:
     """Stopped by SIGSTOP at a random moment, and continued."""
     crash: tuple[str, ...] = ()
     """Points, one of which kills the first incarnation of its daemon."""
+    steps: bool = False
+    """Whether a program of ours takes everybody with it before a step that it takes; see `steps.sitecustomize`."""
+    tasks_max: int = 1_000_000
+    """More would only be more of the same."""
     reruns: int = 0
     """Tasks that may start again for each death: only where a worker or its guardian died (P3)."""
     finishes: bool = True
@@ -85,6 +108,14 @@ CAMPAIGNS = (
         name="restart",
         about="kill -9 of every process; --restart completes it",
         kill=("everything",),
+        reruns=SLOTS,
+        restarts=True,
+    ),
+    Campaign(
+        name="steps",
+        about="the same before a step of one of them, in starts and ends above all",
+        steps=True,
+        tasks_max=STEPS_TASKS,
         reruns=SLOTS,
         restarts=True,
     ),

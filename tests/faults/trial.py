@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from tests.faults import databases
-from tests.faults.campaigns import SLOTS, Campaign
+from tests.faults.campaigns import AIMS, SLOTS, STEPS, Campaign
 from tests.faults.home import Home
 from tests.faults.network import FORGOTTEN_S, LONG_LEASE_S, SHORT_LEASE_S, Blow, Network, blow, strike
 from tests.faults.oracle import MODULUS, Allowance, Evidence, Verdict, judge, read_ledger
@@ -46,6 +46,12 @@ APPEAR_S = 60.0
 SLEEPERS = 200
 """Every so many tasks one sleeps, so that something is running at most moments."""
 
+AIMED = 0.25
+"""Of the trials at a step: the part that strikes at a named one."""
+
+STRIKER = os.path.join(os.path.dirname(__file__), "steps")
+"""What Python imports first is there."""
+
 # One write(2) a line. A shell of its own each, for the line has redirections.
 TEMPLATE = (
     'echo "{{}} $TASK_DISPATCH $$ start" >>{ledger}; [ $(({{}} % {sleepers})) = 7 ] && sleep 0.1; '
@@ -70,6 +76,8 @@ class Plan:
     pause_s: float
     crash_at: str
     """point:n, or "" for none."""
+    step: str
+    """program:step, or "" for none."""
     blows: tuple[Blow, ...]
     """To the lines of the workers, one for each moment."""
     lease_s: float
@@ -107,13 +115,23 @@ def plan(campaign: Campaign, seed: str, *, shortened_s: float = RUN_MAX_S) -> Pl
         feed_at=dice.random() if not campaign.restarts else 0.0,
         pause_s=min(shortened_s, campaign.lasts_s) if campaign.lasts_s else dice.uniform(0.1, PAUSE_MAX_S),
         crash_at=crash,
+        step=_step(dice) if campaign.steps else "",
         blows=tuple(blow(dice, kinds, min(shortened_s, BLOW_MAX_S)) for _ in range(strikes if kinds else 0)),
         lease_s=dice.choice((SHORT_LEASE_S, LONG_LEASE_S)),
     )
 
 
+def _step(dice: random.Random) -> str:
+    """Return any step of any program, or one of those that are known to be delicate."""
+    if dice.random() < AIMED:
+        return dice.choice(AIMS)
+    program = dice.choice(list(STEPS))
+    return f"{program}:{dice.randint(1, STEPS[program])}"
+
+
 def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
     """Run it and judge it. `undisturbed_s`: what such a run takes when nothing happens."""
+    tasks = min(tasks, plan.campaign.tasks_max)
     with ExitStack() as stack:
         home = stack.enter_context(Home())
         run = _Run(home, plan, tasks)
@@ -124,7 +142,9 @@ def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
         begin = time.monotonic()
         run.start()
         strikes = run.disturb(undisturbed_s)
+        finishes = plan.campaign.finishes
         if strikes and plan.campaign.restarts:
+            finishes = run.accepted()
             run.restart()
         ended = ended_within(run.cluster.pid, max(0.0, begin + RUN_MAX_S + undisturbed_s - time.monotonic()))
         evidence = run.evidence(ended=ended)
@@ -132,7 +152,7 @@ def perform(plan: Plan, *, undisturbed_s: float, tasks: int = TASKS) -> Trial:
         reruns = campaign.reruns * max(1, strikes)
         ended_leases = run.network.leases_ended() if run.network and plan.lease_s == SHORT_LEASE_S else 0
         beside = RERUNS_A_LEASE * ended_leases
-        allowance = Allowance(reruns_max=reruns + beside, overlaps_max=beside, finishes=campaign.finishes)
+        allowance = Allowance(reruns_max=reruns + beside, overlaps_max=beside, finishes=finishes)
         verdict = judge(evidence, allowance)
         if verdict.violations:
             verdict.remarks.append(f"log: {home.read('stderr')[-800:].decode(errors='replace')}")
@@ -167,7 +187,11 @@ class _Run:
             options += self.network.options()
         if not plan.piped:
             options.append(home.write("tasks.txt", b"".join(self._lines)))
-        env = {"HYPERSHELL_CRASH_AT": f"{plan.crash_at}:{self._marker}"} if plan.crash_at else {}
+        env = {}
+        if plan.crash_at:
+            env = {"HYPERSHELL_CRASH_AT": f"{plan.crash_at}:{self._marker}"}
+        if plan.step:
+            env = {"FAULTS_STRIKE": f"{plan.step}:{self._marker}", "PYTHONPATH": STRIKER}
         with open(home.path("stderr"), "wb") as errors:
             stdin = subprocess.PIPE if plan.piped else subprocess.DEVNULL
             self.cluster = home.start("hs-cluster", *options, stdin=stdin, stderr=errors, env=env)
@@ -188,9 +212,11 @@ class _Run:
                 self._end_input()
             else:
                 strikes += self._strike()
-        if self._plan.crash_at:
+        if self._plan.crash_at or self._plan.step:
             ended_within(self.cluster.pid, RUN_MAX_S)
             strikes += os.path.exists(self._marker)
+        if self._plan.step and strikes:
+            self._kill_everything()  # what was forked while they were killed
         return strikes
 
     def restart(self) -> None:
@@ -200,6 +226,16 @@ class _Run:
             self.cluster = self._home.start(
                 "hs-cluster", "--restart", "--database", self.database.location, stderr=errors
             )
+
+    def accepted(self) -> bool:
+        """Whether --restart can find the run, and all of its input: of a pipe the copy, which goes when the run is over."""
+        latest = os.path.join(self._home.site, "latest")
+        spool = os.path.join(latest, "input")
+        if not self._plan.piped or not os.path.exists(latest):
+            return os.path.exists(latest)
+        with suppress(FileNotFoundError):
+            return os.stat(spool).st_mode & 0o777 == 0o400
+        return bool(self._home.read("ledger"))
 
     def evidence(self, *, ended: bool) -> Evidence:
         """Return all that the run left."""
@@ -245,7 +281,7 @@ class _Run:
         if campaign.kill == ("cluster",):
             return int(kill(self.cluster.pid))
         if campaign.kill == ("everything",):
-            until(self._copied, APPEAR_S)
+            until(lambda: self.cluster.poll() is not None or self.accepted(), APPEAR_S)
             return self._kill_everything()
         victims = [self._find(name) for name in campaign.kill or (campaign.pause,) if name]
         if campaign.kill:
@@ -254,14 +290,6 @@ class _Run:
         if self.network:
             return self.network.strike(next(self._blows), self.cluster.pid)
         return sum(self._pause(pid) for pid in victims if pid)
-
-    def _copied(self) -> bool:
-        """Whether hs-cluster has begun, and holds all of a piped input (or has removed its copy: all is in the database)."""
-        latest = os.path.join(self._home.site, "latest")
-        if self.cluster.poll() is not None or not self._plan.piped:
-            return self.cluster.poll() is not None or os.path.exists(latest)
-        spool = os.path.join(latest, "input")
-        return os.path.exists(latest) and (not os.path.exists(spool) or os.stat(spool).st_mode & 0o777 == 0o400)
 
     def _kill_everything(self) -> int:
         """Kill hs-cluster and all that it started, tasks included; return 1 if it was still there."""

@@ -1,8 +1,10 @@
 """A few trials of each fault campaign; `make faults` conducts them all. A failure names the trial to repeat."""
 
+from dataclasses import replace
+
 import pytest
 from tests.faults import endurance
-from tests.faults.campaigns import CAMPAIGNS, Campaign
+from tests.faults.campaigns import AIMS, CAMPAIGNS, Campaign
 from tests.faults.queue_clusters import FAULTS
 from tests.faults.run import seed_of
 from tests.faults.standing_queue import Size, conduct
@@ -32,6 +34,16 @@ def test_the_promise_holds(campaign: Campaign, number: int) -> None:
     trial = perform(
         plan(campaign, seed_of(SEED, campaign, number), shortened_s=LOCKED_S), undisturbed_s=UNDISTURBED_S, tasks=TASKS
     )
+    assert trial.verdict.violations == 0, "\n".join([str(trial.plan), *trial.verdict.remarks])
+
+
+@pytest.mark.parametrize("step", AIMS)
+def test_the_promise_holds_at_a_step(step: str) -> None:
+    """Whatever start or end is half done when every process is killed: --restart takes it from there, and leaves nothing."""
+    (steps,) = (campaign for campaign in CAMPAIGNS if campaign.steps)
+    what = replace(plan(steps, seed_of(SEED, steps, 0)), step=step)
+    trial = perform(what, undisturbed_s=UNDISTURBED_S)
+    assert trial.strikes == 1
     assert trial.verdict.violations == 0, "\n".join([str(trial.plan), *trial.verdict.remarks])
 
 

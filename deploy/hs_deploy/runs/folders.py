@@ -213,6 +213,16 @@ def _write_privately(path: str, text: str) -> None:
         file.write(text)
 
 
+def remove_rest(run: Run) -> None:
+    """Remove what an hs-cluster was killed over, of a run that has come to its end: what it removes last in order goes last."""
+    assert run.folder is not None, "it was recorded"
+    remove_remains(run.folder)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(run.spool)
+    remove_map(run)
+    forget_settings(run)
+
+
 def remove_map(run: Run) -> None:
     """Remove the map of the worker: all that it knew is in the database."""
     if run.map:

@@ -7,6 +7,7 @@ Copied, not handed over: what has been read from a pipe cannot be read again, an
 What the database holds is given back to the disk, and a producer that is far ahead has to wait: so input may be without end.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -114,7 +115,8 @@ class Spool:
 
     def remove(self) -> None:
         """Remove the copy: all of it is in the database."""
-        os.unlink(self.path)
+        with contextlib.suppress(FileNotFoundError):  # whoever asked for --restart in this moment did
+            os.unlink(self.path)
 
 
 class KeptSpool:
@@ -144,4 +146,5 @@ class KeptSpool:
 
     def remove(self) -> None:
         """Remove the copy: all of it is in the database."""
-        os.unlink(self.path)
+        with contextlib.suppress(FileNotFoundError):  # whoever asked for --restart in this moment did
+            os.unlink(self.path)
