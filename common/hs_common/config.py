@@ -67,9 +67,9 @@ class Place:
     """Path of a file, name of a variable, or hs-cluster."""
     written: str
     """The name as it stands there, `_env` or `_eval` included."""
-    kind: Literal["value", "env", "eval"]
+    kind: Literal["value", "env", "eval", "refused"]
     raw: Value
-    """The value, the name of a variable, or a command."""
+    """The value, the name of a variable, a command, or why there is no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +127,16 @@ class Settings:
                 from hs_common.first_line import first_line  # noqa: PLC0415 - few ask for it
 
                 return parse(key, first_line(str(place.raw), where), where)
+            case "refused":
+                raise RefusedError(str(place.raw))
 
 
-def load_settings(environ: Mapping[str, str] | None = None, cwd: str | None = None, system: str = SYSTEM) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None, cwd: str | None = None, system: str = SYSTEM, *, lenient: bool = False
+) -> Settings:
     """Read all places; in a daemon of hs-cluster, only what that handed over.
+
+    `lenient`: what a variable says is refused only when its setting is asked for.
 
     Raises:
         RefusedError: A value is of the wrong kind or out of bounds, or a file cannot be read.
@@ -149,7 +155,7 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: str | None = No
             places, unknown = read_text(content, path)
             _put_above(found, places)
             warnings += unknown
-    places, unknown = _read_environment(environ)
+    places, unknown = _read_environment(environ, lenient=lenient)
     _put_above(found, places)
     return Settings(found, environ, (*warnings, *unknown), {})
 
@@ -225,7 +231,7 @@ def _content(path: str) -> bytes | None:
         raise RefusedError(f"{path}: {exc.strerror}") from exc
 
 
-def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Place], list[str]]:
+def _read_environment(environ: Mapping[str, str], *, lenient: bool) -> tuple[dict[str, Place], list[str]]:
     found, unknown = {}, []
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable in OTHER_NAMES:
@@ -234,8 +240,13 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Place], lis
         if name is None:
             advice = older_settings.advice(older_settings.of_variable(variable))
             unknown.append(f"environment: unknown setting {variable}{advice}")
-        else:
+            continue
+        try:
             found[name] = Place(variable, variable, "value", parse(KEYS[name], text, variable))
+        except RefusedError as exc:
+            if not lenient:
+                raise
+            found[name] = Place(variable, variable, "refused", str(exc))
     return found, unknown
 
 

@@ -224,6 +224,19 @@ def test_get_lists_all_and_one_section(home: Path) -> None:
     assert json.loads(hs("get", "worker.grace", "--json")) is None
 
 
+def test_a_variable_that_makes_no_sense_costs_its_own_line_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others are printed, and can be asked for."""
+    monkeypatch.setenv("HYPERSHELL_WORKER_NUM_TASKS", "many")
+    why = "HYPERSHELL_WORKER_NUM_TASKS: worker.num_tasks = 'many' is not an integer"
+
+    done = CliRunner().invoke(command.config, ["get", "--json"], standalone_mode=False)
+
+    assert json.loads(done.stdout) == {name: key.default for name, key in KEYS.items() if name != "worker.num_tasks"}
+    assert (done.return_value, done.stderr.endswith(f": {why}\n")) == (2, True)
+    assert hs("get", "worker.shell") == "/bin/sh\n"
+    assert [refused(word, "worker.num_tasks") for word in ("get", "which")] == [why, why]
+
+
 def test_which_says_where_from_what_it_overrides_and_where_it_applies(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

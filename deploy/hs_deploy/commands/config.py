@@ -170,7 +170,7 @@ def _print_all(settings: Settings, section: str, *, as_json: bool) -> int:
 
 
 def _load() -> Settings:
-    settings = load_settings()
+    settings = load_settings(lenient=True)
     with contextlib.suppress(RefusedError):  # something is wrong with a setting of the log: who asks for that hears it
         configure_by(settings)
     return settings
