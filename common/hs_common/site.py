@@ -24,9 +24,14 @@ def site() -> str:
     """Return the site folder; it is made (0700) if it is missing.
 
     Raises:
-        RefusedError: It cannot be made, or others can write to it.
+        RefusedError: It cannot be made, or others can write to it, or what is made in it would be of no use.
 
     """
+    os.umask(mask := os.umask(0))
+    if mask & stat.S_IRWXU:
+        raise RefusedError(
+            f"umask {mask:04o}: not even you could use what is made: umask 0077 keeps it from all others"
+        )
     path = os.path.abspath(os.environ.get("HYPERSHELL_SITE") or os.path.expanduser("~/.hypershell"))
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)

@@ -55,6 +55,19 @@ def test_a_site_that_others_can_write_is_refused(home: Path) -> None:
         site.site()
 
 
+@pytest.mark.parametrize("mask", [0o777, 0o277])
+def test_a_umask_that_leaves_nothing_to_its_user_is_refused(home: Path, mask: int) -> None:
+    """Folders and files would be made, and could not be opened again."""
+    before = os.umask(mask)
+    try:
+        with pytest.raises(RefusedError, match=f"umask {mask:04o}: not even you could use what is made"):
+            site.site()
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert not (home / ".hypershell").exists()
+
+
 def test_a_site_that_cannot_be_is_refused(home: Path) -> None:
     """One line, with the way out: in a container the home may be nobody's to write."""
     (home / ".hypershell").touch()
