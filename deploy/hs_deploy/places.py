@@ -82,12 +82,14 @@ def open_places(asked: Options, past: "Past | None") -> Places:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(run.spool)  # of an earlier start: what it held is read anew
         spool = Spool(source, run.spool, whole=asked.once)
-    goes_on = {past.settings.get(name) for name in ("output", "errors")} if past is not None else set()
+    # Tasks of earlier starts have written there, and do not run again.
+    goes_on = past is not None or asked.once
     for option, fd in opened.items():
-        if os.path.abspath(paths[option]) not in goes_on:
+        of_tasks = option in ("-o", "-e")
+        if not (of_tasks and goes_on):
             with contextlib.suppress(OSError):  # a pipe or a terminal cannot be emptied
                 os.ftruncate(fd, 0)
-        if option not in ("-o", "-e"):
+        if not of_tasks:
             os.close(fd)  # the scheduler's to write
     return Places(
         run=run,

@@ -64,6 +64,21 @@ def test_an_output_survives_the_death_of_the_worker(home: Home) -> None:
     assert home.read("out").endswith(b"after\n")
 
 
+@pytest.mark.parametrize("again", [("--once", "tasks"), ("--restart",)], ids=["--once", "--restart"])
+def test_a_start_that_goes_on_empties_no_output(home: Home, again: tuple[str, ...]) -> None:
+    """What wrote there in an earlier start does not run again, whether or not that was the one that is recorded."""
+    home.write("tasks", b"rm go && kill -INT $(cat pid) && sleep 2; true\necho 2; echo b >&2\n")
+    home.write("go", b"")
+    assert home.run("sh", "-c", "echo $$ >pid; exec hs-cluster --once tasks").returncode == 130
+    home.write("out", b"1\n")
+    home.write("err", b"a\n")
+
+    done = home.run("hs-cluster", "-o", "out", "-e", "err", *again)
+
+    assert done.returncode == 0, done.stderr
+    assert (home.read("out"), home.read("err")) == (b"1\n2\n", b"a\nb\n")
+
+
 def test_outputs_are_opened_with_the_users_umask(home: Home) -> None:
     """They are the user's files, as if a shell had redirected."""
     home.run("sh", "-c", "umask 027; echo true | hs-cluster -o out")
