@@ -72,7 +72,8 @@ def scaled_document(
         worker_file: Path of the connection file of the workers, for a launcher.
 
     """
-    from hs_worker.host import cores_usable  # noqa: PLC0415 - few are scaled
+    from hs_deploy.launchers.launches import STAYED_S  # noqa: PLC0415 - few are scaled
+    from hs_worker.host import cores_usable  # noqa: PLC0415 - likewise
 
     assert options.policy is not None, "it is scaled"
     there = options.elsewhere or Elsewhere()
@@ -89,6 +90,7 @@ def scaled_document(
         "connection": connections["worker"].to_json(),
         "policy": asdict(options.policy),
         "slots": options.slots or cores_usable(),
+        "stays_s": min(STAYED_S, options.timeout_s or STAYED_S) if there.launcher else 0.0,
     }
 
 

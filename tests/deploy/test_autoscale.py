@@ -146,6 +146,19 @@ def test_a_launcher_that_returns_at_once_is_told_to_stay(
     assert launches.ended(status, "sbatch ended", lived_s=lived_s, connected=connected, now=lived_s) == said
 
 
+@pytest.mark.parametrize("stays_s", [0.0, 2.0])
+def test_a_worker_that_leaves_soon_because_there_is_nothing_to_do_is_no_failure(stays_s: float) -> None:
+    """With a short `-T`, and again and again: launching works."""
+    launches = Launches(FIXED, now=0.0, stays_s=stays_s)
+    launches.ended(1, "no slots", lived_s=0.1, connected=0, now=0.0)
+
+    said = [launches.ended(0, "it left", lived_s=2.0, connected=0, now=9.0) for _ in range(FAILURES_MAX)]
+
+    assert (said, launches.hopeless) == ([""] * FAILURES_MAX, "")
+    launches.ended(1, "no slots", lived_s=0.1, connected=0, now=10.0)
+    assert launches.decide(a_census(0, 5), 10.0).reason.endswith("after 1 failed launches")
+
+
 def test_when_the_end_was_asked_for_nothing_is_launched_or_said() -> None:
     launches = Launches(FIXED, now=0.0)
     launches.closed = True

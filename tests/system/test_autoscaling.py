@@ -188,6 +188,17 @@ def test_a_launcher_that_returns_at_once_is_told_to_stay(home: Home) -> None:
     assert b"it must stay in the foreground" in done.stderr
 
 
+@pytest.mark.parametrize("launcher", [(), ("--launcher", "env")], ids=["here", "env"])
+def test_workers_that_leave_soon_are_no_launches_that_failed(home: Home, launcher: tuple[str, ...]) -> None:
+    """Each was there, had nothing to do for `-T`, and left; ten of those must not end the cluster."""
+    cluster = scaled(home, "-A", "-X", "1", "-T", "0.2", *launcher)
+
+    assert until(lambda: home.read("log").count(b"start=True") >= 3, STEP_S), home.read("log")
+
+    assert b"launch.failed" not in home.read("log")
+    stop(home, cluster)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -14,7 +14,7 @@ PAUSE_MAX_S = 60.0
 PAUSE_PERIODS_MAX = 4
 """A pause is a period long, then two, then so many, and never longer than `PAUSE_MAX_S`."""
 STAYED_S = 10.0
-"""One that ends so soon with status 0, while nobody is connected, has put its work somewhere else, most likely."""
+"""A launcher that ends so soon with status 0, while nobody is connected, has put its work somewhere else, most likely."""
 STATUS_STOPPED = 3
 """Of a worker that never began, however long it tried to reach its broker."""
 HINT = "; it must stay in the foreground as long as its worker lives (srun, not sbatch)"
@@ -26,11 +26,14 @@ class Launches:
     Args:
         policy: What was asked for.
         now: Monotonic seconds.
+        stays_s: So long, seconds, stays what launches a worker, unless it has put that somewhere else. A worker that had nothing
+            to do may leave sooner (`-T`); one on this host is itself what is launched (0).
 
     """
 
-    def __init__(self, policy: Policy, now: float) -> None:
+    def __init__(self, policy: Policy, now: float, *, stays_s: float = STAYED_S) -> None:
         self._policy = policy
+        self._stays_s = stays_s
         self._initial = policy.init_size
         self._decide_at = now + policy.period_s
         self._not_before = -inf
@@ -79,9 +82,9 @@ class Launches:
             now: Monotonic seconds.
 
         """
-        if lived_s >= STAYED_S and status != STATUS_STOPPED:
+        early = self.returned_early(status, lived_s) and not connected
+        if (lived_s >= STAYED_S and status != STATUS_STOPPED) or (status == 0 and lived_s >= self._stays_s):
             self.stayed()
-        early = status == 0 and lived_s < STAYED_S and not connected
         if self.closed or (status == 0 and not early):
             return ""
         text = how + (HINT if early else "")
@@ -90,6 +93,10 @@ class Launches:
         periods = min(PAUSE_PERIODS_MAX, 2 ** (self._failures - 1))
         self._not_before = now + min(PAUSE_MAX_S, self._policy.period_s * periods)
         return text
+
+    def returned_early(self, status: int, lived_s: float) -> bool:
+        """Whether what ended with this status after so many seconds may have put its work somewhere else."""
+        return status == 0 and lived_s < self._stays_s
 
     @property
     def hopeless(self) -> str:

@@ -28,7 +28,7 @@ from hs_deploy.launchers.autoscale import Census, Policy
 from hs_deploy.launchers.command import CommandHolder
 from hs_deploy.launchers.fleet import hold
 from hs_deploy.launchers.fleet_core import Awaited, Ended
-from hs_deploy.launchers.launches import STAYED_S, Launches
+from hs_deploy.launchers.launches import Launches
 from hs_deploy.launchers.local import CHILD_ERRORS_FD
 from hs_deploy.launchers.unit_streams import Handlers, Outlets, UnitStreams
 
@@ -136,6 +136,7 @@ class ScaledHolder:
         control: To ask the scheduler.
         unit_slots: Of a worker that has not connected yet.
         outlets: Where goes what units say.
+        stays_s: So long, seconds, stays what launches a worker.
 
     """
 
@@ -146,6 +147,7 @@ class ScaledHolder:
         control: Connection,
         unit_slots: int,
         outlets: Outlets,
+        stays_s: float,
     ) -> None:
         self._start_unit = start_unit
         self._control = control
@@ -154,7 +156,7 @@ class ScaledHolder:
         self._units: dict[Unit, float] = {}
         """Unit -> when it was started."""
         self._died: list[bytes] = []
-        self._launches = Launches(policy, monotonic())
+        self._launches = Launches(policy, monotonic(), stays_s=stays_s)
         self._descriptors = raise_descriptor_limit()
         """That our user allowed, also to units: each costs us three."""
         self._paused = False
@@ -238,7 +240,7 @@ class ScaledHolder:
         ended = unit.ended
         assert ended is not None
         self._died += unit.died()
-        quick = ended.status == 0 and lived_s < STAYED_S and not self._launches.closed
+        quick = self._launches.returned_early(ended.status, lived_s) and not self._launches.closed
         connected = len(self._ask().get("workers", ())) if quick else 0
         self._note(self._launches.ended(ended.status, ended.how, lived_s=lived_s, connected=connected, now=now))
 
@@ -306,7 +308,8 @@ def _make(document: dict[str, Any], environ: dict[str, str]) -> ScaledHolder:
         return unit
 
     control = Connection.from_json(document["control"])
-    return ScaledHolder(Policy(**document["policy"]), start_unit, control, document["slots"], outlets)
+    policy = Policy(**document["policy"])
+    return ScaledHolder(policy, start_unit, control, document["slots"], outlets, document["stays_s"])
 
 
 if __name__ == "__main__":
