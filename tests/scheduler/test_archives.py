@@ -51,11 +51,12 @@ def tasks(database: str) -> list[Any]:
     return sorted(json.loads(output(search, "--json", "--database", database)), key=lambda task: task["id"])
 
 
-def rotate_and_die(database: str, point: str) -> None:
+def die(database: str, option: str, point: str) -> None:
+    """Let `hs initdb` with this option be killed at a point of it."""
     hs = os.path.join(os.path.dirname(sys.executable), "hs")
     done = subprocess.run(
-        [hs, "initdb", "--rotate", "-y", "--database", database],
-        env=os.environ | {"HYPERSHELL_CRASH_AT": f"rotate.{point}"},
+        [hs, "initdb", option, "-y", "--database", database],
+        env=os.environ | {"HYPERSHELL_CRASH_AT": point},
         capture_output=True,
         timeout=60,
         check=False,
@@ -68,7 +69,7 @@ def test_a_rotation_that_is_killed_loses_nothing_and_the_next_one_settles_it(dat
     """At each step every task is found once; a scheduler that starts then counts what is its own; the next rotation is whole."""
     before = tasks(database)
 
-    rotate_and_die(database, point)
+    die(database, "--rotate", f"rotate.{point}")
 
     assert tasks(database) == before
     moved = point == "after_removed"
@@ -82,6 +83,22 @@ def test_a_rotation_that_is_killed_loses_nothing_and_the_next_one_settles_it(dat
     assert sorted(os.listdir(os.path.dirname(database))) == ["tasks.1.db", "tasks.2.db", "tasks.db"]
     assert tasks(database) == before
     assert len(tasks(path_of(database, 2))) == 2
+
+
+@pytest.mark.parametrize("point", ["truncate.cleared", "truncate.removed_one"])
+@pytest.mark.parametrize("then", ["--rotate", "--truncate"])
+def test_the_archives_of_an_emptied_database_go_although_it_was_killed(database: str, point: str, then: str) -> None:
+    """Else they would stand where the next archive is to be, with tasks that nobody has."""
+    output(initdb, "--rotate", "-y", "--database", database)
+    die(database, "--truncate", point)
+    assert tasks(database) == []
+    a_database(Path(database), 0)
+
+    output(initdb, then, "-y", "--database", database)
+
+    rotated = then == "--rotate"
+    assert sorted(os.listdir(os.path.dirname(database))) == ["tasks.1.db", "tasks.db"][not rotated :]
+    assert len(tasks(database)) == rotated
 
 
 @pytest.mark.parametrize("what", ["a copy", "a text", "a link", "another queue"])

@@ -145,24 +145,17 @@ def _rotate(location: str, *, yes: bool) -> int:
 def _truncate(location: str, *, yes: bool) -> int:
     from hs_scheduler.search.questions import Question, number_of  # noqa: PLC0415
     from hs_scheduler.stores.engines import open_store  # noqa: PLC0415
-    from hs_scheduler.stores.locations import is_url, shown  # noqa: PLC0415
+    from hs_scheduler.stores.locations import shown  # noqa: PLC0415
     from hs_scheduler.tasks.filters import Filter  # noqa: PLC0415
 
     count = number_of(location, Question(filter=Filter(), fields=()))
     if not agreed(f"Remove all {tasks_text(count)} of {shown(location)}, archives included?", yes=yes):
         return 1
-    if is_url(location):
-        store = open_store(location, program="hs initdb")
-        older: list[str] = []
-    else:
-        store = owned = _owned(location)
-        older = owned.archives()
+    store = open_store(location, program="hs initdb")
     try:
         store.clear()
     finally:
         store.close()
-    for path in older:
-        os.unlink(path)
     click.echo(f"{tasks_text(count)} removed from {shown(location)}")
     return 0
 

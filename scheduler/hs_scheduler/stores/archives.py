@@ -9,6 +9,9 @@ left that was interrupted, and nobody looks at it. The next one removes it, if i
 
     make tasks.3.db, marked ─▶ copy ─▶ [remove, archives = 3] ─▶ what is over is in tasks.3.db
 
+A database that is emptied says how many archives it had before those go (`forgotten`): if whoever did so was killed, the next one
+removes them who rotates or empties it.
+
 An archive says in its own `meta` which one it is. It is only read.
 """
 
@@ -68,6 +71,7 @@ def rotate(connection: sqlite3.Connection, database: str, now: float) -> tuple[i
         StoppedError: Where the archive is to be there is something else.
 
     """
+    remove_forgotten(connection, database)
     number = count_of(SqliteReader(connection)) + 1
     path = path_of(os.path.realpath(database), number)
     _remove_remains(connection, path, number)
@@ -92,6 +96,17 @@ def rotate(connection: sqlite3.Connection, database: str, now: float) -> tuple[i
     return count, path
 
 
+def remove_forgotten(connection: sqlite3.Connection, database: str) -> None:
+    """Remove the archives of what the database was before it was emptied, if they are still there."""
+    found = connection.execute("SELECT value FROM meta WHERE name = 'forgotten'").fetchone()
+    if found is None:
+        return
+    for path in first_paths(database, found[0]):
+        _remove(path)
+        crash_point("truncate.removed_one")
+    connection.execute("DELETE FROM meta WHERE name = 'forgotten'")
+
+
 def _make(path: str, number: int, now: float) -> None:
     """Make an empty database that only its owner can read, with the schema of today."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -114,7 +129,11 @@ def _remove_remains(connection: sqlite3.Connection, path: str, number: int) -> N
     """
     if os.path.lexists(path) and not _is_remains(connection, path, number):
         raise StoppedError(f"{path} is to be the next archive, and there is such a file already: move it away")
-    # The database last: what lies beside it is known by it.
+    _remove(path)
+
+
+def _remove(path: str) -> None:
+    """Remove an archive, if it is there. The database last: what lies beside it is known by it."""
     for beside in reversed(_BESIDE):
         with suppress(FileNotFoundError):
             os.unlink(path + beside)

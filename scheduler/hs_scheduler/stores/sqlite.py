@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from hs_common.clock import wall
+from hs_common.crash import crash_point
 from hs_common.errors import RefusedError
 from hs_common.tasks import Detail
 from hs_scheduler.stores.database import Database
@@ -43,6 +44,17 @@ class SqliteStore(SqlStore):
                 for args, *detail, group, priority in reader.stream(SUBMITTED):
                     yield args, detail_of(*detail), group, priority
         yield from super().submitted()
+
+    def clear(self) -> None:
+        """Remove every task and run, and the archives."""
+        from hs_scheduler.stores import archives  # noqa: PLC0415
+
+        with self._database.translated():
+            archives.remove_forgotten(self._database.connection, self._database.path)
+        super().clear()
+        crash_point("truncate.cleared")
+        with self._database.translated():
+            archives.remove_forgotten(self._database.connection, self._database.path)
 
     def vacuum(self) -> None:
         """Give the space of removed rows back to the file system."""
