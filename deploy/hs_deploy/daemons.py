@@ -12,6 +12,11 @@ class Daemon(StrEnum):
     WORKER = "hs-worker"
 
 
+STATUS_REFUSED = 2
+STATUS_STOPPED = 3
+"""Exit statuses by which a daemon says that coming again is of no use."""
+
+
 def how_it_ended(status: int, words: str) -> str:
     """Say what an exit status (or -signal) means, with the last words if there were any."""
     how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"

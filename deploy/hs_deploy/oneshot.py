@@ -11,7 +11,7 @@ from hs_common.config import HANDED
 from hs_common.errors import StoppedError
 from hs_common.signals import SignalPipe
 from hs_deploy import arguments
-from hs_deploy.daemons import Daemon
+from hs_deploy.daemons import STATUS_STOPPED, Daemon
 from hs_deploy.launchers import local
 from hs_deploy.options import Options
 from hs_deploy.output.terminal import Terminal
@@ -49,7 +49,8 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
     launcher.start_all()
     # The daemons are on their way: what follows is imported while they import what they need.
     from hs_deploy.supervision.cluster import Cluster  # noqa: PLC0415
-    from hs_deploy.supervision.supervisor import LEAVE_REMOTE_S, LEAVE_S, STATUS_STOPPED, SupervisorCore  # noqa: PLC0415
+    from hs_deploy.supervision.leaving import LEAVE_REMOTE_S, LEAVE_S  # noqa: PLC0415
+    from hs_deploy.supervision.supervisor import SupervisorCore  # noqa: PLC0415
 
     core = SupervisorCore(
         recorded=not options.no_db,

@@ -31,8 +31,9 @@ from hs_deploy.supervision.events import (
     Tell,
     Warn,
 )
+from hs_deploy.supervision.leaving import CLOSE_S, KILLED_S, LEAVE_S
 from hs_deploy.supervision.restarts import SWEEP_S
-from hs_deploy.supervision.supervisor import CLOSE_S, KILLED_S, LEAVE_S, PATIENCE_S, Phase, SupervisorCore
+from hs_deploy.supervision.supervisor import PATIENCE_S, Phase, SupervisorCore
 
 BROKER, SCHEDULER, WORKER = Daemon.BROKER, Daemon.SCHEDULER, Daemon.WORKER
 

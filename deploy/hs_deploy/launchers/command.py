@@ -14,9 +14,9 @@ import zmq
 
 from hs_common.errors import StoppedError
 from hs_common.incarnation import origin_arguments
-from hs_deploy.daemons import how_it_ended
+from hs_deploy.daemons import STATUS_STOPPED, how_it_ended
 from hs_deploy.launchers.fleet import hold
-from hs_deploy.launchers.fleet_core import STATUS_STOPPED, Awaited, Ended
+from hs_deploy.launchers.fleet_core import Awaited, Ended
 from hs_deploy.launchers.local import CHILD_ERRORS_FD
 from hs_deploy.launchers.unit_streams import Handlers, Outlets, UnitStreams
 

@@ -24,6 +24,7 @@ from enum import Enum, auto
 from signal import SIGKILL, SIGTERM
 
 from hs_common.values import dataclass
+from hs_deploy.daemons import STATUS_STOPPED
 
 AGAIN_S = 0.5
 """Between two words to drain: a worker that is just coming, or coming back, hears the next one."""
@@ -39,8 +40,6 @@ MOURN_S = 2.0
 
 STAYED_S = 10.0
 """A launcher that ends so soon with status 0 has put its work somewhere else, most likely."""
-
-STATUS_STOPPED = 3
 
 
 class Phase(Enum):

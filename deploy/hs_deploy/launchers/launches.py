@@ -6,6 +6,7 @@ begin ──▶ init_size launches ──▶ every period: decide ──▶ one 
 
 from math import inf
 
+from hs_deploy.daemons import STATUS_STOPPED
 from hs_deploy.launchers.autoscale import Census, Decision, Policy, decide
 
 FAILURES_MAX = 10
@@ -15,8 +16,6 @@ PAUSE_PERIODS_MAX = 4
 """A pause is a period long, then two, then so many, and never longer than `PAUSE_MAX_S`."""
 STAYED_S = 10.0
 """A launcher that ends so soon with status 0, while nobody is connected, has put its work somewhere else, most likely."""
-STATUS_STOPPED = 3
-"""Of a worker that never began, however long it tried to reach its broker."""
 HINT = "; it must stay in the foreground as long as its worker lives (srun, not sbatch)"
 
 
@@ -83,6 +82,7 @@ class Launches:
 
         """
         early = self.returned_early(status, lived_s) and not connected
+        # One that never began ends with that status, however long it tried to reach its broker.
         if (lived_s >= STAYED_S and status != STATUS_STOPPED) or (status == 0 and lived_s >= self._stays_s):
             self.stayed()
         if self.closed or (status == 0 and not early):

@@ -43,10 +43,11 @@ from hs_deploy.supervision.events import (
     Warn,
 )
 from hs_deploy.supervision.launch import Launcher
+from hs_deploy.supervision.leaving import KILLED_S
 from hs_deploy.supervision.orphans import Orphans, kill
 from hs_deploy.supervision.outputs import Outputs
 from hs_deploy.supervision.reports import Reports
-from hs_deploy.supervision.supervisor import KILLED_S, SupervisorCore
+from hs_deploy.supervision.supervisor import SupervisorCore
 
 if TYPE_CHECKING:  # few outputs are spooled
     from hs_deploy.output.printing import Printer

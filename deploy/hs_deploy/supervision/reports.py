@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
+from hs_deploy.daemons import STATUS_STOPPED
 from hs_deploy.output.summary import Findings, Totals, findings, totals
 from hs_deploy.supervision.events import Event, HaltAsked, Progressed, RunEnded
-from hs_deploy.supervision.supervisor import STATUS_STOPPED
 
 
 class Reports:

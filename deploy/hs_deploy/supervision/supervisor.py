@@ -5,7 +5,7 @@
        │ or cannot go on    │ or worker gone     │ or a third signal
        └────────────────────┴────────────────────┴──▶ LEAVING ──all gone, or killed──▶ OVER
 
-Where outputs come over a network, a run that ends in order is LEAVING as long as they come: who holds the workers decides that.
+How they leave: `leaving`. Who is started again: `restarts`. What the user is told: `verdict`.
 
 Rules, checked by `check`:
 1. Nothing is started from LEAVING on.
@@ -17,7 +17,7 @@ import signal
 from enum import Enum, auto
 
 from hs_common import limits
-from hs_deploy.daemons import Daemon, how_it_ended
+from hs_deploy.daemons import STATUS_REFUSED, STATUS_STOPPED, Daemon, how_it_ended
 from hs_deploy.supervision.events import (
     AwaitOrphans,
     DaemonEnded,
@@ -26,13 +26,10 @@ from hs_deploy.supervision.events import (
     Failed,
     HaltAsked,
     Interrupted,
-    KillAll,
     KillOrphans,
-    LetFinish,
     OrphansGone,
     OutputLost,
     Progressed,
-    Release,
     Resumed,
     RunEnded,
     Say,
@@ -41,6 +38,7 @@ from hs_deploy.supervision.events import (
     Tell,
     Warn,
 )
+from hs_deploy.supervision.leaving import LEAVE_S, Leaving
 from hs_deploy.supervision.restarts import Restarts, end_of
 from hs_deploy.supervision.verdict import Verdict
 
@@ -55,24 +53,8 @@ class Phase(Enum):
     OVER = auto()
 
 
-LEAVE_S = 2.0
-"""How long the daemons may take to end after their lifelines closed; then they are killed. Source: the daemons' promise."""
-
-LEAVE_REMOTE_S = 10.0
-"""The same where somebody else has started the workers, and is given time to end them. Source: `launchers.fleet_core`."""
-
 PATIENCE_S = 2.0
 """How long the scheduler may take to end when nothing can run any more, or to exit after its last report."""
-
-CLOSE_S = 30.0
-"""How long a scheduler that has reported the end may take to close its database (a checkpoint of all that was written)."""
-
-KILLED_S = 2.0
-"""How long killed processes are waited for: only one in an uninterruptible wait takes longer, and nobody can end that."""
-
-STATUS_REFUSED = 2
-STATUS_STOPPED = 3
-"""Exit statuses by which a daemon says that coming again is of no use."""
 
 
 class SupervisorCore:
@@ -91,13 +73,13 @@ class SupervisorCore:
 
         """
         self.phase = Phase.RUNNING
-        self._leave_s = leave_s
         self._recorded = recorded
         # SIGINT, SIGTERM and SIGKILL are two waits apart; what is over then will not end by itself.
         self._stop_s = 2 * signalwait_s + PATIENCE_S + limits.HEARTBEAT_S
         self._alive: set[Daemon] = set()
         self._restarts = Restarts()
         self._verdict = Verdict()
+        self._leaving = Leaving(self._alive, self._verdict, leave_s=leave_s, awaits_outputs=awaits_outputs)
         self._finished = 0
         self._left = 0
         self._heard = False  # the present scheduler has reported, so its signal handlers stand
@@ -105,10 +87,6 @@ class SupervisorCore:
         self._end: RunEnded | None = None
         self._phase_by: float | None = None
         self._drain_signum = 0  # by which the worker was told to drain
-        self._killed = False
-        self._awaits_outputs = awaits_outputs
-        self._finishing = False  # outputs are waited for
-        self._patience_said = False
 
     def begin(self) -> list[Effect]:
         """Start all three at once: each waits for the others by itself."""
@@ -145,13 +123,17 @@ class SupervisorCore:
         if self._restarts.sweeps_too_long(now):
             effects.append(KillOrphans())
         if self._phase_by is not None and self._phase_by <= now:
-            effects += self._on_phase_overdue(now)  # first: at the end of all nothing is due any more
+            # First, for at the end of all nothing is due any more: the worker has gone and the scheduler waits for it, or tasks
+            # outlast every signal.
+            effects += self._leave(0, "", now)
+        elif self._leaving.due_at is not None and self._leaving.due_at <= now:
+            effects += self._follow(self._leaving.hurry(now))
         return effects + [self._start(daemon) for daemon in self._restarts.ready(now)]
 
     def deadline(self) -> float | None:
         """When to call `expire` next."""
-        phase = [] if self._phase_by is None else [self._phase_by]
-        return min(self._restarts.deadlines() + phase, default=None)
+        due = [at for at in (self._phase_by, self._leaving.due_at) if at is not None]
+        return min(self._restarts.deadlines() + due, default=None)
 
     @property
     def closed(self) -> bool:
@@ -162,8 +144,9 @@ class SupervisorCore:
         """Assert the invariants."""
         leaving = self.phase in (Phase.LEAVING, Phase.OVER)
         self._restarts.check(self._alive, leaving=leaving)
-        assert self.phase is not Phase.LEAVING or self._phase_by is not None
+        assert self.phase is not Phase.LEAVING or self._leaving.due_at is not None
         assert self.phase is not Phase.LEAVING or self._alive
+        assert not leaving or self._phase_by is None
 
     # --- a daemon ended ---
 
@@ -173,11 +156,7 @@ class SupervisorCore:
         if daemon is Daemon.SCHEDULER:
             self._heard = self._told = False
         if self.phase is Phase.LEAVING:
-            if daemon is Daemon.WORKER and self._finishing:
-                self._on_finished(ended, now)
-            elif daemon is Daemon.SCHEDULER and not self._killed:
-                self._phase_by = now + self._leave_s
-            return self._on_left()
+            return self._follow(self._leaving.ended(ended, now))
         if daemon is Daemon.SCHEDULER and ended.status == 0 and self.phase is not Phase.RUNNING:
             return self._leave(0, "", now)
         if ended.status in (STATUS_REFUSED, STATUS_STOPPED):
@@ -234,8 +213,7 @@ class SupervisorCore:
         if signum == signal.SIGTSTP:
             return [*self._tell(Daemon.WORKER, signum), StandStill()]
         if self.phase is Phase.LEAVING:
-            first = self._verdict.interrupt(signum)
-            return self._hurry(now, again=not first) if self._finishing else []
+            return self._leaving.interrupted(now, again=not self._verdict.interrupt(signum))
         if self.phase is Phase.STOPPING:
             return [Say("killing what still runs"), *self._leave(0, "", now)]
         if self.phase is Phase.DRAINING:
@@ -283,6 +261,7 @@ class SupervisorCore:
         """Give everybody the time back in which we could not see what they did."""
         self._restarts.stand_still(away_s)
         self._phase_by = None if self._phase_by is None else self._phase_by + away_s
+        self._leaving.stand_still(away_s)
         return self._tell(Daemon.WORKER, signal.SIGCONT)
 
     def _tell_scheduler_to_drain(self) -> list[Effect]:
@@ -295,62 +274,17 @@ class SupervisorCore:
     # --- the end ---
 
     def _leave(self, status: int, reason: str, now: float) -> list[Effect]:
-        self._finishing = (
-            self._awaits_outputs
-            and status <= 1
-            and self.phase in (Phase.RUNNING, Phase.DRAINING)
-            and Daemon.WORKER in self._alive
-        )
+        in_order = status <= 1 and self.phase in (Phase.RUNNING, Phase.DRAINING)
         self._verdict.end(status, reason)
         self._restarts.call_all_off()
-        closing = self._end is not None and Daemon.SCHEDULER in self._alive
-        self.phase, self._phase_by = Phase.LEAVING, now + (CLOSE_S if closing else self._leave_s)
-        released = [
-            LetFinish(daemon) if daemon is Daemon.WORKER and self._finishing else Release(daemon)
-            for daemon in Daemon
-            if daemon in self._alive
-        ]
-        return [*released, *self._on_left()]
+        self.phase, self._phase_by = Phase.LEAVING, None
+        return self._follow(self._leaving.begin(now, in_order=in_order, closing=self._end is not None))
 
-    def _on_finished(self, ended: DaemonEnded, now: float) -> None:
-        """All outputs are here, or given up."""
-        self._finishing = False
-        self._phase_by = now + (CLOSE_S if Daemon.SCHEDULER in self._alive else self._leave_s)
-        if ended.status:
-            told = ended.words if ended.status == STATUS_STOPPED else ""
-            lost = f"outputs may be lost: what held the workers {how_it_ended(ended.status, '')}"
-            self._verdict.end(STATUS_STOPPED, told or lost)
-
-    def _hurry(self, now: float, *, again: bool) -> list[Effect]:
-        if not again:
-            return [Say("waiting for outputs that are on their way; once more gives them up")]
-        self._finishing, self._phase_by = False, now + self._leave_s
-        return [Say("giving up the outputs that are still on their way"), Release(Daemon.WORKER)]
-
-    def _on_left(self) -> list[Effect]:
-        """Tell the broker to go last: until then it carries the others' farewells."""
-        if not self._alive:
-            return self._over()
-        if self._alive == {Daemon.BROKER}:
-            return [Tell(Daemon.BROKER, signal.SIGTERM)]
-        return []
-
-    def _on_phase_overdue(self, now: float) -> list[Effect]:
-        if self.phase is not Phase.LEAVING:
-            # The worker has gone and the scheduler waits for it, or tasks outlast every signal.
-            return self._leave(0, "", now)
-        if self._finishing:
-            self._phase_by = now + self._leave_s
-            said, self._patience_said = self._patience_said, True
-            return [] if said else [Say("all tasks have ended; waiting for outputs that are on their way")]
-        if self._killed:
-            return self._over()
-        self._killed, self._phase_by = True, now + KILLED_S
-        return [KillAll()]
-
-    def _over(self) -> list[Effect]:
-        self.phase, self._phase_by = Phase.OVER, None
-        return [self._verdict.finish()]
+    def _follow(self, effects: list[Effect]) -> list[Effect]:
+        """Note it if nobody is left to wait for."""
+        if self._leaving.over:
+            self.phase = Phase.OVER
+        return effects
 
     def _start(self, daemon: Daemon) -> Start:
         self._alive.add(daemon)
