@@ -1,14 +1,13 @@
-"""IO shell of the worker: one thread, one epoll. Feeds the core and does what it says.
+"""IO shell of the worker: one thread, one epoll. Feeds the core; what that asks for is done by `performing`.
 
-    pipe of the guardian ─┐                       ┌─ Spawn, Signal ──▶ executor
-    SIGCHLD ──────────────┼──▶ core.handle ──▶────┼─ Record, Release ▶ shared map
-    socket, its monitor ──┤    core.expire        ├─ Send, Reopen ───▶ contact
-    pipes of the relay ───┘                       └─ Note ───────────▶ log
+    pipe of the guardian ─┐
+    SIGCHLD ──────────────┼──▶ core.handle ──▶ performing
+    socket, its monitor ──┤    core.expire
+    pipes of the relay ───┘
 
 The descriptors of ZeroMQ are edge-triggered: after anything was sent, or a wake-up, the socket is read until it has nothing more.
 """
 
-import contextlib
 import os
 import select
 import signal
@@ -20,17 +19,16 @@ from hs_common.crash import crash_point
 from hs_common.errors import StoppedError
 from hs_common.lifeline import Lifeline
 from hs_common.logs import get_logger
-from hs_common.messages import Committed, Message, Result, Welcome
+from hs_common.messages import Committed, Welcome
 from hs_common.signals import SignalPipe
 from hs_worker import events
 from hs_worker.contact import Contact
 from hs_worker.core import WorkerCore
-from hs_worker.events import Effect, Event
 from hs_worker.execution.children import Children
 from hs_worker.execution.executor import REAP_MAX, Executor
 from hs_worker.execution.tree import sweep
-from hs_worker.guardian import EXIT_REFUSED
 from hs_worker.output.outputs import Piped
+from hs_worker.performing import Performing
 from hs_worker.shared_map import SharedMap
 
 _TURN_MAX_S = 60.0
@@ -100,16 +98,13 @@ class WorkerDaemon:
         self._poller.register(self._children.fd, select.EPOLLIN)
         self._poller.register(self._signals.fd, select.EPOLLIN)
         self._poller.register(self._pipe.fd, select.EPOLLIN)
-        self._log = get_logger("worker")
+        self._performing = Performing(core, contact, executor, shared=shared, relay=relay)
+        self._handle = self._performing.handle
         self._offset_s = 0.0
-        self._sent = True
-        """Something was sent since the socket was last read to its end, or it may have become ready unseen."""
         self._again = False
         """More children may have ended than were reaped."""
         self._full = False
         """What the core knows of the reader of our outputs."""
-        self._lingering: set[int] = set()
-        self._status: int | None = None
 
     def run(self, reader_wait_s: float, beat: Callable[[], None] | None, turn_max_s: float = _TURN_MAX_S) -> int:
         """Work until the core says that it leaves; return the exit status.
@@ -124,7 +119,7 @@ class WorkerDaemon:
 
         """
         self._obey()  # what came along with the document makes the descriptor ready no more
-        while self._status is None:
+        while (status := self._performing.status) is None:
             self.step(min(turn_max_s, _TURN_MAX_S))
             if beat is not None:
                 beat()
@@ -133,10 +128,10 @@ class WorkerDaemon:
         # What tasks left in the background ends with us; the guardian looks again.
         sweep(monotonic() + _SWEEP_S, monotonic)
         if lost_bytes and self._pipe.ended:
-            self._log.error("output.lost", left_bytes=lost_bytes)  # nobody asks for our status
+            get_logger("worker").error("output.lost", left_bytes=lost_bytes)  # nobody asks for our status
         elif lost_bytes:
             raise StoppedError(f"the tasks' output cannot be written: nobody reads it, {lost_bytes} bytes are lost")
-        return self._status
+        return status
 
     def _write_out(self, relay: Piped, beat: Callable[[], None] | None, wait_s: float) -> int:
         """Wait for the reader of our outputs as long as he takes something now and then; return how much he did not take."""
@@ -154,11 +149,11 @@ class WorkerDaemon:
         """Wait for something to happen, then act on it."""
         deadline = min(self._core.deadline(), self._contact.due_at)
         wait_s = min(wait_max_s, deadline - monotonic())
-        if self._again or self._sent or self._executor.has_ended:
+        if self._again or self._performing.sent or self._executor.has_ended:
             wait_s = 0.0
         ready = self._poller.poll(max(0.0, ceil(wait_s * 1000) / 1000))
         self._set_clock()
-        listen = self._sent
+        listen = self._performing.sent
         reap = self._again or self._executor.has_ended
         for fd, _ in ready:
             if fd == self._children.fd:
@@ -183,19 +178,19 @@ class WorkerDaemon:
         now = monotonic()
         if now >= deadline:
             self._on_due(now)
-        if listen or self._sent:
+        if listen or self._performing.sent:
             self._listen()
 
     def _on_due(self, now: float) -> None:
         if now >= self._contact.due_at:
-            self._sent = True  # what was opened anew may have become ready unseen
+            self._performing.sent = True  # what was opened anew may have become ready unseen
             if self._contact.look(now):
                 self._handle(events.StopAsked(kill=False, wait_s=0.0))
-        self._perform(self._core.expire(now))
+        self._performing.expire(now)
 
     def _listen(self) -> None:
         """Take what the broker and the monitor have to say, until they have nothing more to say."""
-        self._sent = False
+        self._performing.sent = False
         for event in self._link.events():
             if event == "connected":
                 self._contact.on_connected()
@@ -207,7 +202,7 @@ class WorkerDaemon:
                     self._contact.on_denied()
                 elif event == "moved":
                     self._contact.on_moved()
-                    self._sent = True
+                    self._performing.sent = True
         messages = self._link.receive(_RECEIVE_MAX)
         for message in messages:
             crash_point("worker.received")
@@ -217,7 +212,7 @@ class WorkerDaemon:
             if type(message) is Committed:
                 crash_point("worker.after_committed")
         if len(messages) == _RECEIVE_MAX:
-            self._sent = True  # there may be more: look again, after the others
+            self._performing.sent = True  # there may be more: look again, after the others
 
     def _reap(self) -> None:
         """Take what ended, and start what follows."""
@@ -229,8 +224,8 @@ class WorkerDaemon:
             if self._grace_s is not None and any(exit_.status & _SIGNAL_BITS == signal.SIGTERM for exit_ in exits):
                 self._listen_for_the_end()
             self._handle(events.Exited(exits))
-        if self._lingering and self._executor.strangers != strangers:
-            self._look_again()
+        if self._executor.strangers != strangers:
+            self._performing.look_again()
 
     def _listen_for_the_end(self) -> None:
         """Wait a moment for a word of our own end: a batch system that ends a job sends SIGTERM to us and to the tasks alike."""
@@ -243,11 +238,6 @@ class WorkerDaemon:
         if self._relay is not None and self._relay.full != self._full:
             self._full = self._relay.full
             self._handle(events.OutputFull(self._full))
-
-    def _look_again(self) -> None:
-        self._executor.forget_snapshot()
-        for slot in list(self._lingering):
-            self._handle(events.Left(slot, self._executor.left(slot)))
 
     def _obey(self) -> None:
         for word in self._pipe.lines():
@@ -274,81 +264,6 @@ class WorkerDaemon:
         """Take note of how much of our spool there is, unless it is about the worker before us."""
         if self._shared is not None and worker == self._shared.incarnation.hex().encode():
             self._handle(events.OutputKept(int(sent)))
-
-    def _handle(self, event: Event) -> None:
-        self._perform(self._core.handle(event, monotonic()))
-
-    def _perform(self, effects: list[Effect]) -> None:
-        """Do it all, in order; then what came of it, until nothing more comes of it."""
-        steps = [effects]
-        for step in steps:
-            self._executor.forget_snapshot()
-            answers: list[Event] = []
-            for effect in step:
-                # The two that every task brings; all else goes through the table.
-                if type(effect) is events.Spawn:
-                    self._spawn(effect, answers)
-                elif type(effect) is events.Record:
-                    self._record(effect)
-                else:
-                    self._do(effect, answers)
-            if answers:
-                steps.extend(self._core.handle(answer, monotonic()) for answer in answers)
-
-    def _spawn(self, effect: events.Spawn, answers: list[Event]) -> None:
-        if error := self._executor.spawn(effect):
-            answers.append(events.SpawnFailed(effect.slot, error))
-
-    def _record(self, effect: events.Record) -> None:
-        if self._shared is not None:
-            self._shared.append(effect.bundle, effect.packed)
-            self._shared.clear(effect.slot)
-        if self._lingering:
-            self._lingering.discard(effect.slot)
-
-    def _do(self, effect: Effect, answers: list[Event]) -> None:
-        match effect:
-            case events.Send(message):
-                self._send(message, answers)
-            case events.Drop(slot):
-                if self._relay is not None:
-                    self._relay.drop(slot)
-            case events.Release(size):
-                if self._shared is not None:
-                    self._shared.release(size)
-            case events.Signal() | events.Look() | events.Abandon():
-                self._stop(effect, answers)
-            case events.Reopen():
-                self._contact.reopen()
-                self._sent = True
-            case events.Leave(refused):
-                self._status = EXIT_REFUSED if refused else 0
-            case events.Note(level, event, keys):
-                # The first line imports the logger, which a host without free descriptors cannot.
-                with contextlib.suppress(OSError, ImportError):
-                    getattr(self._log, level)(event, **keys)
-
-    def _stop(self, effect: events.Signal | events.Look | events.Abandon, answers: list[Event]) -> None:
-        match effect:
-            case events.Signal(slot, number):
-                self._executor.signal(slot, number)
-            case events.Look(slot):
-                count = self._executor.left(slot)
-                if count:
-                    self._lingering.add(slot)
-                answers.append(events.Left(slot, count))
-            case events.Abandon(slot):
-                self._executor.abandon(slot)
-
-    def _send(self, message: Message, answers: list[Event]) -> None:
-        is_result = type(message) is Result
-        if is_result:
-            crash_point("worker.before_result")
-        self._sent = True
-        if not self._link.send(message):
-            answers.append(events.Unsent())
-        if is_result:
-            crash_point("worker.after_result")
 
     def _set_clock(self) -> None:
         offset_s = wall() - monotonic()
