@@ -12,6 +12,7 @@ from hs_common import limits
 from hs_common.limits import MIB
 from hs_deploy.runs.folders import is_complete
 from hs_deploy.runs.spool import LEAD_BYTES_MAX, RETRY_S, Spool
+from hs_scheduler.input.input_file import open_file
 
 
 @pytest.fixture
@@ -98,6 +99,28 @@ def test_what_the_database_holds_takes_no_disk(tmp_path: Path) -> None:
     status = (tmp_path / "input").stat()
     assert (status.st_size, status.st_blocks * 512 < 2 * MIB) == (5 * MIB, True)
     assert (tmp_path / "input").read_bytes()[4 * MIB :] == (b"true\n" * MIB)[4 * MIB :]
+
+
+@pytest.mark.parametrize("after", [b"", b"\necho after\n"])
+def test_a_line_without_end_takes_no_disk(tmp_path: Path, after: bytes) -> None:
+    """As of /dev/zero: who reads the copy finds as many bytes as there were, and the lines before and after it."""
+    before = b"echo before\n"
+    (tmp_path / "tasks").write_bytes(before + b"x" * (16 * MIB) + after)
+    source = os.open(tmp_path / "tasks", os.O_RDONLY)
+    spool = Spool(source, str(tmp_path / "input"))
+    while not spool.eof:
+        spool.pump(now=0)
+    os.close(source)
+
+    status = (tmp_path / "input").stat()
+    assert (status.st_size, status.st_blocks * 512 < 4 * MIB) == (16 * MIB + len(before + after), True)
+    read = open_file(str(tmp_path / "input"))
+    found = []
+    while not read.ended:
+        found += [(task.args[:11], task.rejected) for task in read.read(10, MIB)]
+    os.close(read.fd)
+    too_long = (b"x" * 11, f"line of {16 * MIB} bytes, over {MIB}")
+    assert found == [(b"echo before", ""), too_long, (b"echo after", "")][: 3 if after else 2]
 
 
 @pytest.fixture

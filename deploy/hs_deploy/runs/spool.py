@@ -5,6 +5,7 @@
 
 Copied, not handed over: what has been read from a pipe cannot be read again, and a scheduler may be killed at any moment.
 What the database holds is given back to the disk, and a producer that is far ahead has to wait: so input may be without end.
+Even a line may be: of one that is too long to run, a hole stands for what makes it longer still.
 """
 
 import contextlib
@@ -49,6 +50,7 @@ class Spool:
         self._consumed = None if whole else Consumed(self._file)
         self._read_bytes = 0
         self._kept = b""  # read, but the disk was full
+        self._line_bytes = 0  # of the last line, as far as it is copied
         self._retry_at: float | None = None
         self._full_since: float | None = None
 
@@ -101,7 +103,9 @@ class Spool:
         before = self.bytes
         try:
             while self._kept:
-                count = os.write(self._file, self._kept)
+                count = self._leave_out() or os.write(self._file, self._kept)
+                newline = self._kept.rfind(b"\n", 0, count)
+                self._line_bytes = count - newline - 1 if newline >= 0 else self._line_bytes + count
                 self.bytes += count
                 self._kept = self._kept[count:]
         except OSError as exc:
@@ -112,6 +116,20 @@ class Spool:
         else:
             self._full_since = self._retry_at = None
         return self.bytes > before
+
+    def _leave_out(self) -> int:
+        """Make a hole for what only adds to a line that is too long already; return how many bytes those are.
+
+        Whoever reads it counts them and sees no newline, as he would have: the line is REJECTED with its length.
+        """
+        if self._line_bytes <= limits.LINE_BYTES_MAX:
+            return 0
+        newline = self._kept.find(b"\n")
+        count = len(self._kept) if newline < 0 else newline
+        if count:
+            os.ftruncate(self._file, self.bytes + count)
+            os.lseek(self._file, self.bytes + count, os.SEEK_SET)
+        return count
 
     def remove(self) -> None:
         """Remove the copy: all of it is in the database."""
