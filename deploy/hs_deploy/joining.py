@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from typing import Any
 
 from hs_common.addresses import PORTS_MAX, reserve_port
 from hs_common.errors import RefusedError, StoppedError
@@ -19,8 +20,14 @@ CONNECT_NAME = "connect"
 """Folder of the connection files, in the folder of the run."""
 
 
+_HELD: list[socket.socket] = []
+"""Sockets of ours that never listen; as long as one has a port, the kernel gives that to nobody who asks for any."""
+
+
 def free_port(bind: str, port: int, *, exactly: bool) -> int:
     """Return a port that can be listened on at this address ("": all): this one, or unless `exactly` the next free one.
+
+    Until our broker listens there, or listens again, no connection of anybody's gets it by chance.
 
     Raises:
         RefusedError: No such address on this host.
@@ -93,13 +100,24 @@ def _is_free(bind: str, port: int, place: str = "-H") -> bool:
     try:
         found = socket.getaddrinfo(bind or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # As ZeroMQ binds: connections of an earlier run that are not quite gone do not count.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        with _bound(family, kind, protocol, address) as probe:
             probe.listen(1)
+        if port:
+            _HELD.append(_bound(family, kind, protocol, address))
     except OSError as exc:
         if exc.errno in (errno.EADDRINUSE, errno.EACCES):
             return False
         raise RefusedError(f"{place} {bind}: cannot listen there: {exc.strerror}") from exc
     return True
+
+
+def _bound(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
+    """Bind as ZeroMQ does: connections of an earlier run that are not quite gone do not count, nor does who does not listen."""
+    found = socket.socket(family, kind, protocol)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError:
+        found.close()
+        raise
+    return found

@@ -15,6 +15,8 @@ from tests.faults.home import Home
 from tests.faults.processes import until
 from tests.ports import free_port
 
+from hs_deploy import joining
+
 pytestmark = pytest.mark.system
 
 
@@ -73,3 +75,14 @@ def test_the_next_free_port_is_taken_when_none_was_asked_for(home: Home) -> None
     assert done.returncode == 0
     assert found is not None
     assert port < int(found[1]) <= port + 100
+
+
+def test_no_connection_gets_the_port_before_the_broker_does() -> None:
+    """It is one of those that the kernel gives to whoever wants any; the broker may be away for a moment, too."""
+    first = free_port()
+    port = joining.free_port("127.0.0.1", first, exactly=False)
+
+    with socket.socket() as anybody, pytest.raises(OSError, match="in use"):
+        anybody.bind(("127.0.0.1", port))
+    with socket.create_server(("127.0.0.1", port)) as broker:  # reuses addresses, as a broker does
+        assert broker.getsockname()[1] == port
