@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgpack
 import pytest
-from tests.scheduler.test_core import W1, a_core, live, outcome
+from tests.scheduler.cores import W1, a_core, live, outcome
 
 from hs_common.message_requests import DONE, MISUSED, STOPPED
 from hs_common.messages import Reply, Request

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.scheduler.test_core import (
+from tests.scheduler.cores import (
     FIRST,
     SESSION,
     W1,
