@@ -198,7 +198,7 @@ DONE = [
 """Option, what is run in an empty folder, its status, its stdout, what stderr has in it."""
 
 ELSEWHERE = {
-    "-b": ("scheduler/test_core.py", "bundlesize"),
+    "-b": ("scheduler/test_numbering.py", "bundlesize"),
     "-w": ("system/test_input_oddities.py", "--bundlewait"),
     "--eager": ("scheduler/test_groups.py", "eager"),
     "--walltime": ("system/test_walltime.py", "--walltime"),
