@@ -1,4 +1,4 @@
-"""Args inside a shell's command: as one word, or by a variable that holds them."""
+"""Args inside a shell's command: as one word, or by a variable that holds them; and a command of several lines in one."""
 
 import re
 
@@ -11,12 +11,24 @@ _NEXT_IN_SINGLE = re.compile(rb"""\\@|[@']""")
 _PLAIN = b"("
 """As in a command substitution: unquoted, up to its closing parenthesis."""
 
+_ESCAPED = ((b"\\", rb"\\"), (b"\n", rb"\n"), (b"\r", rb"\r"), (b"'", rb"\0047"), (b'"', rb"\0042"))
+"""For printf %b. No quote is left: who looks for tags does not follow those of a shell into a command in quotes."""
+
 
 def quote(args: bytes) -> bytes:
     """Return args as one word for a shell."""
     if _SAFE.fullmatch(args):
         return args
     return b"'" + args.replace(b"'", b"'\"'\"'") + b"'"
+
+
+def on_one_line(command: bytes) -> bytes:
+    """Return a command that does the same and can stand on a line of its own, among those of others."""
+    if b"\n" not in command and not command.endswith(b"\r"):
+        return command
+    for character, escaped in _ESCAPED:
+        command = command.replace(character, escaped)
+    return b"""eval "$(printf %b '""" + command + b"""')\""""
 
 
 def with_args(command: bytes, args: bytes) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TextIO
 
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.printable import printable
+from hs_common.quoting import on_one_line
 from hs_common.values import dataclass
 from hs_scheduler.stores.store import Applied, Counts, Store
 from hs_scheduler.tally import Example, Tally
@@ -221,7 +222,10 @@ def write_failures(store: Store, path: str | None) -> None:
         StoppedError: It cannot be written.
 
     """
-    text = (format_line(args, detail, group, priority) + b"\n" for args, detail, group, priority in store.failures())
+    text = (
+        format_line(on_one_line(args), detail, group, priority) + b"\n"
+        for args, detail, group, priority in store.failures()
+    )
     if path is None:
         try:
             with open(sys.stdout.fileno(), "wb", closefd=False) as stdout:

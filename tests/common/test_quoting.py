@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hs_common.quoting import quote, with_args
+from hs_common.quoting import on_one_line, quote, with_args
+from hs_scheduler.tasks.tags import split_line
 
 NASTY = b'a\'b "c" $(echo run) `echo run` $HOME * \\ ; & \xff\ttab  two'
 
@@ -21,6 +22,28 @@ def test_a_quoted_word_is_one_word(args: bytes) -> None:
 
 def output(command: bytes, shell: str = "/bin/sh") -> bytes:
     return subprocess.run([shell, "-c", command], capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"for x in a b\ndo\n  echo $x\ndone",
+        b"echo 'it'\"'\"'s\n\\n%s' \"\\\\ $((1 + 1))\" `echo 3`\n",
+        b"cat <<E\na\\tb $HOME\nE\n",
+        b"# no task\necho x # HYPERSHELL: a:b",
+        b"printf '%s|' a\r",
+    ],
+)
+def test_a_command_of_several_lines_does_the_same_on_one(command: bytes, shell: str) -> None:
+    """And what it is made of stays whole among tags: nothing in it is taken for some."""
+    line = on_one_line(command)
+    assert (b"\n" in line, split_line(line + b"  # HYPERSHELL: c:d")) == (False, (line, b" c:d"))
+    assert output(line, shell) == output(command, shell)
+
+
+def test_a_command_of_one_line_stays_as_it_is() -> None:
+    assert on_one_line(b"echo \\n 'a  b'\r c") == b"echo \\n 'a  b'\r c"
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])

@@ -46,6 +46,20 @@ def test_what_failed_is_written_through_a_link(home: Home) -> None:
     assert os.readlink(home.path("link")) == "failed"
 
 
+def test_a_failed_command_of_several_lines_can_be_run_again_from_the_file(home: Home) -> None:
+    """It is one task there as well: a line of it alone might do anything."""
+    template = "x='{}'\necho \"$x\"  # HYPERSHELL: no:tag\nexit 3"
+    assert home.run("hs", "submit", "-t", "kind:odd", "--template", template, "--", "a  b").returncode == 0
+    assert home.run("hs-cluster", "--restart", "-f", "failed").returncode == 1
+
+    again = home.run("hs-cluster", "failed", "-f", "again")
+
+    assert (again.returncode, again.stdout) == (1, b"a  b\n")
+    assert home.read("again") == home.read("failed")
+    (task,) = json.loads(home.run("hs", "task", "search", "--json").stdout)
+    assert (task["exit_status"], task["tag"]) == (3, {"kind": "odd"})
+
+
 def test_a_run_without_failures_ends_with_one_line(home: Home) -> None:
     """Where nothing stands out there is nothing more to say."""
     done = home.run("hs-cluster", "-N2", stdin=b"true\ntrue\n")
