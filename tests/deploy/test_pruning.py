@@ -53,6 +53,16 @@ def test_old_runs_beyond_the_number_that_is_kept_are_removed() -> None:
     assert prune(NOW, random.Random(1)) == []
 
 
+def test_what_was_left_of_a_removal_goes_with_the_next() -> None:
+    """An hs-cluster may be killed over it: what has lost its database, or only its place, is no run any more."""
+    os.makedirs(os.path.join(site.runs(), ".0", "outputs"))
+    os.rename(a_run("1"), os.path.join(site.runs(), ".1"))
+    a_run("2")
+
+    assert prune(NOW, random.Random(1)) == []
+    assert os.listdir(site.runs()) == ["2"]
+
+
 def test_young_runs_stay_however_many_there_are() -> None:
     """Thirty days."""
     for number in range(4):

@@ -18,12 +18,19 @@ LOOKED_MAX = 20
 """Runs that are looked into each time; which, is left to chance, for those that have to stay would always come first."""
 
 
+_DOOMED = "."
+"""What the name of a folder that is being removed begins with."""
+
+
 def prune(now: float, dice: random.Random) -> list[str]:
     """Remove some runs and return their folders; now: wall clock, seconds since the epoch."""
     folder = site.runs()
     names = os.listdir(folder)
     if len(names) <= KEPT_MIN:
         return []
+    for name in [name for name in names if name.startswith(_DOOMED)]:
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)  # whoever began it was killed
+        names.remove(name)
     found: list[tuple[float, str]] = []
     for name in names:
         path = os.path.join(folder, name)
@@ -34,8 +41,11 @@ def prune(now: float, dice: random.Random) -> list[str]:
     removed = []
     for path in dice.sample(old, min(LOOKED_MAX, len(old))):
         if path != os.path.realpath(site.latest()) and _may_go(os.path.join(path, DATABASE_NAME)):
-            shutil.rmtree(path, ignore_errors=True)
-            removed.append(path)
+            doomed = os.path.join(folder, _DOOMED + os.path.basename(path))
+            with contextlib.suppress(OSError):  # another hs-cluster was first
+                os.rename(path, doomed)
+                removed.append(path)
+                shutil.rmtree(doomed, ignore_errors=True)
     return removed
 
 
