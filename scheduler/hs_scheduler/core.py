@@ -132,7 +132,8 @@ class SchedulerCore:
             return 0
         if self._out.size >= limits.QUEUE_BYTES_MAX // 2:
             return 0
-        return max(0, self._credit - (len(self._out) - self._out.parked_tasks))
+        # What nobody has named is with nobody of those who gave this credit: they shall not wait for a worker that may be dead.
+        return max(0, self._credit - (len(self._out) - self._out.parked_tasks - self._out.unconfirmed_tasks))
 
     @property
     def parked_tasks(self) -> int:

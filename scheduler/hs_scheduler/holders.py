@@ -67,4 +67,4 @@ class Holders:
         for bundle in bundles:
             if out := self._out.bundles.get(bundle):
                 out.worker = worker
-                self._out.unconfirmed.discard(bundle)
+                self._out.confirm(bundle)

@@ -6,7 +6,7 @@
 
 Rules, checked by `check`:
 1. A row is out in at most one bundle, and a bundle without rows is not kept.
-2. Only bundles that are out can be unconfirmed or parked.
+2. Only bundles that are out can be unconfirmed or parked, and none is both.
 3. The tasks of a bundle are of one group; bundles of other groups than 0 are counted by group.
 """
 
@@ -56,6 +56,8 @@ class Out:
         self.bundle_of: dict[int, int] = {}
         """Row -> bundle."""
         self.unconfirmed: set[int] = set()
+        self.unconfirmed_tasks = 0
+        """Tasks in those bundles."""
         self.size = 0
         """Bytes of all bodies."""
         self._grouped: dict[int, int] = {}
@@ -113,6 +115,13 @@ class Out:
         found.rows[row] = dispatch
         found.worker = found.worker or worker
         self.bundle_of[row] = bundle
+        self.unconfirmed_tasks += 1
+
+    def confirm(self, bundle: int) -> None:
+        """Note that somebody has named this bundle."""
+        if bundle in self.unconfirmed:
+            self.unconfirmed.remove(bundle)
+            self.unconfirmed_tasks -= len(self.bundles[bundle].rows)
 
     def report(self, outcomes: Sequence[Outcome], closed: Iterable[int]) -> None:
         """Drop the rows that ended, or came back, as they were dispatched last. `closed`: bundles that have no other any more."""
@@ -128,7 +137,7 @@ class Out:
             rows = bundles[bundle].rows
             if rows[row] != told[row]:
                 continue
-            if len(rows) == 1 or bundles[bundle].unwanted or self._parked:
+            if len(rows) == 1 or bundles[bundle].unwanted or self._parked or bundle in self.unconfirmed:
                 self.forget(bundle, row)
             else:
                 del rows[row], bundle_of[row]
@@ -141,6 +150,8 @@ class Out:
             out = bundles.get(bundle)
             if out is None or not out.rows.items() <= tasks:
                 continue
+            if self.unconfirmed:
+                self.confirm(bundle)
             for row in out.rows:
                 del bundle_of[row]
             del bundles[bundle]
@@ -148,7 +159,6 @@ class Out:
             if out.group:
                 self._count_group(out.group, -1)
         self.size -= size
-        self.unconfirmed.difference_update(closed)
 
     def forget(self, bundle: int, row: int) -> None:
         """Drop a row, and its bundle with the last one."""
@@ -157,6 +167,7 @@ class Out:
         if out.unwanted:
             self.unwanted.pop(row, None)
         self.parked_tasks -= bundle in self._parked
+        self.unconfirmed_tasks -= bundle in self.unconfirmed
         if not out.rows:
             del self.bundles[bundle]
             if out.group:
@@ -189,10 +200,12 @@ class Out:
     def doubt(self) -> None:
         """Note that whatever was on its way may be lost: all but the parked ones are unconfirmed."""
         self.unconfirmed = self.bundles.keys() - self._parked.keys()
+        self.unconfirmed_tasks = len(self) - self.parked_tasks
 
     def park(self, bundles: Iterable[int]) -> None:
         """Keep these here: they fit no present worker."""
         for bundle in bundles:
+            self.confirm(bundle)
             self._parked[bundle] = None
             self.parked_tasks += len(self.bundles[bundle].rows)
 
@@ -210,7 +223,10 @@ class Out:
         assert all(out.rows for out in self.bundles.values()), "no bundle without rows"
         assert self.unconfirmed <= self.bundles.keys(), "only what is out can be unconfirmed"
         assert self._parked.keys() <= self.bundles.keys(), "only what is out can be parked"
+        assert self.unconfirmed.isdisjoint(self._parked), "what the broker refused has been named"
         assert self.parked_tasks == sum(len(self.bundles[b].rows) for b in self._parked), "parked tasks add up"
+        doubted = sum(len(self.bundles[b].rows) for b in self.unconfirmed)
+        assert self.unconfirmed_tasks == doubted, "unconfirmed tasks add up"
         assert self.size == sum(out.size for out in self.bundles.values()), "bytes add up"
         for row, dispatch in self.unwanted.items():
             bundle = self.bundles[self.bundle_of[row]]

@@ -3,7 +3,7 @@
 from tests.scheduler.cores import FIRST, SESSION, W1, W2, a_bundle, a_core, attached, census, live, lost, welcome
 
 from hs_common.incarnation import ORIGIN_BYTES, all_of
-from hs_common.messages import Committed, Received
+from hs_common.messages import Committed, Credit, Received
 from hs_scheduler.core import NOT_BACK
 from hs_scheduler.events import (
     Claimed,
@@ -73,6 +73,27 @@ def test_the_broker_is_told_that_a_worker_is_remembered() -> None:
     core.remembered(W2)
 
     assert core.settle(now=1) == [Send(Committed(session=SESSION, worker=W2, sequences=()))]
+
+
+def test_a_worker_gets_tasks_while_those_of_a_dead_one_wait_for_the_grace() -> None:
+    """The broker and a worker died together: what that one had is nothing that uses up the credit of the next."""
+    core = live(a_core(), credit=2)
+    core.handle(Claimed([a_bundle(FIRST, 1, 2)]), now=1)
+    core.handle(Received(session=SESSION, worker=W1, bundles=(FIRST,)), now=1)
+    assert core.room() == 0
+
+    core.handle(Disconnected(), now=2)
+    core.handle(welcome(b"t" * 16), now=3)
+    core.handle(attached(W2), now=3)
+    core.handle(census(), now=3)
+    core.handle(Credit(session=b"t" * 16, tasks=2), now=3)
+
+    assert core.room() == 2
+    core.check()
+    # The dead one was not dead: what it has counts again
+    core.handle(attached(W1, FIRST), now=4)
+    assert (core.room(), core.tasks_out) == (0, 2)
+    core.check()
 
 
 def test_a_successor_answers_for_the_worker_it_replaces() -> None:
