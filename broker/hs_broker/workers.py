@@ -51,6 +51,8 @@ class Worker:
     credit: int = 0
     turn: int = 1
     """Tasks that it is given before it is the next one's turn."""
+    room_min: int = 1
+    """Tasks that must be free before it is given more while its slots are full."""
     cores: int = 0
     memory: int = 0
     ends_at: float = inf
@@ -113,9 +115,9 @@ class Worker:
         self.runs_long = run_long
 
     def room(self) -> int:
-        """Return how many tasks are worth giving to it now: 0 while it is busy and has less free than a turn."""
+        """Return how many tasks are worth giving to it now: 0 while it is busy and has little free."""
         free = self.free()
-        return 0 if self.held >= self.slots and free < self.turn else free
+        return 0 if self.held >= self.slots and free < self.room_min else free
 
     def seconds(self, now: float) -> float:
         """Return how long it still has, as messages say it: 0 when it has no end."""
@@ -184,8 +186,10 @@ class Workers:
         worker.slots = slots
         worker.credit = credit
         # Credit beyond two tasks a slot says that it finishes so many in 100 ms. To give them one by one would only cost a
-        # message each; a quarter of them at a time leaves it three quarters to go on with, and others wait 25 ms at most.
-        worker.turn = max(1, (credit - 2 * slots) // 4)
+        # message each. Half of them are a turn: where many workers want more than there is, each message has its cost, and
+        # the others wait 50 ms at most. A quarter free is room for more: it has three quarters to go on with until that comes.
+        beyond = credit - 2 * slots
+        worker.turn, worker.room_min = max(1, beyond // 2), max(1, beyond // 4)
 
     def hold(self, worker: Worker, inventory: tuple[int, ...], headers: dict[int, BundleHeader]) -> tuple[int, ...]:
         """Make the inventory the bundles of the worker, whoever had them before; return those that it has no more.

@@ -68,8 +68,8 @@ def test_a_few_bundles_spread_over_workers() -> None:
 
 
 def test_a_worker_of_short_tasks_gets_many_at_a_time() -> None:
-    """Credit far beyond the slots says that it finishes so many in 100 ms: a quarter of that is one turn."""
-    _, scheduler, (first, second) = a_cluster(workers=2, slots=2, credit=44)
+    """Credit far beyond the slots says that it finishes so many in 100 ms: half of that is one turn."""
+    _, scheduler, (first, second) = a_cluster(workers=2, slots=2, credit=24)
 
     effects = scheduler.submit(*(a_bundle(i) for i in range(1, 23)))
 
@@ -80,12 +80,12 @@ def test_a_worker_of_short_tasks_gets_many_at_a_time() -> None:
 
 
 def test_a_busy_worker_is_not_served_in_crumbs() -> None:
-    """Less than a turn is not worth a message while its slots are full."""
+    """Less than half a turn is not worth a message while its slots are full."""
     # Given a worker that has all that it takes, and more waiting
     _, scheduler, (worker,) = a_cluster(slots=2, credit=20)
     scheduler.submit(*(a_bundle(i) for i in range(1, 31)))
 
-    # When it has finished less than a turn of four, it gets nothing; then all that is free
+    # When it has finished less than half of its turn of eight, it gets nothing; then all that is free
     assert worker.result(1, 2, 3)[1:] == []
     assert worker.result(4)[1:] == [worker.gets(*(a_bundle(i) for i in range(21, 25)))]
 
