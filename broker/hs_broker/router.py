@@ -70,23 +70,24 @@ def receive_all(router: Router, limit: int = 256) -> Iterator[tuple[bytes, str, 
     """
     for _ in range(limit):
         try:
-            # As a Frame: only that knows whose key it was. Asked for each message, since a routing id may change hands.
-            routing_id = router.recv(zmq.NOBLOCK, copy=False)
+            routing_id = router.recv(zmq.NOBLOCK)
         except zmq.Again:
             return
-        frame = router.recv(zmq.NOBLOCK)
-        if router.rcvmore:
+        # As a Frame: only that knows whose key it was. Asked for each message, since a routing id may change hands.
+        frame = router.recv(zmq.NOBLOCK, copy=False)
+        if frame.more:
             while router.rcvmore:
                 router.recv(zmq.NOBLOCK)
             router.strange += 1
             continue
-        yield routing_id.bytes, str(routing_id.get("User-Id")), frame
+        yield routing_id, str(frame.get("User-Id")), frame.bytes
 
 
 def send_to(router: Router, routing_id: bytes, frame: bytes) -> bool:
     """Send without waiting. False: the peer is gone, or does not read (its lease clock decides, not a loop here)."""
     try:
-        router.send_multipart((routing_id, frame), zmq.NOBLOCK)
+        router.send(routing_id, zmq.NOBLOCK | zmq.SNDMORE)
+        router.send(frame, zmq.NOBLOCK)
     except zmq.Again:
         return False
     except zmq.ZMQError as exc:
