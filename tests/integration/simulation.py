@@ -6,6 +6,7 @@ and started again, workers with what they were running. No socket, no process, n
 
 import heapq
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from hs_broker.events import Send as BrokerSend
 from hs_common import messages
 from hs_common.outcomes import unpack_outcomes
 from hs_common.tasks import Outcome, OutcomeKind, Task, unpack_started
+from hs_common.wire import decode, encode
 from hs_scheduler import events as scheduling
 from hs_scheduler.conversation import Identity as SchedulerIdentity
 from hs_scheduler.core import SchedulerCore
@@ -28,6 +30,11 @@ from hs_scheduler.stores.store import Applied, InputState, NewTask, Retry
 from hs_worker import events as working
 from hs_worker.core import WorkerCore
 from hs_worker.settings import Identity, Rules
+
+LIFE_S = (8.0, 16.0)
+"""Of a worker whose host is its own only for a while (`ending`): at least, at most."""
+MARGIN_S = 6.0
+"""Before its end; the longest task ends before it would be stopped."""
 
 DISASTERS_S = 400.0
 """None happens later: what is then left has to end, and while all dies once a second nobody has to."""
@@ -105,6 +112,7 @@ class Peer:
 
     def say(self, message: messages.Message) -> bool:
         wire = self.wire
+        check(message)
         if wire is None or not wire.open:
             return False
         self.world.deliver(wire, lambda: self.world.broker_hears(wire, self.role, message))
@@ -126,6 +134,11 @@ class Peer:
     def hear_if_alive(self, message: messages.Message) -> None:
         if self.alive:
             self.hear(message)
+
+
+def check(message: messages.Message) -> None:
+    """Assert that who gets it takes it for what it is: what is malformed is dropped."""
+    assert decode(encode(message)) == message
 
 
 class SimScheduler(Peer):
@@ -236,6 +249,7 @@ class SimWorker(Peer):
         self.incarnation: bytes = world.token()
         self.replaces = b""
         self.welcomed = False
+        self.ends_at: float = predecessor.ends_at if predecessor is not None else world.end_of_a_life()
         if predecessor is not None:
             if predecessor.welcomed:
                 self.replaces = predecessor.incarnation
@@ -248,7 +262,14 @@ class SimWorker(Peer):
                 )
                 self.records.append((bundle, msgpack.packb(crashed)))
         self.core = WorkerCore(
-            Rules(slots=2, signalwait_s=1, confirms=world.random.random() < 0.5),
+            Rules(
+                slots=2,
+                signalwait_s=1,
+                confirms=world.random.random() < 0.5,
+                ends_at=self.ends_at,
+                margin_s=MARGIN_S,
+                stop_wait_s=0.25,
+            ),
             Identity(worker=self.incarnation, replaces=self.replaces, version="0", host="h", pid=next(world.numbers)),
             self.records,
             world.now,
@@ -292,6 +313,7 @@ class SimWorker(Peer):
                     self.world.cut(self)
                 case working.Leave(refused=refused):
                     assert not refused, "the broker will not have it"
+                    self.world.after(0.1, partial(self.world.replace, self))  # its farewell is on its way
         self.core.check()
 
     def _unsent(self) -> None:
@@ -360,6 +382,23 @@ class World:
         self._delivered[wire] = at
         heapq.heappush(self._calendar, (at, next(self.numbers), lambda: action() if wire.open else None))
 
+    def end_of_a_life(self) -> float:
+        """Return when a worker that comes now must end."""
+        return self.now + self.random.uniform(*LIFE_S) if "ending" in self.disasters else math.inf
+
+    def replace(self, worker: SimWorker) -> None:
+        """Let another worker come some time after one has left."""
+        if not worker.alive:
+            return
+        worker.alive = False
+        if worker.wire is not None:
+            worker.wire.open = False
+        place = self.workers.index(worker)
+        self.after(self.random.uniform(0, 5), partial(self._start_worker, place))
+
+    def _start_worker(self, place: int) -> None:
+        self.workers[place] = SimWorker(self)
+
     def cut(self, peer: Peer) -> None:
         if peer.wire is not None and peer.wire.open:
             peer.wire.open = False
@@ -381,11 +420,12 @@ class World:
     def _broker_does(self, effects: Sequence[object]) -> None:
         for effect in effects:
             if isinstance(effect, BrokerSend) and effect.peer in self.wires:
+                check(effect.message)
                 wire, peer = self.wires[effect.peer]
                 self.deliver(wire, partial(peer.hear_if_alive, effect.message))
 
     def _new_broker(self) -> BrokerCore:
-        return BrokerCore(broker=self.token(), make_token=self.token, lease_s=300)
+        return BrokerCore(broker=self.token(), make_token=self.token, lease_s=300, margin_s=MARGIN_S)
 
     # --- Disasters ---
 
@@ -439,6 +479,8 @@ class World:
 
     def _kill_worker_at(self, place: int) -> None:
         victim = self.workers[place]
+        if not victim.alive:
+            return  # it has left, and the next one is not here yet
         victim.alive = False
         self.workers_killed += 1
         if victim.wire is not None:

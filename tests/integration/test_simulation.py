@@ -13,6 +13,8 @@ STORIES = [
     ("scheduler", "scheduler.after_commit"),
     ("both",),
     ("broker", "scheduler", "both", "link", "scheduler.after_commit"),
+    ("ending",),
+    ("ending", "broker", "scheduler", "link"),
 ]
 
 
