@@ -46,7 +46,8 @@ _LAST_WORDS_MS = 200
 _RELAY_HURRY_S = 0.5
 """At the end, the reader of our outputs may take nothing for so long when whoever started us is gone."""
 _RELAY_TURN_MS = 100
-_END_WAIT_MS = 1000
+_END_WAIT_S = 1.0
+"""For the word that somebody ends us, when a task has died as if somebody did."""
 _SIGNAL_BITS = 0x7F
 """Of a wait status."""
 _SWEEP_S = 2.0
@@ -90,6 +91,8 @@ class WorkerDaemon:
         self._shared = shared
         self._relay = relay
         self._grace_s = grace_s
+        self._ending = False
+        """Whether the guardian has said so."""
         # Only the guardian's signals count (see there): ours get handlers that do nothing, for a default would kill.
         ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT)
         self._signals = SignalPipe(ignored)
@@ -228,10 +231,12 @@ class WorkerDaemon:
             self._performing.look_again()
 
     def _listen_for_the_end(self) -> None:
-        """Wait a moment for a word of our own end: a batch system that ends a job sends SIGTERM to us and to the tasks alike."""
-        poll = select.poll()
-        poll.register(self._pipe.fd, select.POLLIN)
-        if not self._pipe.ended and poll.poll(_END_WAIT_MS):
+        """Wait a moment for a word of our own end: a batch system that ends a job sends SIGTERM to us and to the tasks alike.
+
+        Other words may come before that one: Slurm sends SIGCONT first, for who stands still could not act on it.
+        """
+        until = monotonic() + _END_WAIT_S
+        while not (self._ending or self._pipe.ended) and self._pipe.wait(max(0.0, until - monotonic())):
             self._obey()
 
     def _look_after_reader(self) -> None:
@@ -244,6 +249,7 @@ class WorkerDaemon:
             if word == b"drain":
                 self._handle(events.DrainAsked(None))
             elif word == b"grace":
+                self._ending = True
                 self._handle(events.DrainAsked(self._grace_s))
             elif word == b"pause":
                 self._handle(events.PauseAsked())
@@ -252,6 +258,7 @@ class WorkerDaemon:
             elif word.startswith(b"kept "):
                 self._on_kept(*word.split()[1:])
             elif word == b"stop":
+                self._ending = True
                 self._reap()  # what ended by itself has finished
                 self._handle(events.StopAsked(kill=False, wait_s=_STOPPED_WAIT_S))
         if self._pipe.ended:
