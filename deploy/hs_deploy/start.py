@@ -40,6 +40,8 @@ def _umbrella() -> Callable[[], object]:
             quick = _submit(words)
         case ["task", "search", *words]:
             quick = _search(words)
+        case ["task", "info", *words]:
+            quick = _info(words)
         case ["cluster", *words]:
             quick = _one_run(words, "main")
         case _:
@@ -85,6 +87,17 @@ def _search(words: Sequence[str]) -> Callable[[], object] | None:
     from hs_scheduler.commands.searching import search_tasks  # noqa: PLC0415
 
     return _ending(lambda: search_tasks(asked))
+
+
+def _info(words: Sequence[str]) -> Callable[[], object] | None:
+    from hs_scheduler.commands.quick_info import read_quickly  # noqa: PLC0415
+
+    asked = read_quickly(words)
+    if asked is None:
+        return None
+    from hs_scheduler.commands.showing import show_task  # noqa: PLC0415
+
+    return _ending(lambda: show_task(asked))
 
 
 def _ending(command: Callable[[], object]) -> Callable[[], object]:

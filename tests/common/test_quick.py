@@ -14,7 +14,8 @@ from hs_deploy.cli import cluster, main
 from hs_scheduler.cli import DECLARED as OF_SCHEDULER
 from hs_scheduler.cli import read_quickly as of_scheduler
 from hs_scheduler.command import scheduler
-from hs_scheduler.commands import quick_search, quick_submit
+from hs_scheduler.commands import quick_info, quick_search, quick_submit
+from hs_scheduler.commands.info import info
 from hs_scheduler.commands.search import search
 from hs_scheduler.commands.submit import submit
 
@@ -57,6 +58,7 @@ SEARCH_WORDS = st.lists(
     | st.sampled_from([*quick_search.DECLARED.options, *quick_search.DECLARED.flags])
     | st.sampled_from(["json", "-fcsv", "-l2", "0", "--limit=3", "exit_status == 1", "id"])
 )
+INFO_WORDS = st.lists(WORDS | st.sampled_from([*quick_info.DECLARED.options, *quick_info.DECLARED.flags]))
 SCHEDULER_WORDS = st.lists(
     WORDS
     | st.sampled_from(["-b", "-w", "-r", "-f", "--joblog", "--halt", "--database", "--spool", "--input-fd"])
@@ -128,6 +130,22 @@ def test_a_search_is_read_as_click_reads_it(words: list[str]) -> None:
         assert found == by_click(search, words)
 
 
+def test_each_option_of_info_is_that_of_click() -> None:
+    """Likewise; it takes an id besides."""
+    lines = [["x", option, "7"] for option in quick_info.DECLARED.options]
+    lines += [["x", flag] for flag in quick_info.DECLARED.flags]
+
+    assert [quick_info.read_quickly(words) for words in lines] == [by_click(info, words) for words in lines]
+
+
+@given(INFO_WORDS)
+def test_an_info_is_read_as_click_reads_it(words: list[str]) -> None:
+    """Or not at all."""
+    found = quick_info.read_quickly(words)
+    if found is not None:
+        assert found == by_click(info, words)
+
+
 @given(CLUSTER_WORDS)
 def test_a_run_is_read_as_click_reads_it(words: list[str]) -> None:
     """Or not at all."""
@@ -150,6 +168,7 @@ def test_a_scheduler_is_read_as_click_reads_it(words: list[str]) -> None:
         (quick_cluster.read_quickly, cluster, "tasks.txt -N8 -r 2 -f failed.txt --no-db -k"),
         (quick_cluster.read_quickly, cluster, ""),
         (quick_submit.read_quickly, submit, "-f x -t a:1 -t b --once -g2 -- echo -n"),
+        (quick_info.read_quickly, info, "01a203bd-7b5c-7d0e-8f11-2c3d4e5f6a7b -x exit_status --json"),
         (quick_search.read_quickly, search, "id args -F -c -w exit_status==2 -t a -t b:1 -g-1 -l 3 -s id --desc"),
         (
             of_scheduler,
@@ -179,6 +198,12 @@ def test_what_click_must_check_is_left_to_it(words: str) -> None:
 def test_a_search_that_click_must_check_is_left_to_it(words: str) -> None:
     """Likewise, and what excludes each other."""
     assert quick_search.read_quickly(words.split()) is None
+
+
+@pytest.mark.parametrize("words", ["", "a b", "a --json --yaml", "a --stdout --stderr", "a --help", "a -x", "a --js"])
+def test_an_info_that_click_must_check_is_left_to_it(words: str) -> None:
+    """Likewise."""
+    assert quick_info.read_quickly(words.split()) is None
 
 
 @pytest.mark.parametrize("words", ["-v", "-vv", "--ssh", "-A", "-p 5000", "--help", "-V", "a b", "-kq", "--jobs 3"])

@@ -38,6 +38,7 @@ def loaded_by(*argv: str, home: Path) -> set[str]:
         ("submit --template 'echo {}' -- x", set()),
         ("task search -F -c --database tasks.db", set()),
         ("task search id --json -l1 --database tasks.db", set()),
+        ("task info ID -x exit_status --database tasks.db", set()),
         ("cluster --dry-run tasks.txt -N2", set()),
         ("status --help", {"click", "inspect"}),
     ],
@@ -45,11 +46,17 @@ def loaded_by(*argv: str, home: Path) -> set[str]:
 def test_a_command_loads_what_it_needs(command: str, loads: set[str], tmp_path: Path) -> None:
     """No sockets where nobody is asked, no parser where there is nothing to parse."""
     (tmp_path / "tasks.txt").write_text("true\n")
-    subprocess.run(
-        [HS, "submit", "--database", "tasks.db", "true"], cwd=tmp_path, capture_output=True, check=True, timeout=60
+    submitted = subprocess.run(
+        [HS, "submit", "--database", "tasks.db", "true"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
+    words = command.replace("'", "").replace("ID", submitted.stdout.strip()).split()
 
-    assert loaded_by(str(HS), *command.replace("'", "").split(), home=tmp_path) == loads
+    assert loaded_by(str(HS), *words, home=tmp_path) == loads
 
 
 @pytest.mark.parametrize(

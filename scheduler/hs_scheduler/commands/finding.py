@@ -8,20 +8,22 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hs_common import site
 from hs_common.errors import RefusedError, StoppedError
 from hs_common.ids import uuid_text
 from hs_scheduler.commands.location import named
 from hs_scheduler.commands.looking import scheduler_of
-from hs_scheduler.commands.paging import Scheduler
 from hs_scheduler.stores import archives
 from hs_scheduler.stores.engines import open_reader
 from hs_scheduler.stores.locations import is_url, of_folder
 from hs_scheduler.stores.locations import shown as shown_location
 from hs_scheduler.stores.pages import task_of
 from hs_scheduler.tasks.fields import FIELDS, shown
+
+if TYPE_CHECKING:
+    from hs_scheduler.commands.paging import Scheduler
 
 _TIME_BYTES = 6
 """Of a UUIDv7: milliseconds since the epoch."""
