@@ -25,6 +25,16 @@ def test_all_output_goes_into_one_file_emptied_once(home: Home) -> None:
     assert b"20 tasks" in done.stderr
 
 
+def test_what_a_template_said_is_captured_although_the_task_never_ran(home: Home) -> None:
+    """It tells why: the reason has the exit status alone."""
+    done = home.run("hs-cluster", "-c", "-t", "true {% echo why >&2; exit 3 %}", stdin=b"x\n")
+
+    (task,) = json.loads(home.run("hs", "task", "search", "--json").stdout)
+    assert (done.returncode, task["state"]) == (1, "REJECTED")
+    assert home.run("hs", "task", "info", task["id"], "--stderr").stdout == b"why\n"
+    assert home.run("hs", "task", "info", task["id"], "--stdout").stdout == b""
+
+
 @pytest.mark.parametrize("command", ["hs-cluster -f tasks < tasks", "hs-cluster -o tasks tasks"])
 def test_the_input_is_no_output_whichever_way_it_comes(home: Home, command: str) -> None:
     """It would be emptied before it is read, and the run succeed with nothing."""

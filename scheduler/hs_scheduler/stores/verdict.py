@@ -87,7 +87,8 @@ def ending(outcome: Outcome, now: float) -> Ending:
     # Whether it ran is said by its kind; a clock that stands at zero makes no success a failure.
     exited = exit_status(status) if kind == OutcomeKind.FINISHED else None
     if not start:
-        return Ending(exited, reason or None, None, now, *_NOTHING_RAN)
+        # What is captured of it then, its template said.
+        return Ending(exited, reason or None, None, now, *_NOTHING_RAN, outpath or None, errpath or None)
     return Ending(
         exited,
         reason or None,
@@ -112,4 +113,4 @@ def endings(outcomes: Successes) -> tuple[Iterable[object], ...]:
     return (repeat(0), nothing, outcomes.starts, completed, *used, nothing, nothing, nothing)
 
 
-_NOTHING_RAN = (None,) * 7
+_NOTHING_RAN = (None,) * 5

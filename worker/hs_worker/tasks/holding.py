@@ -244,18 +244,18 @@ class Holding:
             reason = never_runs(command)
         if reason:
             run.state = after(run.state, Step.DROP)
-            self.outcomes.conclude_unstarted(slot, run, OutcomeKind.REJECTED, reason)
+            self.outcomes.conclude_unstarted(slot, run, exit_, OutcomeKind.REJECTED, reason)
         elif self.pause.paused:
             # Nothing starts now: it comes back when there is somebody who waits for it.
             run.state = after(run.state, Step.DROP)
-            self.outcomes.conclude_unstarted(slot, run, OutcomeKind.HANDED_BACK, "pause")
+            self.outcomes.conclude_unstarted(slot, run, exit_, OutcomeKind.HANDED_BACK, "pause")
         elif self.slots.reweigh(run, self._weight + len(command)):
             run.start(command, now)
             self._out.append(Spawn(slot, task, bundle.bundle, bundle.cwd, command))
         else:
             # A very long line beside others: it comes back when there is more room.
             run.state = after(run.state, Step.DROP)
-            self.outcomes.conclude_unstarted(slot, run, OutcomeKind.HANDED_BACK, "room")
+            self.outcomes.conclude_unstarted(slot, run, exit_, OutcomeKind.HANDED_BACK, "room")
 
     # --- Telling ---
 

@@ -125,10 +125,10 @@ class Outcomes:
         if run.then_due_at is not None:
             kind = run.kind()
             reason = f"template: {run.reason} while it was expanded" if kind == OutcomeKind.REJECTED else run.reason
-            self.conclude_unstarted(slot, run, kind, reason)
+            self.conclude_unstarted(slot, run, exit_, kind, reason)
             return
         task = run.task
-        outpath, errpath = (b"", b"") if exit_.output is None else exit_.output[:2]
+        outpath, errpath = _paths(exit_)
         outcome = (  # an Outcome, but for the cost of making it one
             task.row,
             task.dispatch,
@@ -148,10 +148,12 @@ class Outcomes:
         if self._judged and (exit_.status or run.reason):
             self.judgement.ask()
 
-    def conclude_unstarted(self, slot: int, run: Run, kind: OutcomeKind, reason: str) -> None:
-        """End a run whose command never came to be known."""
+    def conclude_unstarted(self, slot: int, run: Run, exit_: Exit, kind: OutcomeKind, reason: str) -> None:
+        """End a run whose command never came to be known; what its template said on stderr may tell why."""
         self._out.append(Drop(slot))
-        self._record(slot, run, pack_outcome(_unstarted(run.task, kind, reason)))
+        outpath, errpath = _paths(exit_)
+        outcome = _unstarted(run.task, kind, reason)._replace(outpath=outpath, errpath=errpath)
+        self._record(slot, run, pack_outcome(outcome))
 
     def drop(self, task: Task, bundle: Bundle, kind: OutcomeKind, reason: str) -> None:
         """End a dispatch that never ran. It is not recorded: the loss of the worker says the same of it."""
@@ -195,6 +197,11 @@ class Outcomes:
 
 
 _record = maker(Record)
+
+
+def _paths(exit_: Exit) -> tuple[bytes, bytes]:
+    """Return where the output was captured; b"": it was not."""
+    return (b"", b"") if exit_.output is None else exit_.output[:2]
 
 
 def _unstarted(task: Task, kind: OutcomeKind, reason: str) -> Outcome:
