@@ -9,6 +9,7 @@ no sense is refused with its key and its place; an unknown name is only a warnin
 hs-cluster decides for the daemons that it starts: they find all that they need in one variable, and read nothing else.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -228,7 +229,18 @@ def _content(path: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as exc:
+        # In the home of somebody else this is their site: private, so no settings of a folder that others work in.
+        if exc.errno == errno.EACCES and _is_closed(os.path.dirname(path)):
+            return None
         raise RefusedError(f"{path}: {exc.strerror}") from exc
+
+
+def _is_closed(folder: str) -> bool:
+    """Whether it belongs to somebody else, who lets us not in."""
+    try:
+        return os.stat(folder).st_uid != os.geteuid() and not os.access(folder, os.X_OK, effective_ids=True)
+    except OSError:
+        return False
 
 
 def _read_environment(environ: Mapping[str, str], *, lenient: bool) -> tuple[dict[str, Place], list[str]]:
@@ -278,4 +290,4 @@ def _cwd() -> str:
     try:
         return os.getcwd()
     except FileNotFoundError:
-        return "/"  # the folder was removed under us: then it has no settings either
+        return "/proc/self/cwd"  # The folder was removed under us: nothing can be in it, which this path says too.

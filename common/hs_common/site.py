@@ -63,10 +63,23 @@ def latest() -> str:
 
 
 def set_latest(folder: str) -> None:
-    """Let `latest` point to this folder, in one step."""
+    """Let `latest` point to this folder, in one step.
+
+    Raises:
+        RefusedError: The site cannot be written, or a copy of it that followed links has a folder there.
+
+    """
     temporary = os.path.join(site(), f".latest.{os.getpid()}.{os.urandom(4).hex()}")
-    os.symlink(os.path.abspath(folder), temporary)
-    os.replace(temporary, latest())
+    try:
+        os.symlink(os.path.abspath(folder), temporary)
+        os.replace(temporary, latest())
+    except IsADirectoryError as exc:
+        os.unlink(temporary)
+        raise RefusedError(
+            f"{latest()} is a folder, and was a link to one: remove it, or give it another name"
+        ) from exc
+    except OSError as exc:
+        raise RefusedError(f"{latest()}: {exc.strerror}") from exc
 
 
 def connection_path(name: str, role: str) -> str:

@@ -1,12 +1,15 @@
 """Settings: who wins, and what is refused or only mentioned."""
 
+import os
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hs_common.config import KEYS, Settings, load_settings, parse
+from hs_common.config import KEYS, Settings, load_settings, parse, paths
 from hs_common.errors import RefusedError
 from hs_common.older_settings import OURS
 
@@ -176,6 +179,51 @@ def test_a_file_that_is_no_toml_is_refused_with_its_name(places: Places, content
     places.file("cwd").write_bytes(content)
     with pytest.raises(RefusedError, match=str(places.file("cwd"))):
         places.load()
+
+
+@pytest.fixture(name="elsewhere")
+def _elsewhere() -> Iterator[Places]:
+    """Return places that another user reaches."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Places(Path(folder))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("place", ["cwd", "home"])
+def test_the_private_site_of_somebody_else_has_no_settings_for_us(elsewhere: Places, place: str) -> None:
+    """Who works in the home of a colleague is not kept from working there."""
+    elsewhere.write(place, 3)
+    elsewhere.file(place).parent.chmod(0o700)
+    os.seteuid(65534)
+    try:
+        settings = elsewhere.load()
+    finally:
+        os.seteuid(0)
+    assert settings.get("worker.num_tasks") == KEYS["worker.num_tasks"].default
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_file_that_we_may_not_read_is_refused(elsewhere: Places) -> None:
+    """Where its folder is open it may be meant for us."""
+    elsewhere.write("cwd", 3)
+    elsewhere.file("cwd").chmod(0o600)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(RefusedError, match="Permission denied"):
+            elsewhere.load()
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_was_removed_has_no_settings(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor has `/` any for it."""
+    places.cwd.mkdir()
+    monkeypatch.chdir(places.cwd)
+    places.cwd.rmdir()
+    path = paths(places.environ)[2]
+    assert path != "/.hypershell/config.toml"
+    assert not os.path.exists(os.path.dirname(path))
 
 
 def test_a_value_in_place_of_a_section_is_only_mentioned(places: Places) -> None:

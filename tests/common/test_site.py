@@ -92,6 +92,14 @@ def test_latest_is_moved_in_one_step(home: Path) -> None:
     assert sorted(os.listdir(site.site())) == ["latest", "runs"]
 
 
+def test_a_folder_in_the_place_of_latest_is_refused(home: Path) -> None:
+    """As `cp -rL` of a site leaves it: it may have the only copy of somebody's tasks."""
+    os.makedirs(site.latest())
+    with pytest.raises(RefusedError, match=f"{home}/.hypershell/latest is a folder, and was a link to one: remove it"):
+        site.set_latest(site.runs())
+    assert sorted(os.listdir(site.site())) == ["latest", "runs"]
+
+
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "/etc"])
 def test_a_name_that_leads_out_of_the_site_is_refused(home: Path, name: str) -> None:
     """A name of a cluster is no path."""

@@ -59,11 +59,12 @@ def submit_tasks(args: tuple[str, ...], asked: dict[str, Any]) -> None:
             answer = str(additions.all_of(lines, Pace(asked["bundlesize"], asked["bundlewait"])))
     finally:
         sink.close()
+    # First of all: they are committed, and the link may be refused.
+    print_texts([f"{answer}\n"])
     if standing:
         from hs_common import site  # noqa: PLC0415
 
         site.set_latest(os.path.dirname(location))
-    print_texts([f"{answer}\n"])
 
 
 def _check(args: tuple[str, ...], asked: dict[str, Any]) -> None:
