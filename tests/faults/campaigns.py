@@ -69,7 +69,7 @@ class Campaign:
     finishes: bool = True
     """Whether the run must complete by itself."""
     restarts: bool = False
-    """Whether `hs-cluster --restart` is to complete it: everybody was killed."""
+    """Whether `hs-cluster --restart` is to complete it: it was killed, or everybody was."""
     server: bool = False
     """Whether the tasks are on a PostgreSQL server, and not in a file."""
     befalls: str = ""
@@ -104,6 +104,13 @@ CAMPAIGNS = (
     Campaign(name="guardian", about="kill -9 of the guardian", kill=("guardian",), reruns=SLOTS, no_db=True),
     Campaign(name="daemons", about="kill -9 of all daemons at once", kill=(*DAEMONS, "worker"), reruns=SLOTS),
     Campaign(name="cluster", about="kill -9 of hs-cluster itself", kill=("cluster",), finishes=False, no_db=True),
+    Campaign(
+        name="cluster-restart",
+        about="kill -9 of hs-cluster itself; --restart comes while the others still end",
+        kill=("cluster",),
+        reruns=SLOTS,
+        restarts=True,
+    ),
     Campaign(
         name="restart",
         about="kill -9 of every process; --restart completes it",

@@ -278,10 +278,11 @@ class _Run:
             return strike([self.database.line], next(self._blows), self.cluster.pid)
         if campaign.befalls:
             return self.database.befall(campaign.befalls, self._plan.pause_s, self._home)
+        if campaign.restarts:
+            until(lambda: self.cluster.poll() is not None or self.accepted(), APPEAR_S)
         if campaign.kill == ("cluster",):
             return int(kill(self.cluster.pid))
         if campaign.kill == ("everything",):
-            until(lambda: self.cluster.poll() is not None or self.accepted(), APPEAR_S)
             return self._kill_everything()
         victims = [self._find(name) for name in campaign.kill or (campaign.pause,) if name]
         if campaign.kill:
