@@ -40,7 +40,8 @@ class OpenBundle:
     demand: Demand
     size: int
     body: bytes
-    """Kept only where the bundle demands something: without, it is refused only when all workers are about to end."""
+    """Of all its tasks, while all are out. Kept only where it demands something: else it is refused only when all workers are
+    about to end."""
     worker: bytes = b""
     """The incarnation that has it, as far as anybody said so."""
     group: int = 0
@@ -164,6 +165,7 @@ class Out:
         """Drop a row, and its bundle with the last one."""
         out = self.bundles[bundle]
         del out.rows[row], self.bundle_of[row]
+        out.body = b""
         if out.unwanted:
             self.unwanted.pop(row, None)
         self.parked_tasks -= bundle in self._parked

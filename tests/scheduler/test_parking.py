@@ -2,14 +2,26 @@
 
 from math import inf
 
-from tests.scheduler.cores import FIRST, SESSION, W2, a_bundle, a_core, attached, census, live, welcome
+from tests.scheduler.cores import FIRST, SESSION, W2, a_bundle, a_core, attached, census, live, outcome, welcome
 
 from hs_common.messages import Demand, Heartbeat, Refused, Submit
 from hs_scheduler.core import SchedulerCore
-from hs_scheduler.events import Claimed, ClaimedBundle, DrainAsked, Effect, Release, RememberWorker, Send, Sought, Tell
+from hs_scheduler.events import (
+    Claimed,
+    ClaimedBundle,
+    DrainAsked,
+    Effect,
+    Recorded,
+    Release,
+    RememberWorker,
+    Send,
+    Sought,
+    Tell,
+)
 from hs_scheduler.out import Out
 from hs_scheduler.parking import PARKED_TASKS_MAX, WAITING, Parking
-from hs_scheduler.stores.store import Held
+from hs_scheduler.stores.store import Applied, Held
+from hs_scheduler.tasks.state import State
 
 LARGE = Demand(64, 0, 0.0)
 
@@ -97,6 +109,18 @@ def test_what_demands_nothing_and_fits_nobody_is_claimed_anew_when_a_worker_come
 
     assert core.handle(attached(W2), now=3) == [RememberWorker(W2, b"", "n1"), Release(((1, 1), (2, 1)))]
     assert core.tasks_out == 0
+    core.check()
+
+
+def test_what_has_succeeded_while_it_was_kept_is_not_submitted_again() -> None:
+    """A worker that had been given up brings its success; the rest of the bundle is packed anew."""
+    core = live(a_core(bundlesize=2))
+    core.handle(Claimed([a_bundle(FIRST, 1, 2, demand=LARGE)]), now=1)
+    core.handle(Refused(session=SESSION, reason="fits nobody", fatal=False, bundles=(FIRST,)), now=2)
+
+    core.handle(Recorded([Applied(1, outcome(1), State.DONE, failed=False, retried=False)]), now=3)
+
+    assert core.handle(attached(W2), now=4) == [RememberWorker(W2, b"", "n1"), Release(((2, 1),))]
     core.check()
 
 
