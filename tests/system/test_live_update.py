@@ -3,14 +3,19 @@
 import json
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing
+from uuid import UUID
 
 import pytest
 from tests.faults.home import Home
 from tests.faults.processes import daemon, kill, until
 from tests.system.standing import STEP_S, Queue
 
+from hs_scheduler.commands.changing import carry_out
 from hs_scheduler.commands.live import client_of
+from hs_scheduler.stores.changes import Action, Change, Changed, Span
+from hs_scheduler.tasks.filters import Filter
 
 pytestmark = pytest.mark.system
 
@@ -217,6 +222,35 @@ def test_an_update_is_made_once_though_its_scheduler_is_killed(queue: Queue) -> 
     assert int(said[0].split()[0]) + out == 45_000
     assert held(queue) == int(said[0].split()[0])
     queue.end()
+
+
+def test_an_update_goes_on_with_the_next_cluster(queue: Queue) -> None:
+    """The one that it spoke to was killed with all its daemons before the second piece; another one owns the database now."""
+    first = block(queue)
+    uids = [submit(queue, "-g", "9", "--", "true") for _ in range(2)]
+    rows = rows_of(queue, uids)
+    after: list[Queue] = []
+
+    def spans() -> Iterator[Span]:
+        yield Span(rows[0], rows[0], 1)
+        kill(queue.cluster.pid)
+        assert until(lambda: not queue.takes_requests(), STEP_S)
+        queue.cluster.wait()
+        after.append(Queue(queue.home, "-N1"))
+        yield Span(rows[1], rows[1], 1)
+
+    hold = Change(filter=Filter(), action=Action.HOLD)
+
+    assert carry_out(queue.database, hold, spans()) == Changed(count=2)
+    assert [states(queue)[uid] for uid in uids] == ["ON_HOLD", "ON_HOLD"]
+    cancel(queue, first)
+    after[0].end()
+
+
+def rows_of(queue: Queue, uids: list[str]) -> list[int]:
+    """Return the numbers of tasks."""
+    with closing(sqlite3.connect(f"file:{queue.database}?mode=ro", uri=True)) as db:
+        return [db.execute("SELECT row FROM task WHERE uid = ?", (UUID(uid).bytes,)).fetchone()[0] for uid in uids]
 
 
 def held(queue: Queue) -> int:

@@ -2,7 +2,7 @@
 
 owned by a scheduler ──▶ a request for each piece, made in one of its own transactions
 owned by nobody      ──▶ its lock, and a transaction for each piece
-the scheduler left before it answered, and nobody owns it now ──▶ the same piece, by its key, in the database
+the scheduler left before it answered ──▶ the same piece, by its key, of whoever owns it now
 """
 
 import json
@@ -13,7 +13,7 @@ from hs_common.clock import wall
 from hs_common.errors import StoppedError
 from hs_common.values import replace
 from hs_scheduler.commands.asking import tasks_text
-from hs_scheduler.commands.live import client_of
+from hs_scheduler.commands.live import OWNERS_MAX, client_of
 from hs_scheduler.serving.asking import Update, new_key, pack_update
 from hs_scheduler.stores.changes import Change, Changed, Piece, Span
 from hs_scheduler.stores.engines import open_store
@@ -71,14 +71,16 @@ class _Changing:
     def make(self, piece: Piece) -> Changed:
         """Make one piece, once, by whoever owns the database by now."""
         key = new_key()
-        if self._client is not None:
+        tries_left = OWNERS_MAX
+        while self._client is not None:
+            tries_left -= 1
             try:
                 return _heard(self._client.ask("update", pack_update(Update(key, piece))))
             except NobodyError:
                 self._client.close()
                 # It has left: then there is another one, or the database is free; or it lives and is out of reach.
-                self._client = client_of(self._location)
-                if self._client is not None:
+                self._client = client_of(self._location, patient=True)
+                if self._client is not None and not tries_left:
                     raise
         if self._store is None:
             self._store = open_store(self._location, program="hs task update", brief=True)
