@@ -80,7 +80,8 @@ class Triplets(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         assert self.server is not None
         self.server.execute("DROP SCHEMA IF EXISTS rules CASCADE")
-        self.locations = (f"{self.folder.name}/tasks.db", self.server.new_schema("rules"))
+        # Hundreds of sessions are opened: on a busy machine one of them takes longer than a user would wait.
+        self.locations = (f"{self.folder.name}/tasks.db", f"{self.server.new_schema('rules')}&connect_timeout=60")
         self.stores: tuple[Store, ...] = (MemoryStore(), *self.opened())
         for store in self.stores:
             store.open_run(RUN, {}, 1e9)
