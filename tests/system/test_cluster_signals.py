@@ -160,28 +160,23 @@ def test_kill_9_takes_everything_with_it(home: Home) -> None:
     assert home.leftovers() == []
 
 
-def states(home: Home, program: str) -> list[str]:
-    """Return the states of the processes of this home that run a program, as the kernel has them: S, R, T (stopped)."""
-    return [state(pid) for pid, line in home.alive().items() if line.split()[:1] == [program]]
-
-
 def test_ctrl_z_stops_everything_and_fg_loses_nothing(home: Home) -> None:
     """What runs stands still, nothing else starts, no limit ends; then all of it goes on."""
-    # Given two tasks that run until somebody writes, and have 6 s; and two that wait
-    home.write("tasks", b"cat go\n" * 2 + b"echo after\n" * 2)
+    # Given two tasks that run until somebody writes, and have 8 s; and two that wait
+    home.write("tasks", b"echo $$ >>pids; exec cat go\n" * 2 + b"echo after\n" * 2)
     os.mkfifo(home.path("go"))
-    cluster = home.start("hs-cluster", "tasks", "-N2", "-W6", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert until(lambda: states(home, "cat") == ["S", "S"])
+    cluster = home.start("hs-cluster", "tasks", "-N2", "-W8", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert until(lambda: home.read("pids").count(b"\n") == 2)
+    pids = list(map(int, home.read("pids").split()))
 
     # When it is stopped for longer than their limit
     cluster.send_signal(signal.SIGTSTP)
-    assert until(lambda: states(home, "cat") == ["T", "T"])
-    assert until(lambda: state(cluster.pid) == "T")
-    assert not until(lambda: states(home, "cat") != ["T", "T"], 7)
+    assert until(lambda: list(map(state, [*pids, cluster.pid])) == ["T"] * 3)
+    assert not until(lambda: list(map(state, pids)) != ["T"] * 2, 9)
 
     # Then it goes on as if nothing had been
     cluster.send_signal(signal.SIGCONT)
-    assert until(lambda: states(home, "cat") == ["S", "S"])
+    assert until(lambda: list(map(state, pids)) == ["S"] * 2)
     os.close(os.open(home.path("go"), os.O_WRONLY))
     status, out, err = ended(cluster)
     assert (status, out) == (0, b"after\n" * 2), err
