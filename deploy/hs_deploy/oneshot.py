@@ -78,11 +78,12 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
         protect_secrets(starts_tasks=True)
         _give_keys(launcher, options, places, terminal)
 
+    outputs_stay = False
     try:
         finish = cluster.run(hand_over)
     finally:
         if printer is not None:
-            printer.close(keep=places.run.database is not None, ordered=core.closed)
+            outputs_stay = printer.close(keep=places.run.database is not None, ordered=core.closed)
         clean_up(places)
     if spool is not None and spool.eof and finish.status in (0, 1) and not cluster.reports.totals.unread:
         spool.remove()
@@ -96,7 +97,8 @@ def run(options: Options, past: "Past | None" = None, notes: Sequence[str] = ())
                 recovery.take_up(places.run, None, Retry(options.retries_max, options.eager))
         folders.remove_map(places.run)
         folders.forget_settings(places.run)  # last: as long as they are there, somebody looks for the rest
-    _say_how_it_ended(options, places.run, cluster, finish, terminal, monotonic() - began)
+    unprinted = outputs_stay or cluster.unprinted
+    _say_how_it_ended(options, places.run, cluster, finish, terminal, monotonic() - began, unprinted=unprinted)
     terminal.out.flush(LAST_WORDS_MS)
     terminal.err.flush(LAST_WORDS_MS)
     if places.run.database is not None:
@@ -191,7 +193,14 @@ def _give_keys(launcher: Launcher, asked: Options, places: Places, terminal: Ter
 
 
 def _say_how_it_ended(
-    asked: Options, run: Run, cluster: "Cluster", finish: "Finish", terminal: Terminal, elapsed_s: float
+    asked: Options,
+    run: Run,
+    cluster: "Cluster",
+    finish: "Finish",
+    terminal: Terminal,
+    elapsed_s: float,
+    *,
+    unprinted: bool,
 ) -> None:
     from hs_deploy.output import summary  # noqa: PLC0415 - imported long ago, but not before the start
 
@@ -199,7 +208,7 @@ def _say_how_it_ended(
         terminal.say(finish.reason)
     database = None if run.database is None else arguments.without_password(run.database)
     reports = cluster.reports
-    left = summary.left_text(reports.totals, database, unprinted=cluster.unprinted, stopped=reports.stopped)
+    left = summary.left_text(reports.totals, database, unprinted=unprinted, stopped=reports.stopped)
     if left and (finish.status > 1 or not asked.quiet):
         terminal.say(left)
     if not asked.quiet:

@@ -223,9 +223,18 @@ def test_nothing_of_it_is_left(tmp_path: Path) -> None:
     page.order(1)
     page.prints()
 
-    page.printer.close(keep=True, ordered=True)
-
+    assert page.printer.close(keep=True, ordered=True) is False
     assert not page.folder.exists()
+
+
+def test_what_the_order_does_not_name_stays_and_that_is_said(tmp_path: Path) -> None:
+    """Its scheduler was left alone: the next one goes on in order."""
+    page = Page(tmp_path, in_order=True)
+    SpoolWriter(str(page.folder)).write(1, 0, b"x", b"")
+
+    assert page.prints() == (b"", b"")
+    assert page.printer.close(keep=True, ordered=False) is True
+    assert page.folder.exists()
 
 
 @pytest.mark.parametrize("in_order", [True, False])

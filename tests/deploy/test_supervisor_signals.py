@@ -21,7 +21,7 @@ from hs_deploy.supervision.events import (
     Start,
     Tell,
 )
-from hs_deploy.supervision.supervisor import PATIENCE_S, Phase, SupervisorCore
+from hs_deploy.supervision.supervisor import DRAINED_S, Phase, SupervisorCore
 
 
 def test_ctrl_z_stops_the_tasks_and_then_ourselves() -> None:
@@ -119,8 +119,8 @@ def test_a_worker_that_has_drained_is_not_started_again() -> None:
     play(core, Interrupted(signum=signal.SIGINT))
 
     assert [] == play(core, DaemonEnded(daemon=WORKER, status=0), now=5)
-    assert core.deadline() == 5 + PATIENCE_S
-    assert [Release(BROKER), Release(SCHEDULER)] == core.expire(5 + PATIENCE_S)
+    assert core.deadline() == 5 + DRAINED_S
+    assert [Release(BROKER), Release(SCHEDULER)] == core.expire(5 + DRAINED_S)
     core.check()
 
 
@@ -167,7 +167,7 @@ def test_a_halt_fails_the_run_even_if_its_scheduler_says_nothing_more() -> None:
     core = a_running_core()
     play(core, HaltAsked(reason="halted", now=False), killed(SCHEDULER), DaemonEnded(daemon=WORKER, status=0))
 
-    core.expire(1 + PATIENCE_S)
+    core.expire(1 + DRAINED_S)
 
     assert all_left(core) == [Finish(1, "halted")]
 

@@ -207,8 +207,8 @@ class Printer:
             outlet.waits or outlet.failure for outlet in self.outlets
         )
 
-    def close(self, *, keep: bool, ordered: bool) -> None:
-        """Remove the spools.
+    def close(self, *, keep: bool, ordered: bool) -> bool:
+        """Remove the spools; return whether they were kept.
 
         Args:
             keep: But not if something in them is unprinted: another printer may go on there.
@@ -216,7 +216,8 @@ class Printer:
 
         """
         if keep and (self.unprinted or (self._index is not None and not ordered)):
-            return
+            return True
         for name in os.listdir(self._folder):
             os.unlink(os.path.join(self._folder, name))
         os.rmdir(self._folder)
+        return False

@@ -54,7 +54,10 @@ class Phase(Enum):
 
 
 PATIENCE_S = 2.0
-"""How long the scheduler may take to end when nothing can run any more, or to exit after its last report."""
+"""How long the scheduler may take to end when what ran was lost, or to exit after its last report."""
+
+DRAINED_S = 10.0
+"""How long it may take when the worker has drained: it need only write down what it was told, but the machine may be busy."""
 
 
 class SupervisorCore:
@@ -170,7 +173,7 @@ class SupervisorCore:
             )
         if self.phase is not Phase.RUNNING and daemon is Daemon.WORKER:
             # It has drained, or was lost with what it ran: either way nothing can run any more.
-            self._phase_by = now + PATIENCE_S
+            self._phase_by = now + (PATIENCE_S if ended.status else DRAINED_S)
             return []
         return self._restart(ended, now)
 
