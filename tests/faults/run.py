@@ -19,6 +19,7 @@ from tests.faults import endurance
 from tests.faults.campaigns import CAMPAIGNS, Campaign
 from tests.faults.many import at_once, in_a_row
 from tests.faults.oracle import VIOLATIONS, Verdict
+from tests.faults.pairs.conduct import conduct as try_all
 from tests.faults.standing_queue import FULL
 from tests.faults.standing_queue import conduct as conduct_queue
 from tests.faults.trial import TASKS, Trial, perform, plan
@@ -38,7 +39,7 @@ UNDISTURBED_S = 3.0
 
 def arguments() -> argparse.Namespace:
     """Return what was asked for."""
-    names = [campaign.name for campaign in CAMPAIGNS] + ["many", "queue", "endurance"]
+    names = [campaign.name for campaign in CAMPAIGNS] + ["many", "queue", "endurance", "pairs"]
     parser = argparse.ArgumentParser(description="Disturb whole runs and count broken promises.")
     parser.add_argument("--trials", type=int, default=TRIALS, help="of each campaign (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=TASKS, help="of each run (default: %(default)s)")
@@ -113,6 +114,11 @@ def main() -> int:
         endured = endurance.conduct(endurance.FULL, f"{asked.seed}/endurance")
         print(endured, *endured.wrong, sep="\n", flush=True)
         broken += len(endured.wrong)
+    if "pairs" in chosen:
+        tried = [*try_all(f"{asked.seed}/pairs")]
+        print(f"pairs: {len(tried)} runs with options together: {sum(map(bool, tried))} wrong")
+        print(*(wrong for run in tried for wrong in run), sep="\n", flush=True)
+        broken += sum(map(bool, tried))
     print(f"{broken} violations")
     return 1 if broken else 0
 
