@@ -47,5 +47,7 @@ def test_why_tasks_wait_is_said_and_a_scheduler_of_before_an_upgrade_need_not_kn
     }
     answer |= numbers | flags
 
-    assert not [line for line in _lines(answer) if "too large" in line]
+    assert not [line for line in _lines(answer) if "too large" in line or "hold" in line]
+    assert "  on hold  2: hs task update --release lets them go\n" in _lines(answer | {"on_hold": 2})
+    assert "     held  by tasks of group 0 that failed or are on hold\n" in _lines(answer | {"held_by_group": 0})
     assert [line for line in _lines(answer | {"fits_nobody": 3}) if "too large  3 of what is queued" in line]

@@ -127,6 +127,7 @@ def test_what_is_held_waits_until_it_is_released(queue: Queue) -> None:
     cancel(queue, running)
     assert until(lambda: len(queue.lines()) == 5, STEP_S)
     assert sorted(set(states(queue).values())) == ["CANCELLED", "DONE", "ON_HOLD"]
+    assert [queue.status()[name] for name in ("queued", "on_hold")] == [0, 1]
     assert update(queue, "--release", "-t", "n:3") == ["1 task changed"]
     assert until(lambda: queue.lines()[-1] == b"3", STEP_S)
     queue.end()

@@ -156,8 +156,10 @@ def _lines(answer: dict[str, Any]) -> list[str]:
         about.append(
             ("too large", f"{answer['fits_nobody']} of what is queued: no worker has the cores, memory or time")
         )
+    if answer.get("on_hold"):
+        about.append(("on hold", f"{answer['on_hold']}: hs task update --release lets them go"))
     if answer["held_by_group"] is not None:
-        about.append(("held", f"by failed tasks of group {answer['held_by_group']}"))
+        about.append(("held", f"by tasks of group {answer['held_by_group']} that failed or are on hold"))
     return [f"{name:>9}  {value}\n" for name, value in about]
 
 

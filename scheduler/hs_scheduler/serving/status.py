@@ -44,6 +44,7 @@ def status(
         "slots": core.slots,
         "queued": counts.new + core.parked_tasks,
         "fits_nobody": core.parked_tasks,
+        "on_hold": counts.on_hold,
         # Handed out: what a worker has fetched and not started is among them.
         "running": counts.assigned - core.parked_tasks,
         "succeeded": counts.succeeded,
