@@ -17,7 +17,7 @@ from hs_broker.workers import HELLOS_AT_ONCE_MAX, HELLOS_PER_S_MAX, Worker, Work
 from hs_common import limits, messages
 from hs_common.message_requests import AGAIN
 from hs_common.messages import Message
-from hs_common.wire import OTHER_VERSION
+from hs_common.wire import HELLOS, OTHER_VERSION
 
 CONTROLS_MAX = 1_000
 """Sessions of `control` and `submit` keys. One more is Refused."""
@@ -27,8 +27,6 @@ NO_SESSION = bytes(16)
 
 VERB_CHARS_MAX = limits.NAME_BYTES_MAX // 4
 """Of a verb that is said back in a reason: a character may take four bytes."""
-
-HELLOS = frozenset({messages.WorkerHello, messages.SchedulerHello, messages.ControlHello})
 
 
 class Sessions:

@@ -30,6 +30,10 @@ OTHER_VERSION = "another version of the protocol: update the older side"
 """What a peer hears that speaks one; it cannot read it in a message of ours, so each side says it to itself as well."""
 
 
+HELLOS = frozenset({messages.WorkerHello, messages.SchedulerHello, messages.ControlHello})
+"""With other fields one is of another version, and not damaged: whoever says it is told so, or he would ask for ever."""
+
+
 class VersionError(WireError):
     """The frame is of another version of the protocol."""
 
@@ -87,8 +91,11 @@ def _unpack(form: "_Form", header: bytes) -> dict[str, Any]:
             max_bin_len=limits.NAME_BYTES_MAX,
         )
         if type(raw) is not tuple or len(raw) != len(form.checks):
-            raise WireError(f"{form.message.__name__}: not {len(form.checks)} fields")
+            error = VersionError if type(raw) is tuple and form.message in HELLOS else WireError
+            raise error(f"{form.message.__name__}: not {len(form.checks)} fields")
         return {name: check(value) for (name, check), value in zip(form.checks, raw, strict=True)}
+    except VersionError:
+        raise
     except WireError as exc:
         raise WireError(f"{form.message.__name__}: {exc}") from exc
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as exc:

@@ -230,6 +230,14 @@ def test_another_version_is_told_apart() -> None:
         decode(bytes(frame))
 
 
+@pytest.mark.parametrize("hello", [messages.WorkerHello, messages.SchedulerHello, messages.ControlHello])
+@pytest.mark.parametrize("fields", [0, 2, 20])
+def test_a_hello_of_another_shape_is_of_another_version(hello: type[messages.Message], fields: int) -> None:
+    """Who says it would wait for ever for an answer."""
+    with pytest.raises(VersionError, match=f"{hello.__name__}: not "):
+        decode(_frame(hello, (bytes(16),) * fields))
+
+
 def test_an_unknown_type_is_refused() -> None:
     """Of a newer peer perhaps; its version says so, not its types."""
     with pytest.raises(WireError, match="unknown message type 255"):

@@ -280,13 +280,19 @@ def test_garbage_with_a_good_key_does_not_stop_the_others(stage: Stage) -> None:
     assert not any(isinstance(message, messages.Welcome) for message in hostile.heard)
 
 
-@pytest.mark.parametrize("version", [0, 2, 255])
-def test_another_version_gets_a_typed_answer(stage: Stage, version: int) -> None:
+@pytest.mark.parametrize(
+    "frame",
+    [
+        *(struct.pack(">BBI", version, 1, 0) for version in (0, 2, 255)),
+        struct.pack(">BBI", 1, 1, 1) + b"\x90",  # a Hello without any field
+    ],
+)
+def test_another_version_gets_a_typed_answer(stage: Stage, frame: bytes) -> None:
     """It can say then what to do, instead of waiting for ever (H19)."""
     worker = stage.peer("worker")
     stage.until(lambda: "connected" in worker.happened)
 
-    worker.link.sockets[0].send(struct.pack(">BBI", version, 1, 0))
+    worker.link.sockets[0].send(frame)
 
     assert worker.hears(messages.Refused).fatal
 
