@@ -213,6 +213,20 @@ def test_a_copy_needs_no_hard_links(
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_a_copy_removes_what_one_before_it_left_that_was_killed(database: str, tmp_path: Path) -> None:
+    """Nobody else would; one that is being made, here or on another host, is let alone, and so is what is the user's."""
+    here = os.uname().nodename
+    no_process = 2**22 + 1  # the kernel gives no such number
+    left = [f"copy.db.{here}.{no_process}.{end}" for end in ("tmp", "tmp-journal")]
+    kept = [f"copy.db.{here}.{os.getppid()}.tmp", f"copy.db.elsewhere.{no_process}.tmp", f"copy.db.{here}.notes.tmp"]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+
+    output(initdb, "--backup", str(tmp_path / "copy.db"), "--database", database)
+
+    assert {path.name for path in tmp_path.glob("copy.db*")} == {"copy.db", *kept}
+
+
 def test_a_copy_is_of_one_moment(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is rotated while the copy is made is in it all the same."""
     paths = archives.paths

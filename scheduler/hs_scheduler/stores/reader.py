@@ -28,6 +28,9 @@ _TRY_S = 0.02
 _IN_A_URI = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
 """What means something in the path of a URI. Source: sqlite.org/uri.html, 3.1. (urllib is 4 ms of each search.)"""
 
+_LEFT = ("tmp", "tmp-journal")
+"""How the names end of a copy that is being made, and of what SQLite puts beside it."""
+
 _NO_LINKS = (EPERM, EOPNOTSUPP, ENOSYS)
 """What a file system says that has no hard links. Source: link(2); FAT says EPERM."""
 
@@ -80,8 +83,9 @@ class SqliteReader:
             StoppedError: The file is there, or cannot be written.
 
         """
-        temporary = f"{path}.{os.getpid()}.tmp"
+        temporary = f"{path}.{os.uname().nodename}.{os.getpid()}.tmp"
         try:
+            _remove_left(path)
             os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             try:
                 copy = sqlite3.connect(temporary)
@@ -152,6 +156,17 @@ def _connect(path: str, *, immutable: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _remove_left(path: str) -> None:
+    """Remove what copies to this path have left that were killed on this host."""
+    folder, name = os.path.split(os.path.abspath(path))
+    begin = f"{name}.{os.uname().nodename}."
+    for left in os.listdir(folder):
+        pid, _, rest = left.removeprefix(begin).partition(".")
+        if left.startswith(begin) and rest in _LEFT and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, left))
 
 
 def _publish(temporary: str, path: str) -> None:
