@@ -296,7 +296,10 @@ class SchedulerCore:
         known = [bundle for bundle in refused.bundles if bundle in self._out.bundles]
         if refused.reason != FITS_NOBODY or self.draining:  # then nobody is waited for any more
             return self._release(known)
-        return [*self._parking.park(known, now)]
+        # What was cancelled meanwhile is not kept: sent again as it is, its body would bring the cancelled tasks along.
+        cancelled = [bundle for bundle in known if self._out.bundles[bundle].unwanted]
+        kept = [bundle for bundle in known if not self._out.bundles[bundle].unwanted]
+        return [*self._release(cancelled), *self._parking.park(kept, now)]
 
     def _on_outcomes(self, result: Outcomes) -> list[Effect]:
         if not self._link.follows(result.worker, result.sequence, result.oldest):

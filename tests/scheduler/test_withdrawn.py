@@ -20,7 +20,18 @@ from tests.scheduler.cores import (
 from hs_common.messages import Demand, Refused, Withdraw
 from hs_common.tasks import OutcomeKind
 from hs_scheduler.core import SchedulerCore
-from hs_scheduler.events import Claimed, ClaimedBundle, Connected, Disconnected, Outcomes, Release, Send, Withdrawn
+from hs_scheduler.events import (
+    Claimed,
+    ClaimedBundle,
+    Connected,
+    Disconnected,
+    Outcomes,
+    Release,
+    Send,
+    Tell,
+    Withdrawn,
+)
+from hs_scheduler.parking import WAITING
 from hs_scheduler.stores.store import Held
 
 WITH_CORES = Demand(4, 0, 0.0)
@@ -80,6 +91,19 @@ def test_what_waits_here_for_a_worker_that_fits_goes_back_to_the_store() -> None
 
     assert handle(core, Withdrawn([(1, 1)])) == [Release(((1, 1), (2, 1)))]
     assert core.tasks_out == 0
+
+
+def test_what_is_cancelled_while_the_broker_says_that_it_fits_nobody_is_not_kept_here() -> None:
+    """The two words crossed: nobody else answers the one that took it back, and the next worker would run it."""
+    core = live(a_core())
+    handle(core, Claimed([ClaimedBundle(FIRST + at, [(at + 1, 1)], WITH_CORES, b"body") for at in range(2)]))
+    handle(core, Withdrawn([(1, 1)]))
+
+    assert handle(core, refused("fits nobody", FIRST, FIRST + 1)) == [
+        Release(((1, 1),)),
+        Tell("tasks.waiting", WAITING, 1),
+    ]
+    assert (core.tasks_out, core.parked_tasks) == (1, 1)
 
 
 def test_it_is_said_again_when_it_may_have_been_lost() -> None:
