@@ -36,8 +36,11 @@ class Parking:
 
     def park(self, bundles: Sequence[int], now: float) -> list[Tell]:
         """Keep these; return what is to be said. Of those that come soon after others the reminder tells."""
+        if not bundles:
+            return []
+        anew = not self._out.parked_tasks
         self._out.park(bundles)
-        return [self._told()] if bundles and self._reminder.begin(now) else []
+        return [self._told()] if self._reminder.begin(now, anew=anew) else []
 
     def clear(self) -> tuple[list[ClaimedBundle], list[int]]:
         """Keep none any more; return those that can be submitted again, and those of which only the store has the tasks."""

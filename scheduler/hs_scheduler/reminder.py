@@ -15,13 +15,13 @@ class Reminder:
         """When to look again."""
         self._pause_s = FIRST_S
 
-    def begin(self, now: float) -> bool:
-        """Note that there is something; return whether to say it now, since it was not there before."""
-        if self.at < inf:
-            return False
-        self._pause_s = FIRST_S
-        self.at = now + self._pause_s
-        return True
+    def begin(self, now: float, *, anew: bool) -> bool:
+        """Note that there is something; return whether to say it now. `anew`: it was not there before, be it for a moment."""
+        first = self.at == inf
+        if first or anew:
+            self._pause_s = FIRST_S
+            self.at = min(self.at, now + FIRST_S)
+        return first
 
     def due(self, now: float, *, still: bool) -> bool:
         """Return whether to say it now; `still`: it is there. Where it is not, the next time begins anew."""

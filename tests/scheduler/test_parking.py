@@ -73,6 +73,23 @@ def test_nothing_is_said_of_what_is_gone_and_the_next_is_said_at_once() -> None:
     assert parking.deadline() == 130
 
 
+def test_what_begins_to_wait_after_all_that_waited_is_said_within_a_minute() -> None:
+    """What waited for hours is told of seldom; the next one is another story, but no line for each worker that comes."""
+    parking = Parking(out_with(1, 2))
+    parking.park([1], now=0)
+    for now in (60, 180, 420, 900, 1860, 3780):
+        assert len(parking.remind(now)) == 1
+    parking.clear()
+
+    assert parking.park([2], now=4000) == []
+    parking.clear()
+    assert parking.park([2], now=4010) == []
+
+    assert parking.deadline() == 4060
+    assert [Tell("tasks.waiting", WAITING, 1)] == parking.remind(now=4060)
+    assert parking.deadline() == 4180
+
+
 def test_so_many_are_kept_that_nothing_more_is_claimed() -> None:
     """The whole queue may fit nobody, and has no place here."""
     parking = Parking(out_with(1, tasks=PARKED_TASKS_MAX))
