@@ -100,9 +100,9 @@ class Clusters:
                 if not until(lambda: all(identify(each.pid) != each for each in below), AFTER_CLUSTER_S):
                     self._wrong.append("something outlived a killed hs-cluster")
             case _:
-                pid = daemon(cluster.pid, name)
-                if pid is None or not kill(pid):
-                    self._wrong.append(f"there was no {name} to kill")
+                # It may be on its way back: only the scheduler was waited for.
+                if not until(lambda: (pid := daemon(cluster.pid, name)) and kill(pid), STEP_S, POLL_S):
+                    self._wrong.append(f"no {name} came back")
 
     def _owned(self) -> bool:
         owner = owner_of(self._location)
