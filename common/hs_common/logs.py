@@ -1,8 +1,8 @@
 """The log: one event with keys per line, to stderr or a file. Nothing is formatted, or even imported, below the level.
 
-A log line must never harm what it tells about: a full or closed stderr loses lines (the next one says how many), and an event
-that comes more than `_LINES_PER_S_MAX` times a second is counted instead (a flood of strangers must not become a flood of lines),
-unless it is an error, or was asked for by level debug.
+A log line must never harm what it tells about: a full or closed stderr, or a host without free descriptors, loses lines (the next
+one says how many), and an event that comes more than `_LINES_PER_S_MAX` times a second is counted instead (a flood of strangers
+must not become a flood of lines), unless it is an error, or was asked for by level debug.
 
 SIGUSR2 reopens a log file; `log_file` says what else happens to it.
 """
@@ -174,7 +174,7 @@ class _Output:
     """About settings; as many as there are names in files and variables."""
     instance: str = ""
     dropped: int = 0
-    """Lines that the stream did not take."""
+    """Lines that the stream did not take, or that could not be made."""
     processors: list[Any] = field(default_factory=list)
     """structlog's, once a line was needed."""
     seen: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -193,7 +193,13 @@ class _Output:
             line["suppressed"] = suppressed
         if self.dropped:
             line["dropped"] = self.dropped
-        for process in self.processors or self._load():
+        try:
+            processors = self.processors or self._load()
+        except (OSError, ImportError):
+            # Nothing can be opened at this moment, so nothing imported. The next line tries again.
+            self.dropped += 1
+            return
+        for process in processors:
             line = process(None, level, line)
         if self._write(line.encode("utf-8", "backslashreplace") + b"\n"):
             self.dropped = 0

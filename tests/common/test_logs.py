@@ -109,6 +109,21 @@ def test_a_stderr_that_takes_nothing_does_not_end_the_daemon(redirect: str) -> N
     assert (done.stdout, done.returncode) == ("alive\n", 0)
 
 
+def test_a_host_without_free_descriptors_costs_lines_only() -> None:
+    """The first line is the one that imports: a guardian with the outcomes of a dead worker must outlive it."""
+    done = run(
+        "import resource\n"
+        "soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "configure(format='json')\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))\n"
+        "log.warning('x.y')\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))\n"
+        "log.warning('x.z')"
+    )
+    line = json.loads(done.stderr)
+    assert (line["event"], line["dropped"]) == ("x.z", 1)
+
+
 def test_a_reader_that_does_not_read_costs_lines_but_no_time() -> None:
     """A full pipe: the next line that fits says how many are missing."""
     # Given a process whose stderr is a pipe that nobody reads, and that is full

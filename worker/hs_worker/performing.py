@@ -8,8 +8,6 @@ core.expire  ├─ Record, Release ──────────────�
    └── SpawnFailed, Left, Unsent
 """
 
-import contextlib
-
 from hs_common.clock import monotonic
 from hs_common.crash import crash_point
 from hs_common.logs import get_logger
@@ -121,9 +119,7 @@ class Performing:
             case events.Leave(refused):
                 self.status = EXIT_REFUSED if refused else 0
             case events.Note(level, event, keys):
-                # The first line imports the logger, which a host without free descriptors cannot.
-                with contextlib.suppress(OSError, ImportError):
-                    getattr(self._log, level)(event, **keys)
+                getattr(self._log, level)(event, **keys)
 
     def _stop(self, effect: events.Signal | events.Look | events.Abandon, answers: list[Event]) -> None:
         match effect:
