@@ -384,3 +384,19 @@ def test_a_successor_comes_as_soon_as_the_host_makes_processes_again(house: Hous
     house.broker.wait_for(messages.WorkerHello)
     assert house.broker.outcomes(1) == [told]
     assert b"worker.restarted" in process.log_line()
+
+
+def test_no_successor_comes_once_whoever_started_the_worker_is_gone(house: House, user: Sequence[str]) -> None:
+    """Nor one that the host would not make before."""
+    process = house.welcome(before=user)
+    allow = [*user, "prlimit", "--pid", str(process.process.pid)]
+    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+    subprocess.run([*allow, "--nproc=1:"], check=True)
+    os.kill(process.worker, signal.SIGKILL)
+    assert b"worker.unstarted" in process.log_line()
+
+    process.hang_up()
+    subprocess.run([*allow, f"--nproc={most}:"], check=True)
+
+    assert process.wait() == 0
+    assert b"worker.restarted" not in process.written(process.process.stderr)

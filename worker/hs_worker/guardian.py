@@ -11,7 +11,7 @@ Words on the pipe: drain, grace; stop, pause, resume, which a lifeline may say a
 Its end means: kill what runs and end.
 Signals reach only the guardian (the worker lives in a session of its own and heeds none), so that a launcher that signals all
 processes of a step is not taken for two signals. The guardian imports nothing that is not needed here, and once its worker has
-begun it ends with status 0 whatever happens: launchers act on anything else.
+begun it ends with status 0 whatever happens, unless outputs are lost: launchers act on anything else.
 """
 
 import contextlib
@@ -39,7 +39,8 @@ from hs_worker.shared_map import SharedMap
 EXIT_REFUSED = 4
 """Of a worker that the broker will not have: coming back would be of no use."""
 EXIT_SETUP = (2, 3)
-"""Of a worker that could not even begin: misuse, or a host that lacks something. These the guardian passes on."""
+"""Of a worker that could not even begin: misuse, or a host that lacks something; 3 also where outputs are lost. These the
+guardian passes on."""
 END_S = 2.0
 """Within so long after the end of the lifeline everything is gone."""
 _AGAIN_S = 1.0
@@ -195,6 +196,7 @@ class Guardian:
         """Whoever started us is gone: so are we, soon."""
         self._poll.unregister(lifeline.fd)
         self._ends_at = monotonic() + END_S
+        self._again_at = inf
         self._close_pipe()
 
     def _reap(self) -> None:
