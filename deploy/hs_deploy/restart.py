@@ -1,6 +1,5 @@
 """`hs-cluster --restart` and `--retry-failed`: find what is left, take its settings, and run on."""
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Any
 from hs_common.clock import wall
 from hs_common.config import Settings
 from hs_deploy import oneshot
+from hs_deploy.arguments import without_password
 from hs_deploy.options import Options, options, recall
 from hs_deploy.runs import folders, past
 from hs_deploy.runs.past import Past
@@ -63,7 +63,7 @@ def _nothing_to_do(asked: Options) -> int:
         sys.stderr.write(f"hs-cluster: nothing to do: nothing is left{told}\n")
     if not asked.quiet and asked.database is None:
         for database in past.older(but=None):
-            command = f"hs-cluster --restart --database {shlex.quote(os.fspath(database))}"
+            command = f"hs-cluster --restart --database {_named(database)}"
             sys.stderr.write(f"hs-cluster: an older run has something left: {command}\n")
     return 1 if told else 0
 
@@ -72,5 +72,10 @@ def _without_success(over: Past) -> str:
     """Return what to say of tasks that did not succeed; "": all did."""
     counts = {"failed": over.failed, "cancelled": over.cancelled}
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    anew = f"; to try what failed once more: hs-cluster --retry-failed --database {shlex.quote(over.database)}"
+    anew = f"; to try what failed once more: hs-cluster --retry-failed --database {_named(over.database)}"
     return f", but of the last run {told}{anew if over.failed else ''}" if told else ""
+
+
+def _named(database: str) -> str:
+    """Return a database as it stands in a command that others may read."""
+    return shlex.quote(without_password(database))

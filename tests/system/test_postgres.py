@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -175,6 +176,20 @@ def test_a_password_is_nowhere_but_in_a_private_file(url: str, site: Path, tmp_p
     assert SECRET not in settings
     holding = [path for path in site.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert [(path.name, path.stat().st_mode & 0o777) for path in holding] == [("tasks.url", 0o600)]
+
+
+def test_how_to_go_on_is_said_without_the_password(url: str) -> None:
+    """Such lines stay in the logs of jobs, which others may read."""
+    assert run("hs-cluster", "--initdb", "--database", url, given="false\n").returncode == 1
+    over = run("hs-cluster", "--restart")
+    assert run("hs", "submit", "--database", url, "--", "true").returncode == 0
+    assert run("hs-cluster", given="true\n").returncode == 0
+    older = run("hs-cluster", "--restart")
+
+    shown = shlex.quote(url.replace(f":{SECRET}", ""))
+    assert (over.returncode, older.returncode) == (1, 0)
+    assert f"hs-cluster --retry-failed --database {shown}\n" in over.stderr
+    assert f"hs-cluster --restart --database {shown}\n" in older.stderr
 
 
 def test_an_idle_scheduler_whose_session_was_ended_notices_what_was_submitted(url: str, tmp_path: Path) -> None:
