@@ -336,12 +336,13 @@ def test_a_host_that_makes_no_processes_costs_no_task(house: House) -> None:
     """E1: EMFILE hands the task back with the reason; nothing is counted, and when it can again, it does."""
     process = house.welcome("-N", "1", "--relay")
     worker = process.worker
-    resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")), 4096))
+    soft, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{worker}/fd")), hard))
     house.broker.assign(a_task(1, b"true"))
     (outcome,) = house.broker.outcomes(1)
     assert (outcome.kind, outcome.reason) == (OutcomeKind.HANDED_BACK, "spawn:EMFILE")
 
-    resource.prlimit(worker, resource.RLIMIT_NOFILE, (1024, 4096))
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (soft, hard))
     house.broker.assign(a_task(2, b"exit 6"))
     (outcome,) = house.broker.outcomes(1)
     assert (outcome.row, outcome.kind, outcome.status >> 8) == (2, OutcomeKind.FINISHED, 6)
