@@ -166,7 +166,9 @@ class Client:
             self._hear(monotonic(), since + self._patience_s)
 
     def close(self) -> None:
-        """Say goodbye, if there is somebody to say it to."""
+        """Say goodbye, if there is somebody to say it to; do nothing where that was done."""
+        if self._link.closed:
+            return
         if self._session:
             self._link.send(Bye(session=self._session, reason="done"))
         self._link.close(linger_ms=FAREWELL_MS)

@@ -84,6 +84,11 @@ class Link:
         return self._dealer, self._monitor
 
     @property
+    def closed(self) -> bool:
+        """Whether it was closed, and not opened again."""
+        return self._dealer.closed
+
+    @property
     def endpoints(self) -> tuple[str, ...]:
         """All that it tries, in this order."""
         return self._endpoints

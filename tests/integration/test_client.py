@@ -168,6 +168,16 @@ def test_a_request_is_said_again_after_a_restart_of_the_broker(stage: Stage) -> 
     assert len(stage.asked) == 2
 
 
+def test_it_can_be_closed_again(stage: Stage) -> None:
+    """A command whose scheduler left, and that the next owner refuses, closes all that it has: the refusal is what counts."""
+    stage.serve(lambda _: [(DONE, False, b"")])
+    client = stage.client()
+    client.ask("status")
+
+    client.close()
+    client.close()
+
+
 def test_a_key_that_may_not_ask_is_told_so(stage: Stage) -> None:
     """A submit key may not look around; a worker's is no client's at all."""
     stage.serve(lambda _: [(DONE, False, b"")])
