@@ -384,7 +384,8 @@ def test_a_successor_comes_as_soon_as_the_host_makes_processes_again(house: Hous
 
     house.broker.wait_for(messages.WorkerHello)
     assert house.broker.outcomes(1) == [told]
-    assert b"worker.restarted" in process.log_line()
+    # It may have tried more than once.
+    assert any(b"worker.restarted" in line for line in iter(process.log_line, b"\n"))
 
 
 def test_no_successor_comes_once_whoever_started_the_worker_is_gone(house: House, user: Sequence[str]) -> None:
