@@ -206,6 +206,12 @@ def test_nothing_found_is_an_empty_array(database: str) -> None:
     assert rows(database, "-t", "missing") == []
 
 
+@pytest.mark.parametrize("options", [["id"], ["-c"], ["--triage"], ["id", "-w", "args ~ ."]])
+def test_no_limit_is_too_high(database: str, options: list[str]) -> None:
+    """It is above all that can be found, and above the numbers of SQL."""
+    assert output(database, *options, "--limit", f"{10**30}") == output(database, *options)
+
+
 def test_the_order_is_that_of_a_field_else_of_submission(database: str) -> None:
     def statuses(*options: str) -> list[object]:
         return [row["exit_status"] for row in rows(database, "-w", "exit_status < 5", *options)]

@@ -3,6 +3,7 @@
 from itertools import islice
 from typing import Any
 
+from hs_common import limits
 from hs_common.errors import RefusedError
 from hs_scheduler.commands.location import to_read
 from hs_scheduler.commands.looking import asking, number_of
@@ -24,6 +25,8 @@ def search_tasks(asked: dict[str, Any]) -> None:
         StoppedError: The database cannot be read.
 
     """
+    if asked["limit"]:  # No database has as many rows; more is no number of SQL.
+        asked = asked | {"limit": min(asked["limit"], limits.ID_MAX)}
     if asked["triage"]:
         _triage(asked)
         return
