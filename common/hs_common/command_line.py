@@ -1,6 +1,7 @@
 """What the command lines of all our programs have in common: every misuse is one line on stderr and status 2; -V, -h."""
 
 from collections.abc import Callable, Iterable
+from math import isnan
 from typing import Any
 
 import click
@@ -41,6 +42,17 @@ OLDER_OPTIONS = {
 
 _CLOSE = 0.75
 """As similar (0..1) is a name that is offered instead of one that was mistyped."""
+
+
+class Seconds(click.FloatRange):
+    """A number between bounds; click takes nan for one, which is neither below nor above any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as in click
+        """Return the number, or raise click's misuse."""
+        seconds = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value!r} is not a valid float.", param, ctx)
+        return seconds
 
 
 class OneLine:

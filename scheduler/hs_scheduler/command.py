@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from hs_common import limits
-from hs_common.command_line import SETTINGS, Program, version_option
+from hs_common.command_line import SETTINGS, Program, Seconds, version_option
 
 EXAMPLES = """\b
 Examples:
@@ -30,7 +30,7 @@ Examples:
 @click.option("--no-db", is_flag=True, help="Keep tasks in memory only.")
 @click.option("-b", "--bundlesize", type=click.IntRange(1, limits.BUNDLE_TASKS_MAX), metavar="SIZE",
               help="At most so many tasks are leased to one worker as a unit.  [scheduler.bundlesize, else 1]")  # fmt: skip
-@click.option("-w", "--bundlewait", type=click.FloatRange(0, 86_400), metavar="SEC",
+@click.option("-w", "--bundlewait", type=Seconds(0, 86_400), metavar="SEC",
               help="Longest wait for a part-filled bundle.  [scheduler.bundlewait, else 5]")  # fmt: skip
 @click.option("-r", "--max-retries", type=click.IntRange(0, 1_000), metavar="NUM",
               help="More attempts for a task that failed.  [scheduler.max_retries, else 0]")  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hs_common import limits
-from hs_common.command_line import SETTINGS, Program, version_option
+from hs_common.command_line import SETTINGS, Program, Seconds, version_option
 from hs_common.config import Settings, load_settings
 from hs_common.errors import RefusedError
 from hs_common.incarnation import origin_of
@@ -37,25 +37,25 @@ Examples:
 )
 @click.option("--shell", metavar="PATH", help="For lines that need one.  [worker.shell, else /bin/sh]")
 @click.option("-b", "--bundlesize", type=click.IntRange(1, limits.BUNDLE_TASKS_MAX), expose_value=False, hidden=True)
-@click.option("-w", "--bundlewait", type=click.FloatRange(0, 86_400), metavar="SEC",
+@click.option("-w", "--bundlewait", type=Seconds(0, 86_400), metavar="SEC",
               help="Longest wait before results are sent.  [scheduler.bundlewait, else 5]")  # fmt: skip
-@click.option("-d", "--delay-start", type=click.FloatRange(-86_400, 86_400), metavar="SEC",
+@click.option("-d", "--delay-start", type=Seconds(-86_400, 86_400), metavar="SEC",
               help="Wait before connecting; negative: a random wait up to that.  [worker.delay_start, else 0]")  # fmt: skip
 @click.option("-c", "--capture", is_flag=True, help="Each task's stdout and stderr into files of its own, in the site.")
 @click.option("-o", "--output", metavar="PATH", help="All tasks' stdout in one file.")
 @click.option("-e", "--errors", metavar="PATH", help="All tasks' stderr in one file.")
-@click.option("-W", "--task-timeout", type=click.FloatRange(0, 1e9), metavar="SEC",
+@click.option("-W", "--task-timeout", type=Seconds(0, 1e9), metavar="SEC",
               help="Wall time limit of a task; 0: none.  [worker.task_timeout]")  # fmt: skip
-@click.option("-S", "--signalwait", type=click.FloatRange(0, 86_400), default=10.0, show_default=True, metavar="SEC",
+@click.option("-S", "--signalwait", type=Seconds(0, 86_400), default=10.0, show_default=True, metavar="SEC",
               help="Between SIGINT, SIGTERM and SIGKILL.")  # fmt: skip
 @click.option("--cores", type=click.IntRange(1, limits.ID_MAX), metavar="NUM",
               help="That running tasks may ask for by their tag.  [what this process may use]")  # fmt: skip
 @click.option("--memory", metavar="SIZE", help="Likewise, bytes or 512K, 10M, 2G.  [what this process may use]")
-@click.option("-T", "--timeout", type=click.FloatRange(0, 1e9), metavar="SEC",
+@click.option("-T", "--timeout", type=Seconds(0, 1e9), metavar="SEC",
               help="Leave after so long without a task; 0: never.  [worker.timeout, else 0]")  # fmt: skip
-@click.option("--walltime", type=click.FloatRange(1, 1e9), metavar="SEC",
+@click.option("--walltime", type=Seconds(1, 1e9), metavar="SEC",
               help="When this worker must end.  [what Slurm or PBS says of the job that it is in]")  # fmt: skip
-@click.option("--until", type=click.FloatRange(0, 1e12), default=0.0, hidden=True)
+@click.option("--until", type=Seconds(0, 1e12), default=0.0, hidden=True)
 @click.option("--no-confirm", is_flag=True, help="Do not confirm bundles: fewer messages.")
 @click.option("--relay", is_flag=True, hidden=True)
 @click.option("--spool", default="", hidden=True)
@@ -63,7 +63,7 @@ Examples:
 @click.option("--judged", is_flag=True, hidden=True)
 @click.option("--map", default="", hidden=True)
 @click.option("--origin", default="", hidden=True)
-@click.option("--patience", type=click.FloatRange(0), default=inf, hidden=True)
+@click.option("--patience", type=Seconds(0), default=inf, hidden=True)
 @click.option("--errors-fd", type=click.IntRange(2, 1023), default=2, hidden=True)
 @version_option
 def worker(**given: Any) -> None:  # noqa: ANN401 - click gives what is declared above

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from hs_common.command_line import SETTINGS
+from hs_common.command_line import SETTINGS, Seconds
 from hs_scheduler.commands.additions import LINES_AT_ONCE
 from hs_scheduler.commands.submission import submit_tasks
 
@@ -42,7 +42,7 @@ Examples:
 @click.option(
     "-w",
     "--bundlewait",
-    type=click.FloatRange(0, 86_400),
+    type=Seconds(0, 86_400),
     metavar="SEC",
     default=0.0,
     show_default=True,

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from hs_common.command_line import SETTINGS, one_of
+from hs_common.command_line import SETTINGS, Seconds, one_of
 from hs_common.ending import say
 from hs_scheduler.commands.printing import print_texts
 
@@ -21,9 +21,7 @@ Examples:
 
 @click.command(context_settings=SETTINGS, epilog=EXAMPLES)
 @click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
-@click.option(
-    "--timeout", type=click.FloatRange(0), metavar="SEC", help="Wait so long at most, seconds; then status 124."
-)
+@click.option("--timeout", type=Seconds(0), metavar="SEC", help="Wait so long at most, seconds; then status 124.")
 @one_of("shows", "info", "--info", help="Print what is known of each in the end.")
 @one_of("shows", "status", "--status", help="Print the exit status of each, a line each.")
 @click.option(
