@@ -128,7 +128,7 @@ def test_one_that_never_ends_holds_nobody_up_and_ends_by_the_limit(house: House,
 def test_one_that_is_stopped_while_its_interpreter_starts_says_nothing(house: House) -> None:
     """Whatever the moment at which the limit ends."""
     house.welcome("-N", "4", "-S", "20")
-    tasks = [a_task(row, b"true", detail=Detail(row * 0.002, 0, 0, (), b"{= x =}")) for row in range(1, 49)]
+    tasks = [a_task(row, b":", detail=Detail(row * 0.002, 0, 0, (), b"{= x =}")) for row in range(1, 49)]
     house.broker.assign(*tasks)
 
     outcomes = house.broker.outcomes(48)
