@@ -50,7 +50,7 @@ def scheduler_arguments(
 def worker_arguments(options: Options, run: Run, *, relays: bool) -> list[str]:
     """Return the command line of a worker that we start ourselves, without the program."""
     arguments = ["--connection", "-", "--errors-fd", str(CHILD_ERRORS_FD), *tasks_arguments(options)]
-    arguments += ["--map", run.map] if run.map else []
+    arguments += ["--tells-end", *(["--map", run.map] if run.map else [])]
     if options.spools:
         return [*arguments, "--spool", run.outputs, *([] if options.keep_order else ["--wake"])]
     if options.capture:

@@ -16,6 +16,9 @@ STATUS_REFUSED = 2
 STATUS_STOPPED = 3
 """Exit statuses by which a daemon says that coming again is of no use."""
 
+STATUS_TIME_OVER = 5
+"""Of a worker that may run no longer. Source: `hs_worker.guardian.EXIT_TIME_OVER`."""
+
 
 def how_it_ended(status: int, words: str) -> str:
     """Say what an exit status (or -signal) means, with the last words if there were any."""

@@ -6,7 +6,7 @@ import pytest
 from tests.deploy.supervising import BROKER, SCHEDULER, WORKER, a_running_core, again, all_left, killed, only, play
 
 from hs_common import limits
-from hs_deploy.daemons import Daemon
+from hs_deploy.daemons import STATUS_TIME_OVER, Daemon
 from hs_deploy.supervision.events import (
     AwaitOrphans,
     DaemonEnded,
@@ -19,10 +19,13 @@ from hs_deploy.supervision.events import (
     Progressed,
     Release,
     Resumed,
+    RunEnded,
     Start,
+    Tell,
 )
 from hs_deploy.supervision.restarts import SWEEP_S
 from hs_deploy.supervision.supervisor import Phase, SupervisorCore
+from hs_deploy.supervision.verdict import TIME_OVER
 
 
 def test_all_three_are_started_at_once() -> None:
@@ -42,6 +45,35 @@ def test_a_killed_daemon_is_started_again_at_once(daemon: Daemon) -> None:
     core = a_running_core()
 
     assert [again(daemon), Start(daemon)] == play(core, killed(daemon))
+
+
+@pytest.mark.parametrize(
+    ("ended", "finish"),
+    [
+        (RunEnded(status=1, reason="", left=True), Finish(3, TIME_OVER)),
+        (RunEnded(status=1, reason="", left=False), Finish(1, "")),
+        (RunEnded(status=0, reason="", left=False), Finish(0, "")),
+    ],
+)
+def test_a_worker_whose_time_is_over_is_not_started_again(ended: RunEnded, finish: Finish) -> None:
+    """The next one would have no time either; the scheduler may still have to write down how the last tasks ended."""
+    core = a_running_core()
+
+    assert [Tell(SCHEDULER, signal.SIGINT)] == play(core, DaemonEnded(daemon=WORKER, status=STATUS_TIME_OVER))
+    play(core, ended)
+
+    assert [finish] == all_left(core)
+
+
+def test_a_scheduler_that_does_not_end_after_its_workers_is_not_waited_for() -> None:
+    """Something is left then, for all that is known."""
+    core = a_running_core()
+    play(core, DaemonEnded(daemon=WORKER, status=STATUS_TIME_OVER))
+
+    at = core.deadline()
+    assert at is not None
+    assert [Release(BROKER), Release(SCHEDULER)] == core.expire(at)
+    assert [Finish(3, TIME_OVER)] == all_left(core)
 
 
 @pytest.mark.parametrize("daemon", [BROKER, SCHEDULER])

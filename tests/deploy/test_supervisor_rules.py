@@ -5,7 +5,7 @@ import signal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hs_deploy.daemons import Daemon
+from hs_deploy.daemons import STATUS_TIME_OVER, Daemon
 from hs_deploy.supervision.events import (
     AwaitOrphans,
     DaemonEnded,
@@ -63,7 +63,7 @@ class Supervision(RuleBasedStateMachine):
                     assert self.core.phase is Phase.LEAVING
 
     @precondition(lambda self: self.alive)
-    @rule(daemon=DAEMONS, status=st.sampled_from([0, 1, 3, -9]))
+    @rule(daemon=DAEMONS, status=st.sampled_from([0, 1, 3, STATUS_TIME_OVER, -9]))
     def a_daemon_ends(self, daemon: Daemon, status: int) -> None:
         if daemon in self.alive:
             self.alive.remove(daemon)
@@ -75,10 +75,10 @@ class Supervision(RuleBasedStateMachine):
         if Daemon.SCHEDULER in self.alive:
             self.perform(self.core.handle(Progressed(finished=self.finished, left=left), self.now))
 
-    @rule(status=st.sampled_from([0, 1, 3]))
-    def the_run_ends(self, status: int) -> None:
+    @rule(status=st.sampled_from([0, 1, 3]), left=st.booleans())
+    def the_run_ends(self, status: int, *, left: bool) -> None:
         if Daemon.SCHEDULER in self.alive:
-            self.perform(self.core.handle(RunEnded(status=status, reason=""), self.now))
+            self.perform(self.core.handle(RunEnded(status=status, reason="", left=left), self.now))
 
     @rule(away_s=st.floats(0, 100))
     def stand_still(self, away_s: float) -> None:

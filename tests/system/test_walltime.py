@@ -25,6 +25,8 @@ def test_a_task_that_fits_is_never_cut_off_and_the_rest_is_there_for_the_next_jo
     # Then it says what is left, and that what ran has ended
     assert first.returncode == 3, first.stderr
     assert b"its time is over" in first.stderr
+    assert b"hs-cluster: the time of its workers is over" in first.stderr
+    assert b"started again" not in first.stderr
     assert b"tasks left, to go on: " in first.stderr
     ran = len(home.read("ran").split())
     assert ran < 16

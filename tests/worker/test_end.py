@@ -112,7 +112,7 @@ def test_at_the_end_only_what_would_run_on_is_stopped_and_the_worker_leaves() ->
     done = worker.ends(1)
     assert [(o.row, o.kind) for o in told(done)] == [(2, OutcomeKind.FINISHED)]
     committed = messages.Committed(session=worker.session, worker=b"w" * 16, sequences=(1, 2))
-    assert worker.takes(committed)[-1] == Leave(refused=False)
+    assert worker.takes(committed)[-1] == Leave(refused=False, time_over=True)
 
 
 def test_a_limit_of_all_tasks_counts_as_their_own() -> None:

@@ -45,6 +45,7 @@ _DECLARED = Declared(
         "--capture": ("capture", True),
         "--wake": ("wakes", True),
         "--judged": ("judged", True),
+        "--tells-end": ("tells_end", True),
     },
 )
 

@@ -260,6 +260,7 @@ class WorkerCore:
         self._holding.hand_back_misfits(self._now)
         if self._now >= end.drain_at:
             self._note("warning", "worker.ending", reason="its time is over", seconds=round(end.seconds(self._now), 1))
+            self._departure.time_over = True
             self._holding.stopping.stop_beyond(end.ends_at, self._now)
             self._on_drain_asked(events.DrainAsked(None))
         end.pass_by(self._now)
@@ -276,7 +277,7 @@ class WorkerCore:
             return
         if self._session.token:
             self._telling.say(messages.Bye(session=self._session.token, reason="drained"), self._now)
-        self._out.append(events.Leave(self._departure.refused))
+        self._out.append(events.Leave(self._departure.refused, self._departure.time_over))
 
     # --- After every event ---
 

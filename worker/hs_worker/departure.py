@@ -24,6 +24,8 @@ class Departure:
     """What runs is ended with SIGKILL."""
     refused: bool = False
     """The broker wants none of us: coming back would be of no use."""
+    time_over: bool = False
+    """The time is over in which we may run."""
     gone: bool = False
     drain_until: float = inf
     """When draining ends and stopping begins."""

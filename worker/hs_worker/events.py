@@ -203,6 +203,8 @@ class Leave(NamedTuple):
 
     refused: bool
     """Coming back would be of no use either."""
+    time_over: bool = False
+    """Nor would it because the time is over in which this worker may run."""
 
 
 class Note(NamedTuple):

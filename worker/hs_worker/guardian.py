@@ -3,7 +3,7 @@
     hs-cluster or a shell ──stdin, signals──▶ guardian ──pipe: document, words──▶ worker ──▶ tasks
                                                   └───────── shared map ───────────┘
 
-    worker ended with 0 or refused      sweep, end
+    worker ended in order, or refused   sweep, end
     worker died                         sweep, read the map, start a successor (at most `limits.RESTARTS_MAX` times in a row)
     guardian died                       the worker reads the end of its pipe, stops its tasks and ends
 
@@ -38,6 +38,8 @@ from hs_worker.shared_map import SharedMap
 
 EXIT_REFUSED = 4
 """Of a worker that the broker will not have: coming back would be of no use."""
+EXIT_TIME_OVER = 5
+"""Of a worker that may run no longer. The guardian passes it on to whoever understands it (`tells_end`)."""
 EXIT_SETUP = (2, 3)
 """Of a worker that could not even begin: misuse, or a host that lacks something; 3 also where outputs are lost. These the
 guardian passes on."""
@@ -77,6 +79,7 @@ class Guardian:
         notifier: To the service manager: we answer for the worker's loop too.
         silence_s: Of the lifeline, until it counts as ended; 0: its end is always seen. A network may swallow it.
         origin: What the ids of all workers begin with.
+        tells_end: Whether to end with `EXIT_TIME_OVER` where that is why.
 
     """
 
@@ -89,6 +92,7 @@ class Guardian:
         *,
         silence_s: float = 0.0,
         origin: bytes = b"",
+        tells_end: bool = False,
     ) -> None:
         self._work = work
         self._shared = shared
@@ -116,6 +120,7 @@ class Guardian:
         self._silence_s = silence_s or inf
         self._silent_at = monotonic() + self._silence_s
         """Then the lifeline counts as ended: the network is cut, and nobody could tell us."""
+        self._told = (*EXIT_SETUP, EXIT_TIME_OVER) if tells_end else EXIT_SETUP
         self._restarts = 0
         self._finished = 0
         self._status = 0
@@ -211,9 +216,9 @@ class Guardian:
     def _on_death(self, status: int) -> None:
         self._worker = 0
         self._close_pipe()
-        if status in EXIT_SETUP:
+        if status in self._told:
             self._status = status
-        if status in (0, EXIT_REFUSED, *EXIT_SETUP) or self._ends_at is not None:
+        if status in (0, EXIT_REFUSED, EXIT_TIME_OVER, *EXIT_SETUP) or self._ends_at is not None:
             return
         if not sweep(monotonic() + _SWEEP_S, monotonic):
             log.error("worker.unkillable")
@@ -295,11 +300,18 @@ class Guardian:
 
 
 def guard(
-    work: Work, shared: SharedMap, lifeline: int | None, notifier: Notifier, *, silence_s: float, origin: bytes
+    work: Work,
+    shared: SharedMap,
+    lifeline: int | None,
+    notifier: Notifier,
+    *,
+    silence_s: float,
+    origin: bytes,
+    tells_end: bool,
 ) -> int:
     """Be the guardian of a worker; return the exit status when all is over."""
     become_subreaper()
-    return Guardian(work, shared, lifeline, notifier, silence_s=silence_s, origin=origin).run()
+    return Guardian(work, shared, lifeline, notifier, silence_s=silence_s, origin=origin, tells_end=tells_end).run()
 
 
 def close_on_exec() -> None:

@@ -66,6 +66,8 @@ class Options:
     """Whether our stdout is a pipe to whom prints them, and wants a byte for each."""
     judged: bool = False
     """Whether nothing is started after a failure until the scheduler has judged it: --halt."""
+    tells_end: bool = False
+    """Whether whoever started us understands by our status that our time is over; a launcher would take it for a failure."""
     origin: bytes = b""
     """What the ids of this worker and of its successors begin with; b"": each has one of its own."""
     map: str = ""

@@ -17,7 +17,7 @@ from hs_worker.contact import Contact
 from hs_worker.core import WorkerCore
 from hs_worker.events import Effect, Event
 from hs_worker.execution.executor import Executor
-from hs_worker.guardian import EXIT_REFUSED
+from hs_worker.guardian import EXIT_REFUSED, EXIT_TIME_OVER
 from hs_worker.output.outputs import Piped
 from hs_worker.shared_map import SharedMap
 
@@ -116,8 +116,8 @@ class Performing:
             case events.Reopen():
                 self._contact.reopen()
                 self.sent = True
-            case events.Leave(refused):
-                self.status = EXIT_REFUSED if refused else 0
+            case events.Leave(refused, time_over):
+                self.status = EXIT_REFUSED if refused else EXIT_TIME_OVER if time_over else 0
             case events.Note(level, event, keys):
                 getattr(self._log, level)(event, **keys)
 

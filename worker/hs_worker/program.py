@@ -47,6 +47,7 @@ def run(options: Options) -> NoReturn:
             notifier,
             silence_s=options.silence_s,
             origin=options.origin,
+            tells_end=options.tells_end,
         )
         leave(status)
     except HSError as exc:

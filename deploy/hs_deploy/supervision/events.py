@@ -29,6 +29,8 @@ class RunEnded:
 
     status: int
     reason: str
+    left: bool = False
+    """Whether something is left to be run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

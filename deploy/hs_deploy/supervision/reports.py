@@ -40,7 +40,9 @@ class Reports:
                 self.findings = findings(report["end"])
                 # One that has no numbers never began.
                 self.stopped = report["end"]["status"] == STATUS_STOPPED and "done" in report["end"]
-                events.append(RunEnded(status=report["end"]["status"], reason=report["end"]["reason"]))
+                end = report["end"]
+                left = bool(end.get("left") or end.get("unread"))
+                events.append(RunEnded(status=end["status"], reason=end["reason"], left=left))
             elif "halt" in report:
                 events.append(HaltAsked(reason=report["halt"]["reason"], now=report["halt"]["now"]))
             elif "progress" in report:

@@ -17,7 +17,7 @@ import signal
 from enum import Enum, auto
 
 from hs_common import limits
-from hs_deploy.daemons import STATUS_REFUSED, STATUS_STOPPED, Daemon, how_it_ended
+from hs_deploy.daemons import STATUS_REFUSED, STATUS_STOPPED, STATUS_TIME_OVER, Daemon, how_it_ended
 from hs_deploy.supervision.events import (
     AwaitOrphans,
     DaemonEnded,
@@ -171,11 +171,19 @@ class SupervisorCore:
                 f"{self._left} tasks were not finished",
                 now,
             )
+        if daemon is Daemon.WORKER and ended.status == STATUS_TIME_OVER and self.phase is Phase.RUNNING:
+            return self._on_time_over(now)
         if self.phase is not Phase.RUNNING and daemon is Daemon.WORKER:
             # It has drained, or was lost with what it ran: either way nothing can run any more.
-            self._phase_by = now + (PATIENCE_S if ended.status else DRAINED_S)
+            self._phase_by = now + (DRAINED_S if ended.status in (0, STATUS_TIME_OVER) else PATIENCE_S)
             return []
         return self._restart(ended, now)
+
+    def _on_time_over(self, now: float) -> list[Effect]:
+        """Nothing can run any more; the scheduler writes down what it was told."""
+        self._verdict.time_over(left=True)
+        self.phase, self._phase_by = Phase.DRAINING, now + DRAINED_S
+        return self._tell_scheduler_to_drain() if self._heard and not self._told else []
 
     def _restart(self, ended: DaemonEnded, now: float) -> list[Effect]:
         daemon = ended.daemon
@@ -207,6 +215,8 @@ class SupervisorCore:
         if self.phase is Phase.LEAVING:
             return []
         self._end = event
+        if not event.left:
+            self._verdict.time_over(left=False)
         # All is committed. The other two end while the scheduler closes its database.
         return self._leave(event.status, event.reason, now)
 
