@@ -117,6 +117,26 @@ def test_a_drain_hands_back_what_waits_and_leaves_when_all_is_committed() -> Non
     ]
 
 
+def test_a_worker_that_cannot_leave_says_why_once() -> None:
+    """Its broker is gone, maybe for ever, and has not acknowledged everything: only a person can tell."""
+    # Given a worker with a result, whose broker went before it acknowledged that
+    worker = a_worker(slots=1)
+    worker.gets_tasks(1)
+    worker.ends(0)
+    worker.takes(events.Disconnected())
+
+    # When it is asked to drain
+    effects = worker.takes(events.DrainAsked(None)) + worker.waits(1.0)
+
+    # Then it waits, and says for what
+    assert [note.event for note in effects if isinstance(note, events.Note)] == ["worker.waiting"]
+    assert not any(isinstance(effect, Leave) for effect in effects)
+
+    # And a second signal ends that
+    effects = worker.takes(events.StopAsked(kill=False, wait_s=5.0)) + worker.waits(5.0)
+    assert effects[-1] == Leave(refused=False)
+
+
 def test_a_grace_ends_in_a_stop() -> None:
     """What still runs then goes back, not counted, whatever its status."""
     worker = a_worker(slots=1)

@@ -20,6 +20,7 @@ from hs_worker.settings import Identity, Rules
 from hs_worker.tasks.holding import Holding
 from hs_worker.telling import Telling
 
+_WAITING = "its last results wait for a broker, and there is none; stop it once more to give them up"
 _STOP_WAIT_S = 5.0
 """For the acknowledgement of the last results after the tasks were stopped."""
 
@@ -273,7 +274,11 @@ class WorkerCore:
     def _leave(self) -> None:
         """Go, if nothing is left to do or to wait for."""
         missed = self._session.welcomed and not self._session.token and not self._departure.refused
-        if self.busy or not self._departure.leaves(self._now, committed=self._holding.outbox.empty, missed=missed):
+        if self.busy:
+            return
+        if not self._departure.leaves(self._now, committed=self._holding.outbox.empty, missed=missed):
+            if missed and self._departure.begins_to_wait():
+                self._note("warning", "worker.waiting", reason=_WAITING)
             return
         if self._session.token:
             self._telling.say(messages.Bye(session=self._session.token, reason="drained"), self._now)

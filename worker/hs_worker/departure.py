@@ -33,6 +33,8 @@ class Departure:
     """When we go with or without the last acknowledgements; known since nothing runs any more."""
     idle_until: float = inf
     """When we leave because there is nothing to do."""
+    _waits: bool = False
+    """Whether it was asked already if we wait without end."""
     _leave_wait_s: float = inf
     _bye_by: float = inf
     """When we go without a farewell, if all is committed; known since there was nobody to say it to."""
@@ -74,6 +76,12 @@ class Departure:
             self._bye_by = now + _BYE_WAIT_S if missed else now
         self.gone = (committed and (not missed or now >= self._bye_by)) or now >= self.leave_at
         return self.gone
+
+    def begins_to_wait(self) -> bool:
+        """Return, once, whether we wait for acknowledgements and nothing says how long."""
+        begins = not self._waits and self.leave_at == self._bye_by == inf
+        self._waits = self._waits or begins
+        return begins
 
     def deadline(self) -> float:
         """Return when something of this is due."""
