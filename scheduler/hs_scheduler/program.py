@@ -123,7 +123,9 @@ def _serve(options: "Options", report: "Report") -> int:
             parts.joblog.close()
         if parts.ordering is not None and not (parts.lifeline is not None and parts.lifeline.ended):
             parts.ordering.close()
-        Patience(until_told(signals)).carry_out(lambda: parts.store.close_run(parts.run_id, wall(), end.status))
+        patience = Patience(until_told(signals))
+        patience.carry_out(parts.feed.close)
+        patience.carry_out(lambda: parts.store.close_run(parts.run_id, wall(), end.status))
         report.end(end, parts.store.counts)
     except OSError as exc:
         raise StoppedError(f"cannot write {exc.filename}: {exc.strerror}") from exc

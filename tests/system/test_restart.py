@@ -114,6 +114,17 @@ def test_what_is_over_has_the_status_of_its_run_for_ever(home: Home, where: list
     assert (over.returncode, over.stderr) == (0, b"hs-cluster: nothing to do: nothing is left\n")
 
 
+@pytest.mark.parametrize("text", [b"", b"# none\n\n"], ids=["empty", "comments"])
+def test_a_file_without_a_task_leaves_nothing(home: Home, text: bytes) -> None:
+    """It was read to its end, although there was nothing to write down with that."""
+    home.write("tasks", text)
+
+    assert home.run("hs-cluster", "tasks").returncode == 0
+    again = home.run("hs-cluster", "--restart")
+
+    assert (again.returncode, again.stderr) == (0, b"hs-cluster: nothing to do: nothing is left\n")
+
+
 def test_half_a_line_of_a_producer_that_heard_the_same_ctrl_c_is_never_run(home: Home) -> None:
     """A terminal sends it to the whole pipeline: who writes ends at once, maybe in the middle of a line."""
     one = b"touch started; until [ -e go ]; do sleep 0.05; done; echo one >>ran\n"

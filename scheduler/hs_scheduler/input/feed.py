@@ -212,6 +212,15 @@ class Feed:
             self.kept_bytes = self._state.offset
         return rejected
 
+    def close(self) -> None:
+        """Write down that the input is at its end, where no transaction has: in what came last was no task."""
+        if self._source is None or not self.ended or not (self._unsaved or self._state is None):
+            return
+        state = self._source.state()
+        if state is not None:
+            with self._store.transaction():
+                self._store.save_input(state)
+
     def active_group(self) -> int:
         """Return the lowest group of which something is out or waits; 0: nothing is there."""
         out = self._core.lowest_group_out()
