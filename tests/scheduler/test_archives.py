@@ -101,6 +101,20 @@ def test_the_archives_of_an_emptied_database_go_although_it_was_killed(database:
     assert len(tasks(database)) == rotated
 
 
+def test_what_the_user_has_put_in_the_place_of_such_an_archive_stays(database: str) -> None:
+    """A copy of the emptied database forgets the same ones, and what lies beside it is of somebody else."""
+    output(initdb, "--rotate", "-y", "--database", database)
+    die(database, "--truncate", "truncate.cleared")
+    copy = str(Path(database).with_name("copy.db"))
+    output(initdb, "--backup", copy, "--database", database)
+    beside = a_database(Path(path_of(copy, 1)), 0, None)
+
+    output(initdb, "--truncate", "-y", "--database", copy)
+
+    assert len(tasks(beside)) == 2
+    assert Path(path_of(database, 1)).exists()
+
+
 @pytest.mark.parametrize("what", ["a copy", "a text", "a link", "another queue"])
 def test_what_stands_where_the_next_archive_is_to_be_is_not_removed(database: str, tmp_path: Path, what: str) -> None:
     place = Path(path_of(database, 2))

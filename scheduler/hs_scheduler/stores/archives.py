@@ -101,8 +101,9 @@ def remove_forgotten(connection: sqlite3.Connection, database: str) -> None:
     found = connection.execute("SELECT value FROM meta WHERE name = 'forgotten'").fetchone()
     if found is None:
         return
-    for path in first_paths(database, found[0]):
-        _remove(path)
+    for number, path in enumerate(first_paths(database, found[0]), start=1):
+        if _is_archive(connection, path, number):
+            _remove(path)
         crash_point("truncate.removed_one")
     connection.execute("DELETE FROM meta WHERE name = 'forgotten'")
 
@@ -149,7 +150,7 @@ def _is_remains(connection: sqlite3.Connection, path: str, number: int) -> bool:
                 return True
             if connection.execute("PRAGMA archive.application_id").fetchone() != (APPLICATION_ID,):
                 return False
-            marked = connection.execute("SELECT value FROM archive.meta WHERE name = 'archive'").fetchone() == (number,)
+            marked = _is_marked(connection, number)
             tasks = connection.execute(
                 "SELECT count(*), count(this.uid) FROM archive.task LEFT JOIN main.task AS this USING (uid)"
             )
@@ -157,6 +158,22 @@ def _is_remains(connection: sqlite3.Connection, path: str, number: int) -> bool:
             return copies == here and (marked or not copies)
     except sqlite3.DatabaseError:
         return False
+
+
+def _is_archive(connection: sqlite3.Connection, path: str, number: int) -> bool:
+    """Whether there is an archive of this number, and nothing that the user has put in its place."""
+    if not os.path.exists(path):
+        return False
+    try:
+        with _attached(connection, path):
+            return _is_marked(connection, number)
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _is_marked(connection: sqlite3.Connection, number: int) -> bool:
+    """Whether what is attached says that it is the archive of this number."""
+    return bool(connection.execute("SELECT value FROM archive.meta WHERE name = 'archive'").fetchone() == (number,))
 
 
 @contextmanager
