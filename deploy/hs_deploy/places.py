@@ -38,6 +38,8 @@ class Places:
     """The input where it is a stream."""
     spool: Spool | KeptSpool | None
     """Its copy."""
+    printing: int | None
+    """The lock of whoever prints the outputs, or None: the tasks write by themselves."""
     output: int | None
     errors: int | None
     record: dict[str, Any]
@@ -49,7 +51,7 @@ def open_places(asked: Options, past: "Past | None") -> Places:
 
     Raises:
         RefusedError: Something that was named cannot be used; nothing was made.
-        StoppedError: The port is taken.
+        StoppedError: The port is taken, or another hs-cluster prints what this run has left.
 
     """
     file, source = _input(asked) if past is None else (past.file, None)
@@ -68,8 +70,7 @@ def open_places(asked: Options, past: "Past | None") -> Places:
 
         port = free_port(asked.bind, asked.port, exactly=asked.port_typed)
     run = _make_run(asked, past, file)
-    if asked.spools:
-        folders.make_outputs(run, in_order=asked.keep_order)
+    printing = folders.make_outputs(run, in_order=asked.keep_order) if asked.spools else None
     spooled = run.database is not None and (source is not None if past is None else past.spool is not None)
     record = _record(asked, run, past, spooled=spooled)
     spool: Spool | KeptSpool | None = None
@@ -97,6 +98,7 @@ def open_places(asked: Options, past: "Past | None") -> Places:
         file=file,
         source=source,
         spool=spool,
+        printing=printing,
         output=opened.get("-o"),
         errors=opened.get("-e"),
         record=record,

@@ -257,6 +257,23 @@ def test_what_nobody_could_write_is_printed_by_a_restart(home: Home, options: st
     assert b"nothing is left" in home.run("hs-cluster", "--restart").stderr
 
 
+def test_outputs_are_printed_by_one_hs_cluster_at_a_time(home: Home) -> None:
+    """All tasks have ended, but a reader takes his time; the database is nobody's any more, the outputs are."""
+    home.write("tasks", b"head -c 300000 /dev/zero | tr '\\0' 1; echo\n" * 5)
+    cluster = home.start("hs-cluster", "tasks", "-k", stdout=subprocess.PIPE)
+    assert cluster.stdout is not None
+    assert until(lambda: daemon(cluster.pid, "scheduler") is not None)
+    assert until(lambda: daemon(cluster.pid, "scheduler") is None)
+
+    other = home.run("hs-cluster", "--restart")
+
+    assert (other.returncode, other.stdout) == (3, b"")
+    assert b"another hs-cluster prints these outputs" in other.stderr
+    assert cluster.stdout.read() == (b"1" * 300_000 + b"\n") * 5
+    assert cluster.wait(60) == 0
+    assert b"nothing is left" in home.run("hs-cluster", "--restart").stderr
+
+
 def test_a_signal_ends_the_printing_and_a_restart_goes_on_with_it(home: Home) -> None:
     """The tasks have ended, but a reader takes his time, maybe for ever; Ctrl-Z before that changes nothing."""
     home.write("tasks", b"head -c 300000 /dev/zero | tr '\\0' 1; echo\n" * 5)

@@ -8,6 +8,7 @@ the order was printed in a file of its own, else in the spools. So the next hs-c
 Nothing here waits: an outlet that is full is waited for by the caller.
 """
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
@@ -16,14 +17,12 @@ from struct import Struct
 from hs_deploy.holes import Consumed
 from hs_deploy.output.relay import Outlet
 from hs_deploy.output.spool_reader import Spool
-from hs_deploy.runs.folders import ORDER_NAME
+from hs_deploy.runs.folders import ORDER_NAME, PRINTED_NAME
 from hs_scheduler.ordering import RECORD_BYTES as ORDER_BYTES
 from hs_scheduler.ordering import unpack_order
 from hs_worker.output.spool_file import HEAD_BYTES, SUFFIX, Record
 
 _PLACE = Struct("<Q")
-PRINTED_NAME = "printed"
-"""In the folder of the outputs: so many bytes of the order file are dealt with."""
 _NUMBER_SHIFT = 48
 """A place is (number of the spool + 1) << this | offset."""
 _OFFSET_MASK = (1 << _NUMBER_SHIFT) - 1
@@ -217,7 +216,9 @@ class Printer:
         """
         if keep and (self.unprinted or (self._index is not None and not ordered)):
             return True
-        for name in os.listdir(self._folder):
+        names = set(os.listdir(self._folder)) - {PRINTED_NAME}
+        for name in (*names, PRINTED_NAME):  # the lock last: until then nobody else begins
             os.unlink(os.path.join(self._folder, name))
-        os.rmdir(self._folder)
+        with contextlib.suppress(OSError):  # somebody else has begun
+            os.rmdir(self._folder)
         return False

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hs_common import site
-from hs_common.errors import RefusedError
+from hs_common.errors import RefusedError, StoppedError
 from hs_common.filesystems import network_name
 from hs_common.ids import uuid_text
 from hs_common.values import dataclass
@@ -29,6 +29,8 @@ CONTROL_NAME = "control.json"
 OUTPUTS_NAME = "outputs"
 ORDER_NAME = "order"
 """In the folder of the outputs: in which order they are to be printed."""
+PRINTED_NAME = "printed"
+"""Likewise: so many bytes of the order are dealt with. Whoever prints holds a lock on it."""
 SETTINGS_NAME = "settings.json"
 MAP_NAME = "worker.map"
 """What the worker knows and the database does not yet."""
@@ -130,21 +132,50 @@ def is_server(database: str) -> bool:
     return "://" in database
 
 
-def make_outputs(run: Run, *, in_order: bool) -> None:
+def make_outputs(run: Run, *, in_order: bool) -> int:
     """Make the folder of outputs that wait to be printed; what a killed run left there waits too, if it is as `in_order` says.
+
+    Returns:
+        Descriptor of a lock: as long as it is open nobody else prints them.
 
     Raises:
         RefusedError: The site cannot be written.
+        StoppedError: Another hs-cluster prints them.
 
     """
     try:
-        os.makedirs(run.outputs, 0o700, exist_ok=True)
+        fd = _lock_outputs(run.outputs)
         names = os.listdir(run.outputs)
         if (ORDER_NAME in names) != in_order:
             for name in names:
-                os.unlink(os.path.join(run.outputs, name))
+                if name != PRINTED_NAME:
+                    os.unlink(os.path.join(run.outputs, name))
+            os.ftruncate(fd, 0)
     except OSError as exc:
         raise RefusedError(f"{run.outputs}: {exc.strerror}") from exc
+    return fd
+
+
+def _lock_outputs(folder: str) -> int:
+    import fcntl  # noqa: PLC0415 - few print
+
+    path = os.path.join(folder, PRINTED_NAME)
+    while True:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # who printed has just removed the folder
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise StoppedError(f"{folder}: another hs-cluster prints these outputs; wait until it has ended") from exc
+        except OSError:
+            return fd  # a file system without locks
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(path), os.fstat(fd)):
+                return fd
+        os.close(fd)
 
 
 def has_outputs(uid: bytes) -> bool:
