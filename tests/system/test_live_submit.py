@@ -1,5 +1,6 @@
 """`hs submit` to a cluster that waits for tasks: started at once, once each, whoever is killed meanwhile."""
 
+import os
 import re
 import signal
 import sqlite3
@@ -8,11 +9,12 @@ from contextlib import closing
 
 import pytest
 from tests.faults.home import Home
-from tests.faults.processes import daemon, kill, until
+from tests.faults.processes import daemon, ended_within, kill, until
 from tests.system.standing import STEP_S, Queue
 
 from hs_scheduler.commands.sink import Sink
 from hs_scheduler.serving.asking import SUBMIT_TASKS_MAX
+from hs_scheduler.stores.engines import owner_of
 from hs_scheduler.stores.store import NewTask
 
 pytestmark = pytest.mark.system
@@ -37,6 +39,21 @@ def test_what_is_submitted_starts_at_once(queue: Queue) -> None:
     queue.end()
     assert sorted(queue.args()) == sorted(["echo 'two words'", *(f"echo {number} >>ran" for number in range(300))])
     assert queue.home.leftovers() == []
+
+
+def test_a_cluster_that_has_just_begun_is_waited_for(queue: Queue) -> None:
+    """Its scheduler owns the database, and its broker has yet to write the file by which it is reached."""
+    owner = owner_of(queue.database)
+    assert owner is not None
+    os.rename(owner.control, owner.control + ".later")
+
+    submit = queue.home.start("hs", "submit", "--", "echo one >>ran", stdout=subprocess.PIPE)
+    assert not ended_within(submit.pid, 1.0)
+    os.rename(owner.control + ".later", owner.control)
+
+    assert len(submit.communicate(timeout=STEP_S)[0].strip()) == 36
+    assert until(lambda: queue.lines() == [b"one"], STEP_S)
+    queue.end()
 
 
 def test_a_stream_is_handed_on_line_by_line(queue: Queue) -> None:

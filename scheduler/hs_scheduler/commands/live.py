@@ -49,7 +49,7 @@ def client_of(location: str, *, patient: bool = False) -> "Client | None":
         # One without a pid has only just taken the lock, and has not said yet who it is.
         if owner is not None and owner.brief and (owner.pid or not waits) and not (patient and waits):
             return None
-        if owner is not None and owner.control:
+        if owner is not None and owner.control and not (waits and _is_awaited(owner)):
             return _client(shown(location), owner)
         if not waits:
             raise StoppedError(
@@ -95,6 +95,11 @@ def client_by(connection: str) -> "Client":
     if found.role not in ("control", "submit"):
         raise RefusedError(f"{path} is of the role {found.role}: commands need that of control or submit")
     return Client(found)
+
+
+def _is_awaited(owner: Owner) -> bool:
+    """Whether its broker, of this host, has yet to write the file by which it is reached, or has removed it at the end."""
+    return owner.host == os.uname().nodename and not os.path.exists(owner.control)
 
 
 def _client(name: str, owner: Owner) -> "Client":
